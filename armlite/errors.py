@@ -1,0 +1,37 @@
+"""The four audiences of an error: the model, the data, the user, and us.
+
+`ToolError` becomes an observation, `DataError` one line about one row, `ArmliteError` one line and exit status 2.
+Anything else is a bug of ours and keeps its traceback.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ArmliteError(Exception):
+    """A mistake of the user: the message names the value, what is allowed, and the fix."""
+
+
+class DataError(ArmliteError):
+    """A row that breaks its schema.
+
+    Args:
+        dataset: file or data set name.
+        row: line number (from 1) or row id.
+        field: dotted name of the field.
+        why: what is wrong with it, in a few words.
+    """
+
+    def __init__(self, dataset: str, row: int | str, field: str, why: str):
+        super().__init__(f"{dataset}, row {row}, field {field}: {why}")
+        self.dataset, self.row, self.field, self.why = dataset, row, field, why
+
+
+class ToolError(Exception):
+    """A mistake of the model while calling a tool; the message is what the model gets to read."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint ` Did you mean 'x'?` for a misspelt word, or the empty string."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""

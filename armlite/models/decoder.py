@@ -1,0 +1,168 @@
+"""The text half of a Qwen2.5-VL, run layer by layer over the engine's cache.
+
+Transformers' own forward builds masks, cache objects and rotary tables anew at each step; here a decode step does no
+more than the arithmetic, through the model's own submodules, so LoRA and 4-bit layers work as they are. Weights on
+several devices, and rope types that change with the length, do not.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from armlite.models.cache import Slab
+
+Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""(layer, queries (B, H, T, D), keys and values (B, kv_heads, T, D)) -> (B, H, T, D)"""
+
+
+def base_model(model: Any) -> Any:
+    """The `Qwen2_5_VLForConditionalGeneration` inside a PEFT wrapper, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive tokens of one conversation that are to enter the cache."""
+
+    slot: int
+    start: int
+    embeddings: torch.Tensor
+    """(T, hidden)"""
+    positions: torch.Tensor
+    """(3, T) M-RoPE positions"""
+
+
+class Decoder:
+    """The layers, with what their forward needs."""
+
+    def __init__(self, model: Any):
+        base = base_model(model)
+        text = base.model.language_model
+        config = text.config
+        self.embed, self.layers, self.norm, self.head = text.embed_tokens, text.layers, text.norm, base.lm_head
+        self.head_dim = config.hidden_size // config.num_attention_heads
+        self.kv_heads = config.num_key_value_heads
+        self.groups = config.num_attention_heads // self.kv_heads
+        self.dtype, self.device = self.embed.weight.dtype, self.embed.weight.device
+        if config.use_sliding_window:
+            raise ValueError("sliding-window attention is not supported")
+        self._rotary = text.rotary_emb
+        sections = config.rope_parameters.get("mrope_section", [16, 24, 24])
+        axis = [i % 3 for i, n in enumerate(sections) for _ in range(n)]
+        self._axis = torch.tensor(axis, device=self.device)
+        self._table = (torch.empty(0), torch.empty(0))
+
+    def slab(self) -> Slab:
+        """An empty cache that fits this model."""
+        return Slab(len(self.layers), self.kv_heads, self.head_dim, self.dtype, self.device)
+
+    def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and signed sines (..., T, 1, head_dim) of M-RoPE positions (3, ..., T)."""
+        frequencies = self._rotary.inv_freq.to(device=self.device, dtype=torch.float)
+        angles = positions[self._axis].movedim(0, -1).float() * frequencies
+        cos, sin = angles.cos() * self._rotary.attention_scaling, angles.sin() * self._rotary.attention_scaling
+        cos, sin = torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+        return cos.to(self.dtype).unsqueeze(-2), sin.to(self.dtype).unsqueeze(-2)
+
+    def _reach(self, positions: int) -> None:
+        """Make the table of rotary angles cover this many text positions."""
+        if len(self._table[0]) < positions:
+            places = torch.arange(max(2 * positions, 1024), device=self.device)
+            self._table = self.rotary(places.expand(3, 1, -1).transpose(1, 2))
+
+    def _run(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """Embeddings (B, T, hidden) to hidden states before the last norm, likewise."""
+        rows, length, _ = x.shape
+        for i, layer in enumerate(self.layers):
+            attention, h = layer.self_attn, layer.input_layernorm(x)
+            q_and_k = torch.cat((attention.q_proj(h), attention.k_proj(h)), -1).view(rows, length, -1, self.head_dim)
+            q_and_k = torch.addcmul(q_and_k * cos, q_and_k.roll(self.head_dim // 2, -1), sin).transpose(1, 2)
+            q, k = q_and_k.split((self.kv_heads * self.groups, self.kv_heads), dim=1)
+            v = attention.v_proj(h).view(rows, length, -1, self.head_dim).transpose(1, 2)
+            mixed = attend(i, q, k, v).transpose(1, 2).reshape(rows, length, -1)
+            x = x + attention.o_proj(mixed)
+            x = x + layer.mlp(layer.post_attention_layernorm(x))
+        return x
+
+    def step(
+        self, slab: Slab, slots: Sequence[int], tokens: Sequence[int], lengths: Sequence[int], positions: Sequence[int]
+    ) -> torch.Tensor:
+        """Take one token a row into the cache.
+
+        Args:
+            slab: the cache.
+            slots: the rows, ascending; when they are the first ones, nothing is gathered.
+            tokens: one text token a row.
+            lengths: tokens that each row already holds.
+            positions: text position of each token.
+
+        Returns:
+            Logits (B, V).
+        """
+        rows, n = len(slots), max(lengths) + 1
+        numbers = torch.tensor([slots, tokens, lengths, positions], device=self.device)
+        slot, token, length, position = numbers.unbind(0)
+        self._reach(max(positions) + 1)
+        hidden = torch.arange(n, device=self.device) > length[:, None]
+        mask = torch.zeros(rows, 1, 1, n, dtype=self.dtype, device=self.device)
+        mask.masked_fill_(hidden[:, None, None], float("-inf"))
+        everyone = list(slots) == list(range(rows))
+
+        def attend(i: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+            keys, values = slab.keys[i], slab.values[i]
+            keys[slot, :, length], values[slot, :, length] = k[:, :, 0], v[:, :, 0]
+            keys, values = keys[:, :, :n], values[:, :, :n]
+            keys, values = (keys[:rows], values[:rows]) if everyone else (keys[slot], values[slot])
+            # The queries that share a key head stand in for query positions, so that no key is repeated.
+            q = q.reshape(rows, self.kv_heads, self.groups, self.head_dim)
+            out = scaled_dot_product_attention(q, keys, values, attn_mask=mask)
+            return out.reshape(rows, -1, 1, self.head_dim)
+
+        cos, sin = self._table[0][position], self._table[1][position]
+        return self.head(self.norm(self._run(self.embed(token)[:, None], cos, sin, attend)[:, 0]))
+
+    def prefill(self, slab: Slab, chunks: Sequence[Chunk]) -> None:
+        """Take chunks of several conversations into the cache, padded to the longest; all first ones or none."""
+        x = torch.nn.utils.rnn.pad_sequence([c.embeddings for c in chunks], batch_first=True)
+        places = torch.nn.utils.rnn.pad_sequence([c.positions.T for c in chunks], batch_first=True)
+        cos, sin = self.rotary(places.permute(2, 0, 1).to(self.device))
+        attend = self._first(slab, chunks) if chunks[0].start == 0 else self._more(slab, chunks, x.shape[1])
+        self._run(x, cos, sin, attend)
+
+    def _write(self, slab: Slab, i: int, chunks: Sequence[Chunk], k: torch.Tensor, v: torch.Tensor) -> None:
+        for row, c in enumerate(chunks):
+            n = len(c.embeddings)
+            slab.keys[i][c.slot, :, c.start : c.start + n] = k[row, :, :n]
+            slab.values[i][c.slot, :, c.start : c.start + n] = v[row, :, :n]
+
+    def _repeat(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.repeat_interleave(self.groups, dim=1) if self.groups > 1 else tensor
+
+    def _first(self, slab: Slab, chunks: Sequence[Chunk]) -> Attend:
+        """Nothing comes before: causal attention among the new tokens; none can see the padding on the right."""
+
+        def attend(i: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+            self._write(slab, i, chunks, k, v)
+            return scaled_dot_product_attention(q, self._repeat(k), self._repeat(v), is_causal=True)
+
+        return attend
+
+    def _more(self, slab: Slab, chunks: Sequence[Chunk], width: int) -> Attend:
+        """Tokens that continue what their slots hold."""
+        slots = torch.tensor([c.slot for c in chunks], device=self.device)
+        starts = torch.tensor([c.start for c in chunks], device=self.device)
+        n = max(c.start + len(c.embeddings) for c in chunks)
+        seen = starts[:, None] + torch.arange(width, device=self.device)
+        hidden = torch.arange(n, device=self.device) > seen[:, :, None]
+        mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device)
+        mask = mask.masked_fill_(hidden, float("-inf"))[:, None]
+
+        def attend(i: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+            self._write(slab, i, chunks, k, v)
+            keys, values = slab.keys[i][:, :, :n][slots], slab.values[i][:, :, :n][slots]
+            return scaled_dot_product_attention(q, self._repeat(keys), self._repeat(values), attn_mask=mask)
+
+        return attend

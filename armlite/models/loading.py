@@ -1,0 +1,192 @@
+"""From what a user calls a model to weights: a hub id, a model folder, an adapter folder, or a run directory.
+
+Only Qwen2.5-VL, the architecture that the engine runs. All that can be wrong with the user's word for it is one line.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from huggingface_hub import HfApi, try_to_load_from_cache
+from huggingface_hub.errors import RepositoryNotFoundError
+from transformers import BitsAndBytesConfig, PreTrainedConfig, Qwen2_5_VLForConditionalGeneration
+
+from armlite.errors import ArmliteError
+from armlite.models.processor import Qwen2_5_VLProcessor, load_processor
+
+STAGES = ("sft", "grpo1", "grpo2")
+"""In the order in which a run goes through them."""
+SKIP = ["model.visual", "lm_head"]
+"""What 4-bit leaves alone. Transformers matches from the start of a module's name, so `visual` would skip nothing."""
+MODEL_TYPE = "qwen2_5_vl"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a model is."""
+
+    source: str
+    """Folder or hub id."""
+    base: "_Place | None" = None
+    """What the adapter at `source` goes on top of; None: `source` is a whole model."""
+
+
+def load(
+    spec: str | Path,
+    *,
+    quantize: Literal["4bit"] | None = None,
+    dtype: str | torch.dtype = "auto",
+    device: str = "auto",
+    attn: str = "sdpa",
+    trainable: bool = False,
+) -> tuple[Any, Qwen2_5_VLProcessor]:
+    """Load a model and its processor.
+
+    Args:
+        spec: hub id, model folder, PEFT adapter folder (its base is loaded, relative paths from the folder), or run
+            directory (its last checkpoint).
+        quantize: `4bit`: NF4 with double quantisation; the vision tower and the output layer stay as they are.
+        dtype: `auto`: bfloat16 on CUDA, float32 on the CPU.
+        device: `auto`: CUDA where there is one.
+        attn: attention implementation of the model's own forward; the engine has its own.
+        trainable: an adapter's weights are to be trained further.
+
+    Raises:
+        ArmliteError: nothing is there, it holds no model, it is another architecture, or an adapter's base is missing.
+    """
+    place = _resolve(str(spec))
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if dtype == "auto":
+        dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+    elif isinstance(dtype, str):
+        dtype = getattr(torch, dtype)
+    model = _load(place, quantize, dtype, device, attn, trainable)
+    return model.eval(), load_processor(_processor_source(place))
+
+
+def _resolve(spec: str) -> _Place:
+    """Find out what a word for a model stands for, without loading it."""
+    folder = Path(spec).expanduser()
+    if not folder.exists():
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", spec) and not spec.startswith("."):
+            return _on_hub(spec)
+        raise ArmliteError(
+            f"there is no model {spec}: give a folder that exists, a hub id like Qwen/Qwen2.5-VL-7B-Instruct, "
+            "or openai:MODEL@URL"
+        )
+    if (folder / "adapter_config.json").is_file():
+        return _adapter(folder)
+    if (folder / "config.json").is_file():
+        return _whole(folder)
+    if (folder / "checkpoints").is_dir():
+        for stage in reversed(STAGES):
+            if any((folder / "checkpoints" / stage / n).is_file() for n in ("adapter_config.json", "config.json")):
+                return _resolve(str(folder / "checkpoints" / stage))
+        raise ArmliteError(f"the run {folder} has no finished checkpoint yet (looked for {', '.join(STAGES)})")
+    raise ArmliteError(f"{folder} holds no model: neither config.json, adapter_config.json nor checkpoints/")
+
+
+def _whole(folder: Path) -> _Place:
+    _check_kind(folder, _read(folder / "config.json"))
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
+        raise ArmliteError(f"{folder} has a config.json but no weights (*.safetensors)")
+    return _Place(str(folder))
+
+
+def _check_kind(source: Path | str, config: dict[str, Any]) -> None:
+    kind = config.get("model_type")
+    if kind != MODEL_TYPE:
+        raise ArmliteError(f"{source} is a {kind or 'nameless'} model; only {MODEL_TYPE} (Qwen2.5-VL) can be loaded")
+
+
+def _adapter(folder: Path) -> _Place:
+    name = _read(folder / "adapter_config.json").get("base_model_name_or_path")
+    if not name:
+        raise ArmliteError(f"the adapter {folder} does not say what its base model is (base_model_name_or_path)")
+    # A run directory may have been moved as a whole: then its stages are still each other's neighbours.
+    for base in (folder / name, Path(name), folder.parent / Path(name).name):
+        if base.is_dir() and base.resolve() != folder.resolve():
+            return _Place(str(folder), _resolve(str(base)))
+    try:
+        return _Place(str(folder), _resolve(name))
+    except ArmliteError as error:
+        raise ArmliteError(f"the base model {name} of the adapter {folder} is missing: {error}") from error
+
+
+def _on_hub(name: str) -> _Place:
+    if "adapter_config.json" in (files := _hub_files(name)) and "config.json" not in files:
+        from peft import PeftConfig
+
+        return _Place(name, _resolve(str(PeftConfig.from_pretrained(name).base_model_name_or_path)))
+    config, _ = PreTrainedConfig.get_config_dict(name)
+    _check_kind(name, config)
+    return _Place(name)
+
+
+def _hub_files(name: str) -> set[str]:
+    """Names of a model's files on the hub; of one that was fetched before, those here. One request, never retried."""
+    here = {f for f in ("config.json", "adapter_config.json") if isinstance(try_to_load_from_cache(name, f), str)}
+    if here:
+        return here
+    try:
+        return {file.rfilename for file in HfApi().model_info(name, timeout=10).siblings or ()}
+    except RepositoryNotFoundError as error:
+        raise ArmliteError(f"{name} is no folder here, and the hub has no public model of that name") from error
+    except Exception as error:  # whatever its HTTP library raises, which changes between versions
+        why = str(error).split("\n")[0]
+        raise ArmliteError(f"{name} is no folder here, and the hub cannot be asked for it: {why}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArmliteError(f"{path} cannot be read: {error}") from error
+
+
+def _processor_source(place: _Place) -> str:
+    """The processor beside the adapter if there is one, else its base's."""
+    if place.base is None or (Path(place.source) / "tokenizer_config.json").is_file():
+        return place.source
+    return _processor_source(place.base)
+
+
+def _load(
+    place: _Place, quantize: str | None, dtype: torch.dtype, device: str, attn: str, trainable: bool = False
+) -> Any:
+    if place.base is not None:
+        from peft import PeftModel
+
+        base = _load(place.base, quantize, dtype, device, attn)
+        if place.base.base is not None:
+            if quantize:
+                raise ArmliteError(
+                    f"{place.source} is an adapter on the adapter {place.base.source}; two of them cannot go on a "
+                    "4-bit model: merge the lower one into a whole model first"
+                )
+            base = base.merge_and_unload()
+        return PeftModel.from_pretrained(base, place.source, is_trainable=trainable)
+    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": attn}
+    if quantize:
+        options["quantization_config"] = nf4(dtype)
+    if quantize or torch.device(device).type != "cpu":
+        options["device_map"] = {"": device}
+    try:
+        return Qwen2_5_VLForConditionalGeneration.from_pretrained(place.source, **options)
+    except (OSError, ImportError) as error:
+        why = str(error).strip().split("\n")[0]
+        raise ArmliteError(f"the weights of {place.source} could not be loaded: {why}") from error
+
+
+def nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
+    """NF4 with double quantisation for the language model; computes in `dtype`."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=list(SKIP),
+    )

@@ -1,0 +1,47 @@
+"""A model on this machine as a `ChatModel`: transformers weights and the rollout engine."""
+
+from typing import Any
+
+from armlite.models.engine import Script, Session
+from armlite.models.sampling import EngineSettings, Sampling
+from armlite.models.vision import VisionCache
+from armlite.models.vocabulary import Vocabulary
+
+__all__ = ["EngineSettings", "LocalModel", "Sampling"]
+
+
+class LocalModel:
+    """Answers conversations with a local Qwen2.5-VL.
+
+    Args:
+        model: `Qwen2_5_VLForConditionalGeneration`, possibly in a PEFT wrapper, possibly 4-bit.
+        processor: from `armlite.models.processor`.
+        sampling: what decides the text.
+        settings: what decides memory and speed.
+        vision: encoded images, to share with a trainer; by default an own one.
+        script: plays token ids instead of sampling them, for tests and benchmarks.
+        name: how trajectories name the model.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        sampling: Sampling | None = None,
+        settings: EngineSettings | None = None,
+        vision: VisionCache | None = None,
+        script: Script | None = None,
+        name: str | None = None,
+    ):
+        self.model, self.processor, self.script = model, processor, script
+        self.sampling, self.settings = sampling or Sampling(), settings or EngineSettings()
+        self.vision = vision or VisionCache(model, processor)
+        self.name = name or getattr(model.config, "_name_or_path", "") or "local"
+        self._vocabulary = Vocabulary(processor.tokenizer, model.config.get_text_config().vocab_size)
+
+    def session(self) -> Session:
+        """Start a batch."""
+        if not self.vision.frozen:
+            self.vision.clear()
+        merge = self.processor.image_processor.merge_size
+        return Session(self.model, self._vocabulary, self.vision, merge, self.sampling, self.settings, self.script)

@@ -1,0 +1,62 @@
+"""From logits to tokens: forbidden ids, temperature, top-k, top-p, and draws by inverse CDF from given uniforms."""
+
+from collections.abc import Sequence
+
+import torch
+
+from armlite.models.sampling import Sampling
+
+
+def choose(
+    logits: torch.Tensor,
+    sampling: Sampling,
+    forbidden: torch.Tensor,
+    uniforms: Sequence[float],
+    forced: Sequence[int] | None = None,
+) -> tuple[list[int], list[float]]:
+    """Choose one token a row.
+
+    Args:
+        logits: (B, V), any float type.
+        sampling: temperature, top_k, top_p.
+        forbidden: ids that are never sampled.
+        uniforms: one number in [0, 1) a row; not used when greedy.
+        forced: token to take whatever the logits say, or -1, for each row.
+
+    Returns:
+        The tokens, and their log-probabilities under softmax(logits / temperature) over the whole vocabulary, as TRL
+        computes them: neither forbidden ids nor top-k and top-p renormalise. At temperature 0: under softmax(logits).
+    """
+    logits = logits.float()
+    if sampling.temperature > 0:
+        logits = logits / sampling.temperature
+    allowed = logits.index_fill(-1, forbidden, float("-inf"))
+    if sampling.temperature > 0:
+        tokens = _draw(_keep(allowed, sampling), torch.tensor(uniforms, dtype=torch.float64, device=logits.device))
+    else:
+        tokens = allowed.argmax(-1, keepdim=True)
+    if forced is not None:
+        wanted = torch.tensor(forced, device=logits.device)[:, None]
+        tokens = torch.where(wanted >= 0, wanted, tokens)
+    logprobs = logits.gather(-1, tokens)[:, 0] - logits.logsumexp(-1)
+    return tokens[:, 0].tolist(), logprobs.tolist()
+
+
+def _keep(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """Logits (B, V) with -inf outside top-k and top-p; the likeliest token always stays."""
+    if 0 < sampling.top_k < logits.shape[-1]:
+        least = logits.topk(sampling.top_k, dim=-1).values[:, -1:]
+        logits = logits.masked_fill(logits < least, float("-inf"))
+    if sampling.top_p < 1:
+        ordered, order = logits.sort(dim=-1, descending=True, stable=True)
+        share = ordered.softmax(-1)
+        ordered = ordered.masked_fill(share.cumsum(-1) - share >= sampling.top_p, float("-inf"))
+        logits = logits.scatter(-1, order, ordered)
+    return logits
+
+
+def _draw(logits: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+    """First token (B, 1) at which the cumulated probability exceeds the row's uniform: never one of probability 0."""
+    cumulated = logits.softmax(-1).cumsum(-1, dtype=torch.float64)
+    target = uniforms.clamp(max=1 - 1e-9)[:, None] * cumulated[:, -1:]
+    return torch.searchsorted(cumulated, target, right=True)

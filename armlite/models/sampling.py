@@ -1,0 +1,48 @@
+"""How a local model samples and how much it holds at once: settings (part of recipes) and the streams of randomness.
+
+No torch here: recipes read these before anything heavy is imported.
+"""
+
+import hashlib
+import json
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Sampling(BaseModel):
+    """What decides the text of a turn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(default=0.0, ge=0)
+    """0: the likeliest token, always."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Keep the likeliest tokens that together reach this share."""
+    top_k: int = Field(default=0, ge=0)
+    """Keep this many of the likeliest tokens; 0: all."""
+    max_new_tokens: int = Field(default=2048, ge=1)
+    """Tokens a turn may sample; then it finishes as `length`."""
+    max_context: int = Field(default=16384, ge=2)
+    """Tokens of a whole conversation: prompt, turns, observations and visual tokens."""
+    seed: int = 0
+
+
+class EngineSettings(BaseModel):
+    """What decides memory and speed of the engine, and nothing else."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_slots: int = Field(default=32, ge=1)
+    """Conversations held in the key-value cache at once; the others queue."""
+    max_tokens_in_cache: int | None = Field(default=None, ge=1)
+    """Size of the key-value cache in tokens (slots times length of the longest); None: as many as the slots need.
+    A 7B needs 56 KiB a token."""
+    prefill_tokens: int = Field(default=4096, ge=1)
+    """Tokens, padding included, that go through the model in one prefill pass."""
+
+
+def stream(seed: int, task_id: str, rollout: int, turn: int) -> np.random.Generator:
+    """The randomness of one turn: depends on nothing but these four."""
+    digest = hashlib.sha256(json.dumps([seed, task_id, rollout, turn]).encode()).digest()
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(digest[:16], dtype=np.uint64)))

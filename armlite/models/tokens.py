@@ -1,0 +1,113 @@
+"""The token ids of one conversation: what was rendered, what was sampled, where its images are. Append-only.
+
+Text that a model sampled is never tokenised again; a `TokenRecord` is exactly what the model read and wrote.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from armlite.models.vision import Picture
+
+
+@dataclass(frozen=True)
+class TokenRecord:
+    """A conversation as token ids, for a trainer."""
+
+    prompt_ids: list[int]
+    """Up to and including the first assistant header, image pads expanded; empty if the prompt did not fit."""
+    completion_ids: list[int]
+    mask: list[int]
+    """For each completion id: 1 if it was sampled (a turn's own end-of-turn token included), else 0."""
+    logprobs: list[float]
+    """For each completion id: log-probability at the sampling temperature; 0.0 where it was not sampled."""
+    prompt_images: tuple[Image.Image, ...]
+    completion_images: tuple[Image.Image, ...]
+    ended: bool
+    """The last turn ended by itself: it did not run out of tokens."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where the visual tokens of an image are."""
+
+    start: int
+    picture: Picture
+    merge: int
+    """Patches that make a visual token, along each axis."""
+
+    @property
+    def end(self) -> int:
+        return self.start + self.picture.tokens
+
+    @property
+    def shift(self) -> int:
+        """M-RoPE positions that the image takes, less its tokens: what it adds to the positions of later text."""
+        return max(self.picture.grid[1:]) // self.merge - self.picture.tokens
+
+    def places(self) -> np.ndarray:
+        """(3, tokens): time, height and width of each visual token, from 0."""
+        t, h, w = self.picture.grid
+        return np.indices((t, h // self.merge, w // self.merge)).reshape(3, -1)
+
+
+@dataclass
+class Tokens:
+    """Ids so far, with all that is known of each."""
+
+    ids: list[int] = field(default_factory=list)
+    sampled: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    prompt: int = 0
+    """Length of the prompt; 0 before there is one."""
+    prompt_spans: int = 0
+    ended: bool = True
+
+    def extend(self, ids: Sequence[int], spans: Sequence[Span]) -> None:
+        """Append rendered tokens; the first ones are the prompt."""
+        self.ids.extend(ids)
+        self.sampled.extend([0] * len(ids))
+        self.logprobs.extend([0.0] * len(ids))
+        self.spans.extend(spans)
+        if not self.prompt:
+            self.prompt, self.prompt_spans = len(self.ids), len(self.spans)
+
+    def push(self, token: int, logprob: float) -> None:
+        """Append a sampled token."""
+        self.ids.append(token)
+        self.sampled.append(1)
+        self.logprobs.append(logprob)
+
+    @property
+    def shift(self) -> int:
+        """Position of the next text token, less the number of tokens."""
+        return sum(span.shift for span in self.spans)
+
+    def positions(self, start: int, end: int) -> np.ndarray:
+        """M-RoPE positions (3, end - start) of some of the tokens."""
+        places = np.tile(np.arange(start, end), (3, 1))
+        shift = 0
+        for span in self.spans:
+            low, high = max(span.start, start), min(span.end, end)
+            if low < high:
+                inside = span.places()[:, low - span.start : high - span.start]
+                places[:, low - start : high - start] = inside + span.start + shift
+            places[:, max(span.end - start, 0) :] += span.shift
+            shift += span.shift
+        return places
+
+    def record(self) -> TokenRecord:
+        """A copy of what there is."""
+        n, images = self.prompt, tuple(span.picture.image for span in self.spans)
+        return TokenRecord(
+            prompt_ids=self.ids[:n],
+            completion_ids=self.ids[n:],
+            mask=self.sampled[n:],
+            logprobs=self.logprobs[n:],
+            prompt_images=images[: self.prompt_spans],
+            completion_images=images[self.prompt_spans :],
+            ended=self.ended,
+        )

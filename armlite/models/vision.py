@@ -1,0 +1,218 @@
+"""Each distinct image through the frozen vision tower once: for rollouts, and for the trainer's passes over them.
+
+Images are told apart by their content. They are always encoded alone, so that features are the same to the last bit
+whatever else was asked for, before or with them, and after they were dropped and made again.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import BatchFeature
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+from armlite.errors import ArmliteError
+from armlite.memory import image_file
+from armlite.models.decoder import base_model
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image as the model will see it."""
+
+    key: str
+    """Content hash."""
+    image: Image.Image
+    grid: tuple[int, int, int]
+    """Patches: time, height, width."""
+    tokens: int
+    """Visual tokens: the grid's product over the square of the merge size."""
+
+
+class VisionCache:
+    """Features by image content, the least recently used ones moved to the CPU and then dropped.
+
+    Args:
+        model: whose tower encodes; PEFT wrappers and 4-bit language models are fine.
+        processor: whose image processor makes the pixels.
+        device_bytes: features kept on the model's device.
+        host_bytes: features kept on the CPU beyond that.
+        frozen: False where the tower trains: sessions then start from an empty cache, and the loss sees pixels.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        device_bytes: int = 2 << 30,
+        host_bytes: int = 8 << 30,
+        frozen: bool = True,
+    ):
+        self.frozen = frozen
+        self.encoded, self.seconds = 0, 0.0
+        """Images that went through the tower, and the time they took."""
+        self._inner = base_model(model).model
+        self._images = processor.image_processor
+        self._device = _Shelf(device_bytes)
+        self._host = _Shelf(host_bytes)
+        self._ids: dict[str, int] = {}
+        self._pictures: list[Picture] = []
+
+    def look(self, image: Image.Image) -> Picture:
+        """An image's key and size in tokens, without encoding it.
+
+        Raises:
+            ArmliteError: the image is more than 200 times as long as wide.
+        """
+        ip = self._images
+        edge = ip.patch_size * ip.merge_size
+        try:
+            height, width = smart_resize(
+                image.height, image.width, edge, ip.size["shortest_edge"], ip.size["longest_edge"]
+            )
+        except ValueError as error:
+            raise ArmliteError(f"an image of {image.width} x {image.height} pixels cannot be shown: {error}") from error
+        grid = (1, height // ip.patch_size, width // ip.patch_size)
+        return Picture(image_file(image), image, grid, grid[1] * grid[2] // ip.merge_size**2)
+
+    def features(self, picture: Picture) -> torch.Tensor:
+        """The tower's output (tokens, hidden) for a picture, on the model's device."""
+        found = self._device.get(picture.key)
+        if found is None:
+            stored = self._host.get(picture.key)
+            found = self._encode(picture) if stored is None else stored.to(self._inner.visual.device)
+            for key, old in self._device.put(picture.key, found):
+                self._host.put(key, old.cpu())
+        return found
+
+    @torch.no_grad()
+    def _encode(self, picture: Picture) -> torch.Tensor:
+        start = time.perf_counter()
+        tower = self._inner.visual
+        made = self._images(images=[picture.image], return_tensors="pt")
+        grid = made["image_grid_thw"].to(tower.device)
+        if grid.tolist() != [list(picture.grid)]:
+            raise RuntimeError(f"the image processor made a grid of {grid.tolist()}, expected {picture.grid}")
+        features = tower(made["pixel_values"].to(tower.device, tower.dtype), grid_thw=grid).pooler_output
+        self.encoded += 1
+        self.seconds += time.perf_counter() - start
+        return features
+
+    def clear(self) -> None:
+        """Forget all features: the tower's weights have changed."""
+        self._device.clear()
+        self._host.clear()
+
+    def clear_ids(self) -> None:
+        """Forget the ids handed out by `ids_as_pixels`; batches that hold some can no longer be scored."""
+        self._ids.clear()
+        self._pictures.clear()
+
+    def id(self, image: Image.Image) -> int:
+        """A number that stands for an image's content until `clear_ids`."""
+        picture = self.look(image)
+        if picture.key not in self._ids:
+            self._ids[picture.key] = len(self._pictures)
+            self._pictures.append(picture)
+        return self._ids[picture.key]
+
+    def picture(self, number: int) -> Picture:
+        """The picture that an id stands for."""
+        return self._pictures[number]
+
+    @contextmanager
+    def ids_as_pixels(self, processor: Any) -> Iterator[None]:
+        """Inside, the processor makes `pixel_values` (patches, 1) that hold each image's id, 1176 times less to carry.
+
+        For as long as a trainer prepares a batch, not longer: a processor must not be saved in here. Where the tower
+        trains this changes nothing.
+        """
+        real = processor.image_processor
+        if self.frozen:
+            processor.image_processor = _IdMaker(real, self)
+        try:
+            yield
+        finally:
+            processor.image_processor = real
+
+    @contextmanager
+    def features_from_ids(self) -> Iterator[None]:
+        """Inside, the model takes what `ids_as_pixels` made, and looks its features up; real pixels work as ever."""
+        inner = self._inner
+        original = inner.get_image_features
+
+        def get_image_features(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor, *rest: Any, **kw: Any) -> Any:
+            if pixel_values.shape[-1] != 1:
+                return original(pixel_values, image_grid_thw, *rest, **kw)
+            patches = image_grid_thw.prod(-1).cpu()
+            numbers = pixel_values[:, 0].cpu()[patches.cumsum(0) - patches].tolist()
+            features = tuple(self.features(self._pictures[n]) for n in numbers)
+            return BaseModelOutputWithPooling(pooler_output=features)  # type: ignore[arg-type]
+
+        inner.get_image_features = get_image_features
+        try:
+            yield
+        finally:
+            del inner.get_image_features
+
+
+class _IdMaker:
+    """The image processor inside `ids_as_pixels`; all but the call is the real one's."""
+
+    def __init__(self, real: Any, cache: VisionCache):
+        self._real, self._cache = real, cache
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def __call__(self, images: Any, return_tensors: str | None = None, **_: Any) -> BatchFeature:
+        numbers = [self._cache.id(image) for image in _flat(images)]
+        grids = [self._cache.picture(n).grid for n in numbers]
+        # Integers: a float that is cast to bfloat16 on its way would name another image from 257 on.
+        pixels = torch.cat([torch.full((t * h * w, 1), n) for n, (t, h, w) in zip(numbers, grids, strict=True)])
+        data = {"pixel_values": pixels, "image_grid_thw": torch.tensor(grids)}
+        return BatchFeature(data=data, tensor_type=return_tensors)
+
+
+def _flat(images: Any) -> Iterator[Image.Image]:
+    if isinstance(images, Sequence):
+        for item in images:
+            yield from _flat(item)
+    else:
+        yield images if images.mode == "RGB" else images.convert("RGB")
+
+
+class _Shelf:
+    """Tensors in order of use, within a number of bytes."""
+
+    def __init__(self, limit: int):
+        self._limit, self._bytes = limit, 0
+        self._tensors: OrderedDict[str, torch.Tensor] = OrderedDict()
+
+    def get(self, key: str) -> torch.Tensor | None:
+        if key in self._tensors:
+            self._tensors.move_to_end(key)
+        return self._tensors.get(key)
+
+    def put(self, key: str, tensor: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
+        """Keep a tensor; returns those that had to go, which may include it."""
+        if key in self._tensors:
+            return []
+        self._tensors[key] = tensor
+        self._bytes += tensor.nbytes
+        gone = []
+        while self._bytes > self._limit:
+            name, old = self._tensors.popitem(last=False)
+            self._bytes -= old.nbytes
+            gone.append((name, old))
+        return gone
+
+    def clear(self) -> None:
+        self._tensors.clear()
+        self._bytes = 0

@@ -1,0 +1,107 @@
+"""The pocket world's instruction family: two texts that begin alike for the eye, one of which keeps a constraint.
+
+Each maker returns the constraint's text, the verifier with its arguments, a text that keeps it and one that breaks it.
+Everything that the constraint does not speak of is drawn from the same distribution for both.
+"""
+
+import random
+from pathlib import Path
+from typing import Any
+
+from armlite.pocket import words
+
+Pair = tuple[str, str, dict[str, Any], str, str]
+
+
+def instruction_task(rng: random.Random, name: str, out: Path) -> dict[str, Any]:
+    """A constraint and two responses."""
+    text, check, arguments, good, bad = rng.choice(MAKERS)(rng)
+    gold = rng.randint(1, 2)
+    call = {"name": check, "arguments": {"response": "resp_1", **arguments}}
+    return {
+        "question": "Which response keeps the constraint?",
+        "constraints": ({"text": text, "check": check, "arguments": arguments},),
+        "responses": (good, bad) if gold == 1 else (bad, good),
+        "gold": gold,
+        "meta": {"expert": {"call": call, "plan": "I check `resp_1`.", "finding": ""}},
+    }
+
+
+def _sentence(rng: random.Random, n: int) -> str:
+    return " ".join(rng.choices(words.FILLER, k=n)) + "."
+
+
+def _prose(rng: random.Random, sentences: int) -> str:
+    return " ".join(_sentence(rng, rng.randint(4, 7)) for _ in range(sentences))
+
+
+def _range(rng: random.Random, low: int, high: int, width: int) -> tuple[int, int]:
+    lower = rng.randint(low, high)
+    return lower, lower + width
+
+
+def word_count(rng: random.Random) -> Pair:
+    lower, upper = _range(rng, 12, 24, 4)
+    wrong = rng.choice((lower - rng.randint(2, 6), upper + rng.randint(2, 6)))
+    arguments = {"lower_bound": lower, "upper_bound": upper}
+    name = "check_whether_response_word_count_in_range"
+    good, bad = _sentence(rng, rng.randint(lower, upper)), _sentence(rng, wrong)
+    return f"It has {lower} to {upper} words.", name, arguments, good, bad
+
+
+def sentence_count(rng: random.Random) -> Pair:
+    lower, upper = _range(rng, 3, 5, 1)
+    wrong = rng.choice((lower - 1, upper + 1))
+    arguments = {"lower_bound": lower, "upper_bound": upper}
+    name = "check_whether_response_sentence_number_in_range"
+    good, bad = _capital(_prose(rng, rng.randint(lower, upper))), _capital(_prose(rng, wrong))
+    return f"It has {lower} to {upper} sentences.", name, arguments, good, bad
+
+
+def _capital(text: str) -> str:
+    """Sentences need capitals to be told apart."""
+    return ". ".join(part.strip().capitalize() for part in text.split(".") if part.strip()) + "."
+
+
+def paragraph_count(rng: random.Random) -> Pair:
+    lower, upper = _range(rng, 2, 4, 1)
+    wrong = rng.choice((lower - 1, upper + 1))
+    arguments = {"lower_bound": lower, "upper_bound": upper}
+    name = "check_whether_response_paragraph_number_in_range"
+    good = "\n\n".join(_prose(rng, 2) for _ in range(rng.randint(lower, upper)))
+    return f"It has {lower} to {upper} paragraphs.", name, arguments, good, "\n\n".join(_prose(rng, 2) for _ in range(wrong))
+
+
+def keyword(rng: random.Random) -> Pair:
+    word = rng.choice(words.KEYWORDS)
+    arguments = {"keywords": [word], "lower_bound_times": 1, "upper_bound_times": 3}
+    name = "check_whether_each_keyword_in_list_mentioned_in_range"
+    return f'It names the keyword "{word}".', name, arguments, _with(rng, word), _with(rng, _another(rng, word))
+
+
+def no_substring(rng: random.Random) -> Pair:
+    word = rng.choice(words.KEYWORDS)
+    arguments = {"substring": word}
+    name = "check_whether_whole_response_not_contain_certain_substring"
+    return f'It does without "{word}".', name, arguments, _with(rng, _another(rng, word)), _with(rng, word)
+
+
+def ending(rng: random.Random) -> Pair:
+    word = rng.choice(words.KEYWORDS)
+    arguments = {"substring": f"{word}."}
+    name = "check_whether_whole_response_end_with_certain_substring"
+    good, bad = (f"{_sentence(rng, rng.randint(7, 14))[:-1]} {w}." for w in (word, _another(rng, word)))
+    return f'It ends with "{word}".', name, arguments, good, bad
+
+
+def _with(rng: random.Random, word: str) -> str:
+    """Prose that holds a word behind what the eye is shown."""
+    before, after = _sentence(rng, rng.randint(6, 9))[:-1], _sentence(rng, rng.randint(3, 6))
+    return f"{before} {word} {after}"
+
+
+def _another(rng: random.Random, word: str) -> str:
+    return rng.choice([w for w in words.KEYWORDS if w != word])
+
+
+MAKERS = (word_count, sentence_count, paragraph_count, keyword, no_substring, ending)

@@ -1,0 +1,148 @@
+"""The pocket model: a genuine Qwen2.5-VL of about a million parameters and a byte-level tokenizer trained in place.
+
+The tokenizer can spell any text; the pocket world's words are one token each, and so are the constant pieces of prompts and
+calls ("phrases"), so that a conversation of the real wire format is about 150 tokens long.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from armlite.pocket import words
+
+SPECIAL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+"""Control tokens of Qwen2.5-VL that armlite uses; they get the first ids."""
+TAGS = ("<tool_call>", "</tool_call>")
+"""Ordinary added tokens, as in the real tokenizer."""
+MAX_POSITIONS = 4096
+
+
+def _words() -> list[str]:
+    return [*words.COLOURS, *words.TOPICS, *words.CODES, *words.FILLER, *words.KEYWORDS, *words.TITLES, "horizontal", "vertical"]
+
+
+def phrases(texts: Sequence[str]) -> list[str]:
+    """The constant pieces of rendered conversations, each to become one token.
+
+    In system and user blocks: runs of lines that stand in at least one text in twenty. Elsewhere: what stands between
+    words, numbers and tags, if it has at least 8 characters.
+    """
+    control = "|".join(map(re.escape, SPECIAL))
+    blocks = [block for text in texts for block in re.split(f"({control})", text) if block and block not in SPECIAL]
+    given = [b for b in blocks if b.startswith(("system\n", "user\n")) and not b.startswith("user\n<tool_response>")]
+    given += [b for b in blocks if "<start_of_question>" in b]
+    seen = Counter(line for block in given for line in set(block.splitlines(keepends=True)))
+    word = rf"(?<![\w.])(?:{'|'.join(_words())})(?!\w)"
+    constant = {t for t, n in seen.items() if n >= len(texts) / 20 and len(t.strip()) >= 8 and not re.search(word, t)}
+    variable = re.compile(
+        rf"({word}|(?<!\w)\d+(?!\w)|(?:True|False)(?=[.\n<]|$)|"
+        rf"{control}|{'|'.join(map(re.escape, TAGS))})"
+    )
+    counts: Counter[str] = Counter()
+    for block in blocks:
+        for fixed, lines in groupby(block.splitlines(keepends=True), key=lambda line: line in constant or line == "\n"):
+            pieces = ["".join(lines)] if fixed else [p for line in lines for p in variable.split(line)]
+            counts.update({p for p in pieces if len(p.strip()) >= 8 and not variable.fullmatch(p)})
+    return sorted(piece for piece, n in counts.items() if n >= 5)
+
+
+def build_tokenizer(texts: list[str]) -> Any:
+    """A byte-level BPE tokenizer with Qwen's control tokens.
+
+    Args:
+        texts: rendered conversations of the pocket world; their words become single tokens.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1200,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    numbers = " ".join(str(n) for n in (*range(41), *range(0, 1001, 250)))
+    spelt = " ".join([*_words(), *(f'"{w}"' for w in _words())])
+    tokenizer.train_from_iterator([*(f"{numbers} [{n}]" for n in range(41)), *[spelt] * 20, *texts], trainer)
+    added = [AddedToken(piece, normalized=False, special=False) for piece in (*TAGS, *phrases(texts))]
+    tokenizer.add_tokens(added)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        model_max_length=MAX_POSITIONS,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_model(tokenizer: Any, seed: int) -> Any:
+    """A randomly initialised `Qwen2_5_VLForConditionalGeneration` in float32.
+
+    Text: hidden 128, 4 layers, 4 heads of 32 (2 for keys and values); vision: hidden 64, depth 2. About a million parameters.
+    """
+    import torch
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": 128,
+            "intermediate_size": 384,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": MAX_POSITIONS,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]},
+            "bos_token_id": None,
+            "eos_token_id": ids["<|im_end|>"],
+            "pad_token_id": ids["<|endoftext|>"],
+            "tie_word_embeddings": True,
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_heads": 4,
+            "out_hidden_size": 128,
+            "spatial_merge_size": 4,
+            "window_size": 112,
+            "fullatt_block_indexes": [1],
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2_5_VLForConditionalGeneration(config)
+    model.generation_config.eos_token_id = ids["<|im_end|>"]
+    model.generation_config.pad_token_id = ids["<|endoftext|>"]
+    return model
+
+
+def save_pocket(texts: list[str], seed: int, folder: Path) -> None:
+    """Write an untrained pocket model with its processor, loadable like any other model folder."""
+    from armlite.models.processor import build_processor
+
+    tokenizer = build_tokenizer(texts)
+    processor = build_processor(tokenizer, min_pixels=2 * 28 * 28, max_pixels=64 * 28 * 28)
+    build_model(tokenizer, seed).save_pretrained(folder)
+    processor.save_pretrained(folder)

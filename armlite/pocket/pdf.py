@@ -1,0 +1,36 @@
+"""A minimal PDF writer: pages of Helvetica lines, enough for the pocket world's documents. Not a general one."""
+
+from collections.abc import Sequence
+
+WIDTH, HEIGHT, SIZE = 160, 112, 14
+"""Page and font size in points."""
+
+
+def write_pdf(pages: Sequence[Sequence[str]]) -> bytes:
+    """A PDF 1.4 file with one page for each list of ASCII lines."""
+    objects = [b"<< /Type /Catalog /Pages 2 0 R >>", b"", b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
+    kids = []
+    for lines in pages:
+        drawn = " ".join(f"({_escape(line)}) Tj 0 -{SIZE + 6} Td" for line in lines)
+        stream = f"BT /F1 {SIZE} Tf 12 {HEIGHT - 30} Td {drawn} ET".encode("ascii")
+        objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream))
+        content = len(objects)
+        objects.append(
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %d %d] /Contents %d 0 R /Resources << /Font << /F1 3 0 R >> >> >>"
+            % (WIDTH, HEIGHT, content)
+        )
+        kids.append(b"%d 0 R" % len(objects))
+    objects[1] = b"<< /Type /Pages /Kids [%s] /Count %d >>" % (b" ".join(kids), len(kids))
+    out, offsets = bytearray(b"%PDF-1.4\n"), []
+    for number, body in enumerate(objects, 1):
+        offsets.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    start = len(out)
+    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
+    out += b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    out += b"trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, start)
+    return bytes(out)
+
+
+def _escape(line: str) -> str:
+    return line.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")

@@ -1,0 +1,111 @@
+"""Conversations and their exact text: the chat template is the only source of it.
+
+`Conversation` is append-only; a model never sees a message change. Text that comes from outside cannot forge control tokens.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import jinja2
+import jinja2.ext
+import jinja2.sandbox
+from PIL import Image
+
+IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
+"""An image on the wire, before the model expands the pad token to the image's number of visual tokens."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message; its images come before its text."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    text: str
+    images: tuple[Image.Image, ...] = ()
+    """Already shrunk to what the model may see."""
+
+    def blocks(self) -> dict[str, Any]:
+        """The message in transformers' form, with one block an image and one for the text."""
+        content: list[dict[str, Any]] = [{"type": "image", "image": image} for image in self.images]
+        return {"role": self.role, "content": [*content, {"type": "text", "text": self.text}]}
+
+
+@dataclass
+class Conversation:
+    """An append-only list of messages. (task id, rollout) names its stream of randomness."""
+
+    task_id: str
+    rollout: int = 0
+    tools: tuple[dict[str, Any], ...] = ()
+    messages: list[Message] = field(default_factory=list)
+
+    @property
+    def turns(self) -> int:
+        """Assistant turns so far."""
+        return sum(m.role == "assistant" for m in self.messages)
+
+
+class _Generation(jinja2.ext.Extension):
+    """transformers' `{% generation %}` marker, which changes no text."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Any) -> Any:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def template_source() -> str:
+    """The Jinja source, to hand to a tokenizer, a processor or a server."""
+    return files("armlite.protocol").joinpath("chat_template.jinja").read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
+    )
+    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+    return environment.from_string(template_source())
+
+
+def render(
+    messages: Sequence[Message],
+    tools: Sequence[dict[str, Any]] = (),
+    add_generation_prompt: bool = True,
+    suffix: bool = False,
+) -> str:
+    """The exact text of messages.
+
+    Args:
+        messages: whole conversation, or with `suffix` only its continuation.
+        tools: function schemas for the system block.
+        add_generation_prompt: end with the assistant header.
+        suffix: leave out the system block.
+    """
+    return _template().render(
+        messages=[m.blocks() for m in messages],
+        tools=list(tools) or None,
+        add_generation_prompt=add_generation_prompt,
+        suffix=suffix,
+    )
+
+
+def system_text(tools: Sequence[dict[str, Any]] = ()) -> str:
+    """Text inside the system block, for endpoints that take it as a plain message."""
+    text = render([], tools, add_generation_prompt=False)
+    return text.removeprefix("<|im_start|>system\n").removesuffix("<|im_end|>\n")
+
+
+def harmless(text: str) -> str:
+    """Text from outside with control tokens like `<|im_end|>` defused and the image marks of data sets taken out.
+
+    A mark inside of a token or of another mark must not complete it by going away: such a one stays, with a blank.
+    """
+    text = text.replace("<image>", "").replace("<image>", "< image>")
+    return re.sub(r"<\|(\w+)\|>", r"< |\1| >", text)

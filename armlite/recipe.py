@@ -1,0 +1,252 @@
+"""The recipe: one YAML file is one run. Defaults live here; a recipe lists what differs.
+
+Reference values (ARM-Thinker's released scripts) stand behind each knob, so that a recipe can say where it departs.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from armlite.episode import EpisodeSettings
+from armlite.errors import ArmliteError, nearest
+from armlite.models.sampling import EngineSettings
+from armlite.rewards import REWARDS, Weights
+
+StageName = Literal["sft", "grpo1", "grpo2"]
+STAGES: tuple[StageName, ...] = get_args(StageName)
+
+
+class Settings(BaseModel):
+    """Base of all parts of a recipe: a key that is not known is an error that names the nearest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSettings(Settings):
+    path: str = "Qwen/Qwen2.5-VL-7B-Instruct"
+    """Hub id or folder; `pocket` builds the pocket model in the run directory."""
+    quantize: Literal["none", "4bit"] = "none"
+    """`4bit`: NF4 with double quantisation of the language model; the vision tower and lm_head stay as they are."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto`: bfloat16 on a GPU, float32 on a CPU."""
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+
+
+class LoraSettings(Settings):
+    r: int = Field(16, gt=0)
+    alpha: int = Field(32, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target: str = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
+    """Regular expression of the modules that get an adapter."""
+
+
+class DataSettings(Settings):
+    tasks: str = "pocket"
+    """Training tasks: `pocket`, or a JSONL file of Task records."""
+    traces: str = "pocket"
+    """Cold start traces: `pocket`, or a JSONL file of trajectories as `armlite judge --save` writes them."""
+    evaluation: str = "pocket"
+    """Tasks that each stage is evaluated on: `pocket`, or a JSONL file."""
+    n_traces: int | None = None
+    """How many to make or take; None: all of a file."""
+    n_tasks: int | None = None
+    n_evaluation: int | None = None
+    expert_share: float = Field(0.5, ge=0, le=1)
+    """pocket only: share of the traces that use the tool; the others guess. How good the cold start is."""
+    without_tools: float = Field(0.0, ge=0, le=1)
+    """Share of traces and of GRPO tasks played without tools, so that the model can still judge when it has none."""
+
+
+class StageSettings(Settings):
+    adapter: Literal["none", "lora"] = "lora"
+    """`none` trains all weights (of the language model, and of the vision tower with `train_vision`)."""
+    train_vision: bool = False
+    """Train the vision tower too; then images are not cached. Reference: frozen in SFT, not in GRPO."""
+    steps: int = Field(100, gt=0)
+    learning_rate: float = Field(2e-5, gt=0)
+    warmup_ratio: float = Field(0.0, ge=0, le=1)
+    lr_scheduler_type: Literal["constant", "linear", "cosine"] = "constant"
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    optim: str = "adamw_torch"
+    """`paged_adamw_8bit` where memory is short."""
+    per_device_train_batch_size: int = Field(1, gt=0)
+    """Sequences in one forward and backward pass."""
+    gradient_accumulation_steps: int = Field(1, gt=0)
+    gradient_checkpointing: bool = True
+    save_steps: int = Field(50, gt=0)
+    """A checkpoint to resume from every so many steps."""
+
+
+class SftSettings(StageSettings):
+    kind: Literal["sft"] = "sft"
+    max_length: int = Field(8192, gt=0)
+    """Longer conversations are left out and counted: a cut would split an image. Reference: 32768."""
+
+
+class GrpoSettings(StageSettings):
+    kind: Literal["grpo"] = "grpo"
+    reward: str = "hierarchical"
+    weights: Weights = Weights()
+    num_generations: int = Field(8, gt=1)
+    """Rollouts of each task. Reference: 16."""
+    tasks_per_step: int = Field(1, gt=0)
+    """Reference: 512."""
+    num_iterations: int = Field(1, gt=0)
+    beta: float = Field(0.0, ge=0)
+    """Weight of the KL term. Reference: 0."""
+    epsilon: float = Field(0.2, gt=0)
+    epsilon_high: float | None = None
+    loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = "dapo"
+    """Reference: token mean, which is `dapo`."""
+    scale_rewards: Literal["group", "batch", "none"] = "group"
+    temperature: float = Field(1.0, gt=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_new_tokens: int = Field(1024, gt=0)
+    """Tokens of one turn."""
+    max_context: int = Field(8192, gt=0)
+    """Tokens of a conversation, images and tool text included. Reference: 65000 prompt + 8192 response."""
+    train_overflow: bool = False
+    """Train on rollouts whose last observation did not fit or whose turn ran out of tokens."""
+    filter_rollouts: int = Field(0, ge=0)
+    """Before the stage: drop tasks that the model gets right in each of so many rollouts. Reference: 5; 0: no filter."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "GrpoSettings":
+        if self.reward not in REWARDS:
+            raise ValueError(f"reward {self.reward!r} is unknown.{nearest(self.reward, REWARDS)} Rewards: {', '.join(REWARDS)}")
+        size = self.per_device_train_batch_size * self.gradient_accumulation_steps
+        if size != self.num_generations * self.tasks_per_step:
+            raise ValueError(
+                f"per_device_train_batch_size x gradient_accumulation_steps ({size}) must equal "
+                f"num_generations x tasks_per_step ({self.num_generations * self.tasks_per_step})"
+            )
+        if self.max_new_tokens >= self.max_context:
+            raise ValueError(f"max_new_tokens ({self.max_new_tokens}) must be below max_context ({self.max_context})")
+        return self
+
+
+class Stages(Settings):
+    sft: SftSettings | None = None
+    grpo1: GrpoSettings | None = None
+    grpo2: GrpoSettings | None = None
+
+    def named(self) -> dict[StageName, SftSettings | GrpoSettings]:
+        """The stages of the recipe, in order."""
+        return {name: stage for name in STAGES if (stage := getattr(self, name)) is not None}
+
+
+class EvaluationSettings(Settings):
+    batch: int = Field(64, gt=0)
+    """Episodes in flight."""
+    temperature: float = Field(1.0, ge=0)
+    """The stages are compared at the rollout temperature with a fixed seed; a greedy evaluation stands beside it."""
+    max_new_tokens: int = Field(1024, gt=0)
+    max_context: int = Field(8192, gt=0)
+    swap: bool = False
+    """Judge each pair in both orders too, for the swap consistency."""
+
+
+class Recipe(Settings):
+    name: str = "run"
+    """Set from the file's name."""
+    seed: int = 0
+    threads: int | None = None
+    """CPU threads; part of what makes a run repeatable bit for bit."""
+    model: ModelSettings = ModelSettings()
+    lora: LoraSettings = LoraSettings()
+    episode: EpisodeSettings = EpisodeSettings()
+    data: DataSettings = DataSettings()
+    stages: Stages = Stages()
+    engine: EngineSettings = EngineSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Recipe":
+        for name, stage in self.stages.named().items():
+            if self.model.quantize == "4bit" and stage.adapter == "none":
+                raise ValueError(f"stages.{name}.adapter: 4-bit weights cannot be trained; use adapter: lora or quantize: none")
+            if stage.train_vision and stage.adapter == "lora":
+                raise ValueError(f"stages.{name}.train_vision: needs adapter: none (adapters sit on the language model)")
+        if not self.stages.named():
+            raise ValueError(f"stages: a recipe needs at least one of {', '.join(STAGES)}")
+        return self
+
+    def to_yaml(self) -> str:
+        """The resolved recipe, every default spelt out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def load_recipe(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe and apply `key.sub=value` overrides.
+
+    Raises:
+        ArmliteError: missing or malformed file, a key that is not known (names the nearest), a value out of range, an
+            impossible combination.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = nearest(path.name, [p.name for p in path.parent.glob("*.yaml")]) if path.parent.is_dir() else ""
+        raise ArmliteError(f"recipe {path} does not exist.{near}")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ArmliteError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise ArmliteError(f"recipe {path} must hold `key: value` lines")
+    raw = {"name": path.stem, **raw}
+    for override in overrides:
+        _override(raw, override)
+    return check_recipe(raw, str(path))
+
+
+def check_recipe(raw: dict[str, Any], origin: str) -> Recipe:
+    """Validate a recipe given as plain data.
+
+    Raises:
+        ArmliteError: as `load_recipe`.
+    """
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise ArmliteError(f"recipe {origin}: " + "; ".join(_sentence(e) for e in error.errors()[:5])) from error
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ArmliteError(f"override {override!r} is not of the form key=value, for example stages.sft.steps=100")
+    *parents, last = key.split(".")
+    node = raw
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ArmliteError(f"override {override!r}: {parent} is a value, not a group of keys")
+        node = child
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ArmliteError(f"override {override!r}: the value is not valid YAML") from error
+
+
+def _sentence(error: Any) -> str:
+    where = [str(part) for part in error["loc"] if part not in ("sft-tag", "grpo-tag")]
+    if error["type"] != "extra_forbidden":
+        message = error["msg"].removeprefix("Value error, ")
+        return f"{'.'.join(where)}: {message}" if where else message
+    known = _keys(where[:-1])
+    return f"unknown key {'.'.join(where)}.{nearest(where[-1], known)} Known keys here: {', '.join(known)}"
+
+
+def _keys(where: list[str]) -> list[str]:
+    """The keys that a part of the recipe knows."""
+    model: Any = Recipe
+    for part in where:
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            return []
+        hint = fields[part].annotation
+        model = next((a for a in (hint, *get_args(hint)) if hasattr(a, "model_fields")), None)
+    return list(getattr(model, "model_fields", {}))

@@ -1,0 +1,220 @@
+"""Trajectories and their PNG files on disk.
+
+One JSON line per trajectory, `{"trajectory": {...}, "score": {...} | null}`, and the pixels as
+`images/<ImageInfo.file>` beside the file. Whole files appear at once or not at all; images are written before the rows
+that name them. This is no data set format (`armlite.data` reads tasks) and knows nothing of runs beyond finding
+trajectories below a folder.
+"""
+
+import io
+import os
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+from pydantic import PrivateAttr, ValidationError
+
+from armlite.errors import ArmliteError, DataError, nearest
+from armlite.types import ImageInfo, Record, Score, Trajectory
+
+_FIRST_LINE = re.compile(rb'\s*\{\s*"trajectory"\s*:')
+
+
+class Saved(Record):
+    """One row of a file: a trajectory and, where it was scored, its rewards."""
+
+    trajectory: Trajectory
+    score: Score | None = None
+
+    _path: Path | None = PrivateAttr(default=None)
+
+    @property
+    def path(self) -> Path | None:
+        """The file that `read` found this row in; no part of the record. `open_image` wants it."""
+        return self._path
+
+
+def write_atomic(path: str | Path, data: str | bytes) -> None:
+    """Write a whole file: after a crash at any moment, `path` holds its old or its new content (text as UTF-8).
+
+    Missing folders are made; a symbolic link is written through.
+
+    Raises:
+        ArmliteError: the disk is full, the place is not writable, or it is not a file; nothing is left behind.
+    """
+    target = Path(os.path.realpath(path))
+    # Short, hidden and not `.jsonl`: fits where the target's name is at its limit, and `read` never takes it for rows.
+    part = target.parent / f".{uuid.uuid4().hex[:12]}.tmp"
+    with _one_line("write", path):
+        if target.exists() and not target.is_file():
+            raise ArmliteError(f"cannot write {path}: it is not a regular file")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(part, "xb") as file:
+                file.write(data.encode() if isinstance(data, str) else data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+
+
+def save(path: str | Path, rows: Iterable[Saved], images: Mapping[str, Image.Image] | None = None) -> None:
+    """Write the rows as the whole content of `path`, and those of their images that are not on disk yet.
+
+    Args:
+        path: the `.jsonl` file.
+        rows: what to write, in order.
+        images: file name (`ImageInfo.file`) -> pixels, RGB; more than the rows name is fine.
+
+    Raises:
+        ArmliteError: the place cannot be written to; an existing file is left as it was.
+        ValueError: a row names an image that is neither given nor on disk.
+    """
+    rows = list(rows)
+    _write_images(Path(path), rows, images or {})
+    write_atomic(path, "".join(row.to_json() + "\n" for row in rows))
+
+
+def append(path: str | Path, rows: Iterable[Saved], images: Mapping[str, Image.Image] | None = None) -> None:
+    """Add rows at the end of `path` (made if missing): all of them, or after an error none. Otherwise as `save`.
+
+    Raises:
+        ArmliteError: as `save`.
+        DataError: the file's last line is cut off, so that a new row would be glued to it.
+    """
+    path, rows = Path(path), list(rows)
+    _write_images(path, rows, images or {})
+    text = "".join(row.to_json() + "\n" for row in rows).encode()
+    with _one_line("write", path):
+        if not path.exists() or not path.stat().st_size:
+            return write_atomic(path, text)
+        with open(path, "r+b", buffering=0) as file:
+            size = file.seek(-1, os.SEEK_END) + 1
+            if file.read(1) != b"\n":
+                for _ in _rows(path):  # raises where the last line is not whole
+                    pass
+                text = b"\n" + text
+            try:
+                while text:  # a disk that fills up takes a part first and complains at the rest
+                    text = text[file.write(text) :]
+                os.fsync(file.fileno())
+            except BaseException:
+                file.truncate(size)
+                raise
+
+
+def read(path: str | Path) -> Iterator[Saved]:
+    """Rows of a file, or of all trajectory files below a folder (such as a run directory), files in sorted order.
+
+    Below a folder, a `.jsonl` file whose first line does not open with the key `trajectory` (`metrics.jsonl`) is passed
+    over; a file that is named itself has to hold rows.
+
+    Raises:
+        ArmliteError: nothing is there or it cannot be read (at the call).
+        DataError: a row breaks the schema or is cut off (on reaching it).
+    """
+    path = Path(path)
+    with _one_line("read", path):
+        if not path.exists():
+            near = nearest(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
+            raise ArmliteError(f"there is no file or folder {path}.{near}")
+        if not path.is_dir():
+            return _rows(path)
+        files = [file for file in sorted(path.rglob("*.jsonl")) if file.is_file() and _holds_trajectories(file)]
+    return (row for file in files for row in _rows(file))
+
+
+def image_path(path: str | Path, info: ImageInfo) -> Path:
+    """Where the pixels of an image of a row of `path` are.
+
+    Raises:
+        ArmliteError: the record names a file elsewhere (a foreign file must not be able to show our disk).
+    """
+    if not info.file or info.file != re.split(r"[/\\]", info.file)[-1] or info.file in (".", ".."):
+        raise ArmliteError(f"{path}: image {info.id} has {info.file!r} for a file name; it must be a plain name")
+    return Path(path).parent / "images" / info.file
+
+
+def open_image(path: str | Path, info: ImageInfo) -> Image.Image:
+    """The pixels, RGB, of an image of a row of the file `path`.
+
+    Raises:
+        ArmliteError: the PNG is missing or broken.
+    """
+    file = image_path(path, info)
+    try:
+        with Image.open(file) as image:
+            return image.convert("RGB")
+    except FileNotFoundError as e:
+        raise ArmliteError(f"image {info.id} is missing: there is no file {file}") from e
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as e:
+        raise ArmliteError(f"image {info.id} cannot be read: {file} ({e})") from e
+
+
+@contextmanager
+def _one_line(verb: str, path: str | Path) -> Iterator[None]:
+    """What the operating system refuses, as one line for the user."""
+    try:
+        yield
+    except OSError as e:
+        raise ArmliteError(f"cannot {verb} {path}: {e.strerror or e}") from e
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in the folder survive a power cut (POSIX only)."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_images(path: Path, rows: list[Saved], images: Mapping[str, Image.Image]) -> None:
+    infos = {info.file: info for row in rows for info in row.trajectory.images}
+    for file, info in infos.items():
+        target = image_path(path, info)
+        with _one_line("write", target):
+            if target.exists():
+                continue
+        if file not in images:
+            raise ValueError(f"image {info.id} ({file}) is neither given nor in {target.parent}")
+        png = io.BytesIO()
+        images[file].save(png, "PNG")
+        write_atomic(target, png.getvalue())
+
+
+def _holds_trajectories(file: Path) -> bool:
+    with open(file, "rb") as lines:
+        return bool(_FIRST_LINE.match(next((line for line in lines if line.strip()), b"")))
+
+
+def _rows(file: Path) -> Iterator[Saved]:
+    """Binary lines, since text may hold U+2028 and others that `str.splitlines` would take for an end of line."""
+    with _one_line("read", file):
+        lines = open(file, "rb")  # noqa: SIM115 - the caller's own errors, raised at the yield, must not pass through here
+    with lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                row = _row(file, number, line)
+                row._path = file
+                yield row
+
+
+def _row(file: Path, number: int, line: bytes) -> Saved:
+    try:
+        return Saved.from_json(line)
+    except ValidationError as e:
+        error = e.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in error["loc"]) or "(the whole line)"
+    if error["type"] == "json_invalid":
+        cut = "the line is cut off" if not line.endswith(b"\n") else "this is not JSON"
+        raise DataError(str(file), number, field, f"{cut} ({error['msg'].removeprefix('Invalid JSON: ')})")
+    raise DataError(str(file), number, field, error["msg"].removeprefix("Value error, "))

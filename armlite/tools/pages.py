@@ -1,0 +1,207 @@
+"""A document: a PDF or a folder of page images, with its pages counted from 1.
+
+Opening is cheap and finds what is wrong with the file; text, pictures of pages and the search index are made when first
+asked for. A Document never changes and may be shared by episodes and threads.
+"""
+
+import os
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+from PIL import Image
+
+from armlite.errors import ArmliteError
+from armlite.tools.images import MAX_PIXELS, open_image, shrink
+from armlite.tools.pdf import PageText, PdfPages
+from armlite.tools.ranking import PageIndex, rank
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+PICTURES_KEPT = 8
+"""Rendered pages that a Document keeps, newest first: about 2.3 MiB each at the default size."""
+DOCUMENTS_KEPT = 4
+"""Documents that `open_document` keeps."""
+
+Ranker = Callable[[PageIndex, str], list[tuple[int, float]]]
+"""Pages (from 1) with a score above 0 for a query, best first. A dense retriever is another such function."""
+
+
+class Document:
+    """An opened document.
+
+    Args:
+        path: a PDF file, or a folder of page images; these are pages in natural order of their names (`p_2` before
+            `p_10`).
+        ranker: how pages are ranked for a query.
+
+    Raises:
+        ArmliteError: missing, empty, not a PDF, damaged, encrypted, no pages, or a page image that cannot be read.
+    """
+
+    def __init__(self, path: Path | str, ranker: Ranker = rank):
+        self.path = Path(path)
+        self.ranker = ranker
+        if not self.path.exists():
+            raise ArmliteError(f"document {path} does not exist; give a PDF file or a folder of page images")
+        try:
+            self._pages = FolderPages(self.path) if self.path.is_dir() else PdfPages(self.path)
+        except OSError as error:
+            raise ArmliteError(f"document {path} cannot be read: {error.strerror or error}") from error
+        self._lock = threading.RLock()
+        self._pictures: OrderedDict[tuple[int, int], Image.Image] = OrderedDict()
+
+    @property
+    def name(self) -> str:
+        """What the model calls the document: the file's name without `.pdf`, or the folder's."""
+        return re.sub(r"\.pdf$", "", Path(os.path.abspath(self.path)).name, flags=re.IGNORECASE)
+
+    def __len__(self) -> int:
+        return self._pages.count
+
+    @property
+    def title(self) -> str:
+        """The title that the file declares, or the empty string."""
+        return self.metadata.get("Title", "").strip()
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        return self._pages.metadata()
+
+    @cached_property
+    def outline(self) -> list[tuple[int, str, int]]:
+        """Table of contents as (level from 0, title, page from 1)."""
+        return self._pages.outline()
+
+    @cached_property
+    def page_texts(self) -> tuple[PageText, ...]:
+        """The text of each page and where it comes from, read once and kept on disk under the content's hash."""
+        from armlite.tools.text_cache import read_pages
+
+        with self._lock:
+            return read_pages(self._pages)
+
+    def text(self, page: int) -> str:
+        """Text of a page (from 1); empty where there is none to read.
+
+        Raises:
+            IndexError: no such page.
+        """
+        return self.page_texts[self._checked(page) - 1].text
+
+    def texts(self) -> list[str]:
+        """Text of each page in order."""
+        return [page.text for page in self.page_texts]
+
+    def render(self, page: int, max_pixels: int) -> Image.Image:
+        """Picture of a page (from 1), RGB, of at most `max_pixels` (an area). Shared: copy it before drawing on it.
+
+        Raises:
+            IndexError: no such page.
+            ArmliteError: the page cannot be read.
+        """
+        key = (self._checked(page), max_pixels)
+        with self._lock:
+            if key in self._pictures:
+                self._pictures.move_to_end(key)
+                return self._pictures[key]
+        picture = self._pages.render(page, max_pixels)
+        with self._lock:
+            self._pictures[key] = picture
+            while len(self._pictures) > PICTURES_KEPT:
+                self._pictures.popitem(last=False)
+        return picture
+
+    @cached_property
+    def index(self) -> PageIndex:
+        """What queries are ranked with."""
+        return PageIndex(self.page_texts, self.outline)
+
+    def search(self, query: str) -> list[tuple[int, float]]:
+        """Pages (from 1) for a query with their scores, best first; empty where nothing matches."""
+        return self.ranker(self.index, query)
+
+    def _checked(self, page: int) -> int:
+        if not 1 <= page <= len(self):
+            raise IndexError(f"page {page} is not in 1 to {len(self)}")
+        return page
+
+
+class FolderPages:
+    """The page images of a folder, in natural order of their names.
+
+    Raises:
+        ArmliteError: no images in it, or one that is not readable.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.files = sorted(
+            (f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.name[0] != "." and f.is_file()),
+            key=lambda f: _natural(f.name),
+        )
+        self.count = len(self.files)
+        if not self.files:
+            raise ArmliteError(f"folder {path} holds no page images ({', '.join(IMAGE_SUFFIXES)})")
+        for file in self.files:
+            _check_image(file)
+
+    def read(self, number: int) -> PageText:
+        """Nothing: a picture has no text layer."""
+        return PageText(pictures=1)
+
+    def render(self, number: int, max_pixels: int) -> Image.Image:
+        return shrink(open_image(self.files[number - 1]), max_pixels)
+
+    def metadata(self) -> dict[str, str]:
+        return {}
+
+    def outline(self) -> list[tuple[int, str, int]]:
+        return []
+
+
+def _check_image(file: Path) -> None:
+    """Look at a picture's head only: decoding every page of a long document would take minutes."""
+    try:
+        with Image.open(file) as image:
+            area = image.width * image.height
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ArmliteError(f"page image {file} cannot be read ({error}): is it a complete picture file?") from error
+    if area > MAX_PIXELS:
+        raise ArmliteError(
+            f"page image {file} has {area / 1e6:.0f} megapixels; the most is {MAX_PIXELS / 1e6:.0f}: make it smaller"
+        )
+
+
+_OPENED: OrderedDict[tuple[str, int, int], Document] = OrderedDict()
+_OPENED_LOCK = threading.Lock()
+
+
+def open_document(path: Path | str) -> Document:
+    """A Document, the same one for the same unchanged path while it is among the last few opened.
+
+    Raises:
+        ArmliteError: as `Document`.
+    """
+    path = Path(path)
+    if not path.exists():
+        return Document(path)
+    status = path.stat()
+    key = (str(path.resolve()), status.st_mtime_ns, status.st_size)
+    with _OPENED_LOCK:
+        if key in _OPENED:
+            _OPENED.move_to_end(key)
+            return _OPENED[key]
+    document = Document(path)
+    with _OPENED_LOCK:
+        _OPENED[key] = document
+        while len(_OPENED) > DOCUMENTS_KEPT:
+            _OPENED.popitem(last=False)
+    return document
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Sort key in which `page_10` follows `page_2`."""
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p.lower()) for p in re.split(r"([0-9]+)", name) if p]

@@ -1,0 +1,219 @@
+"""Reading PDF files through pypdfium2: opening, page text with its layout, pictures of pages.
+
+PDFium is not thread safe, so every call into it, in any thread and for any file, happens under `LOCK`. Only
+`armlite.tools.pages` uses this file; what a page's words mean for a search is decided in `armlite.tools.passages`.
+"""
+
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from armlite.errors import ArmliteError
+
+LOCK = threading.RLock()
+"""Re-entrant, because garbage collection may close one file while another is being read in the same thread."""
+MAX_SCALE = 4.0
+"""Pages are drawn with at most this many pixels a point (288 dpi): more shows nothing new."""
+MOST_STRANGE = 0.1
+"""A text layer with a larger share of characters that do not print is not text."""
+
+
+class PageText(BaseModel):
+    """What can be read on a page."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str = ""
+    """Lines separated by newlines, in the file's reading order."""
+    source: str = "none"
+    """Where the text comes from: `text` (the file's text layer), `ocr`, or `none` (nothing to read)."""
+    heights: tuple[float, ...] = ()
+    """Height of each line's letters in points; empty where unknown."""
+    label: str = ""
+    """The page's own number where the file declares one, such as `iv`."""
+    pictures: int = 0
+    """Number of pictures and drawings of a noticeable size."""
+
+
+class PdfPages:
+    """The pages of one PDF file, counted from 1.
+
+    Raises:
+        ArmliteError: not a PDF, damaged, encrypted, or without pages.
+    """
+
+    def __init__(self, path: Path):
+        import pypdfium2 as pdfium
+
+        self.path = path
+        _check_head(path)
+        with LOCK:
+            try:
+                self._pdf = pdfium.PdfDocument(path)
+                self.count = len(self._pdf)
+                if self.count and self._pdf.get_formtype():
+                    self._pdf.init_forms()
+            except pdfium.PdfiumError as error:
+                raise ArmliteError(_refusal(path, str(error))) from error
+        if self.count == 0:
+            raise ArmliteError(f"document {path} has no pages")
+        self._check_tail()
+
+    def _check_tail(self) -> None:
+        """PDFium opens files that were cut off and invents nothing: pages that are gone fail to load."""
+        with self.path.open("rb") as file:
+            file.seek(max(0, self.path.stat().st_size - 2048))
+            whole = b"%%EOF" in file.read()
+        if not whole:
+            for number in range(1, self.count + 1):
+                with LOCK:
+                    self._load(number).close()
+
+    def _load(self, number: int) -> Any:
+        import pypdfium2 as pdfium
+
+        try:
+            return self._pdf[number - 1]
+        except pdfium.PdfiumError as error:
+            raise ArmliteError(
+                f"document {self.path}: page {number} cannot be read; the file is damaged or cut off. "
+                "Fetch it again, or try to repair it with `qpdf IN.pdf OUT.pdf`"
+            ) from error
+
+    def read(self, number: int) -> PageText:
+        """Text and layout of a page (from 1)."""
+        with LOCK:
+            page = self._load(number)
+            try:
+                text, heights = _lines(page)
+                pictures = _pictures(page)
+                label = self._pdf.get_page_label(number - 1)
+            finally:
+                page.close()
+        if not readable(text):
+            return PageText(label=label, pictures=max(1, pictures))
+        return PageText(text=text, source="text", heights=heights, label=label, pictures=pictures)
+
+    def render(self, number: int, max_pixels: int) -> Image.Image:
+        """Picture of a page (from 1), RGB, as large as fits in `max_pixels` (an area), at most `MAX_SCALE`."""
+        with LOCK:
+            page = self._load(number)
+            try:
+                width, height = page.get_size()
+                scale = min(MAX_SCALE, math.sqrt(max_pixels / max(width * height, 1.0)))
+                # Sides are rounded up when drawing, so the area may end just above the limit.
+                while scale > 1e-3 and math.ceil(width * scale) * math.ceil(height * scale) > max_pixels:
+                    scale *= 0.998
+                bitmap = page.render(scale=scale, rev_byteorder=True)
+                try:
+                    return bitmap.to_pil().convert("RGB")
+                finally:
+                    bitmap.close()
+            finally:
+                page.close()
+
+    def metadata(self) -> dict[str, str]:
+        """The file's own title, author, subject and so on, where they are not empty."""
+        with LOCK:
+            return {key: value for key, value in self._pdf.get_metadata_dict(skip_empty=True).items() if value.strip()}
+
+    def outline(self) -> list[tuple[int, str, int]]:
+        """Table of contents as (level from 0, title, page from 1)."""
+        entries = []
+        with LOCK:
+            for mark in self._pdf.get_toc():
+                target = mark.get_dest()
+                index = target.get_index() if target is not None else None
+                if index is not None and 0 <= index < self.count:
+                    entries.append((mark.level, mark.get_title().strip(), index + 1))
+        return entries
+
+    def __del__(self) -> None:
+        # PDFium's own finaliser would run without the lock.
+        if "_pdf" in self.__dict__:
+            with LOCK:
+                self._pdf.close()
+
+
+def readable(text: str) -> bool:
+    """Whether a text layer is there and means something.
+
+    Fonts without a Unicode map yield glyph numbers, which show up as control characters.
+    """
+    signs = [c for c in text if not c.isspace()]
+    return any(c.isalnum() for c in signs) and sum(not c.isprintable() for c in signs) <= MOST_STRANGE * len(signs)
+
+
+def _check_head(path: Path) -> None:
+    """Tell an empty file or another kind of file from a broken PDF: PDFium reports all three alike."""
+    if path.stat().st_size == 0:
+        raise ArmliteError(f"document {path} is an empty file")
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if b"%PDF-" not in head:
+        raise ArmliteError(f"document {path} is not a PDF; give a PDF file or a folder of page images")
+
+
+def _refusal(path: Path, error: str) -> str:
+    if "password" in error.lower():
+        return (
+            f"document {path} is encrypted and needs a password; save an open copy first: "
+            "`qpdf --password=... --decrypt IN.pdf OUT.pdf`"
+        )
+    if "security" in error.lower():
+        return f"document {path} uses an encryption that cannot be read; save an open copy first"
+    return (
+        f"document {path} is damaged or cut off and cannot be opened; fetch it again, "
+        "or try to repair it with `qpdf IN.pdf OUT.pdf`"
+    )
+
+
+def _lines(page: Any) -> tuple[str, tuple[float, ...]]:
+    """A page's lines as text, and the letter height of each in points."""
+    import pypdfium2.raw as raw
+
+    textpage = page.get_textpage()
+    try:
+        whole = textpage.get_text_range()
+        # Text and character numbers run in step only when nothing was left out of the text.
+        exact = len(whole) == textpage.count_chars()
+        lines, heights, start = [], [], 0
+        for line in whole.split("\n"):
+            clean = line.replace("\ufffe", "").replace("\x00", "").strip()
+            if clean:
+                height = 0.0
+                if exact:
+                    middle = start + len(line.rstrip()) // 2
+                    box = raw.FS_RECTF()
+                    if raw.FPDFText_GetLooseCharBox(textpage, middle, box):
+                        height = round(box.top - box.bottom, 1)
+                lines.append(clean)
+                heights.append(height)
+            start += len(line) + 1
+    finally:
+        textpage.close()
+    return "\n".join(lines), tuple(heights) if any(heights) else ()
+
+
+def _pictures(page: Any) -> int:
+    """Number of pictures, shadings and form drawings that cover at least 1 % of the page, plus 1 for many strokes."""
+    import ctypes
+
+    import pypdfium2.raw as raw
+
+    width, height = page.get_size()
+    count = strokes = 0
+    edges = [ctypes.c_float() for _ in range(4)]
+    for i in range(raw.FPDFPage_CountObjects(page)):
+        item = raw.FPDFPage_GetObject(page, i)
+        kind = raw.FPDFPageObj_GetType(item)
+        if kind == raw.FPDF_PAGEOBJ_PATH:
+            strokes += 1
+        elif kind != raw.FPDF_PAGEOBJ_TEXT and raw.FPDFPageObj_GetBounds(item, *edges):
+            left, bottom, right, top = (e.value for e in edges)
+            count += (right - left) * (top - bottom) >= 0.01 * width * height
+    return count + (strokes >= 40)

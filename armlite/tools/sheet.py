@@ -1,0 +1,49 @@
+"""The contact sheet that a document task starts from: small pictures of the pages in a numbered grid."""
+
+import math
+
+from PIL import Image, ImageDraw, ImageFont
+
+from armlite.memory import Limits
+from armlite.tools.images import shrink
+from armlite.tools.pages import Document
+
+COLUMNS = 5
+GAP = 6
+"""Pixels between pages."""
+
+
+def contact_sheet(document: Document, limits: Limits | None = None) -> Image.Image:
+    """Pages from 1, left to right and then down, five to a row, each with its number; RGB.
+
+    Shows at most `limits.sheet_max_pages` pages within `limits.sheet_max_pixels` (an area); how many there are in all
+    is said by the prompt, not by the picture.
+
+    Raises:
+        ArmliteError: a page cannot be read.
+    """
+    limits = limits or Limits()
+    count = min(len(document), limits.sheet_max_pages)
+    columns = min(COLUMNS, count)
+    rows = math.ceil(count / columns)
+    share = max(1, limits.sheet_max_pixels // (columns * rows))
+    pages = [document.render(n, share) for n in range(1, count + 1)]
+    wide, high = max(p.width for p in pages), max(p.height for p in pages)
+    # One cell size for all: scaled so that the widest and the tallest page fit and the whole keeps to its area.
+    area = (columns * (wide + GAP) + GAP) * (rows * (high + GAP) + GAP)
+    scale = min(1.0, math.sqrt(limits.sheet_max_pixels / area))
+    cell = max(1, int(wide * scale)), max(1, int(high * scale))
+    gap = int(GAP * scale)
+    sheet = Image.new("RGB", (columns * (cell[0] + gap) + gap, rows * (cell[1] + gap) + gap), (128, 128, 128))
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=max(10, min(cell) // 7))
+    for i, page in enumerate(pages):
+        left, top = (i % columns) * (cell[0] + gap) + gap, (i // columns) * (cell[1] + gap) + gap
+        small = page.resize(
+            (max(1, int(page.width * scale)), max(1, int(page.height * scale))), Image.Resampling.BICUBIC
+        )
+        sheet.paste(small, (left, top))
+        box = draw.textbbox((left + 2, top + 1), str(i + 1), font=font)
+        draw.rectangle((left, top, box[2] + 2, box[3] + 2), fill="black")
+        draw.text((left + 2, top + 1), str(i + 1), fill="white", font=font)
+    return shrink(sheet, limits.sheet_max_pixels)

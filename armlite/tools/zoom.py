@@ -1,0 +1,170 @@
+"""The crop tool: a closer look at a region of any image that the memory map holds.
+
+Boxes are relative (0 to 1000 on both axes), so the model needs to know nothing about pixels. The rules are those of
+the reference's `image_zoom_in_tool` but for two: crops come from the full-resolution image, and their size is capped.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from armlite.errors import ToolError
+from armlite.memory import Memory
+from armlite.tools.tool import tool
+from armlite.types import Observation
+
+SCALE = 1000
+"""Boxes run from 0 to this on both axes."""
+MIN_SIDE = 28
+"""Smallest side of a crop in pixels: one merged patch of Qwen2.5-VL."""
+MAX_ASPECT = 100
+"""Longest allowed side ratio of a box; the image processor refuses 200."""
+UPSCALE_BELOW = 224
+"""A crop with a shorter side than this is doubled, once."""
+REMINDER = (
+    "Go on reasoning inside <think>. Should you need another look or another tool, call it inside <tool_call>; "
+    "once you are sure, give the final answer inside <answer>."
+)
+
+
+@tool(needs="image", hidden=("img_idx", "label"))
+def image_zoom_in_tool(
+    memory: Memory,
+    /,
+    *,
+    image: str = "",
+    bbox_2d: list[float],
+    img_idx: float | None = None,
+    label: Any = None,
+) -> Observation:
+    """Look closer at a region of an image: the region is cut out and returned as a new image. Boxes use relative
+    coordinates from 0 to 1000 on both axes; the middle half of an image, for example, is [250, 250, 750, 750].
+
+    Args:
+        image: Name of the image to zoom in on, such as `original_image` or `observation_1`.
+        bbox_2d: The region as [x1, y1, x2, y2], relative coordinates from 0 to 1000; (x1, y1) is its top left
+            corner, (x2, y2) its bottom right corner.
+
+    Note:
+        Unlike the reference we do not shrink the source to the image processor's pixel limit before cutting: small
+        detail in a large photo is what the tool is for, and a relative box means the same region at any resolution.
+
+    Raises:
+        ToolError: a bad box, an unknown image, or a region too thin to look at.
+
+    Source:
+        ARM-Thinker `verl/tools/image_zoom_in_tool.py`; `img_idx` and `label` belong to its Qwen3-VL variant.
+    """
+    if not image and img_idx is None:
+        raise ToolError(f"Error: name the image to zoom in on. {_usage(memory)}")
+    box = _checked_box(bbox_2d)
+    parent = memory.image_id(image) if image else _by_number(memory, img_idx)
+    source = memory.images[parent]
+    pixels = crop_box(box, source.size)
+    crop = source.crop(pixels)
+    size = crop_size(crop.size, memory.limits.crop_max_pixels)
+    if size != crop.size:
+        crop = crop.resize(size, Image.Resampling.BICUBIC)
+    new = memory.add_image(crop, parent=parent, box=pixels)
+    name, asked = memory.wire_name(new), "[" + ", ".join(f"{v:g}" for v in box) + "]"
+    return Observation(
+        ok=True,
+        text=f"Here is `{name}`: region {asked} of `{memory.wire_name(parent)}`. {REMINDER}",
+        images=(new,),
+        tool="image_zoom_in_tool",
+        data={"image": parent, "bbox_2d": list(box), "box": list(pixels), "size": list(crop.size)},
+    )
+
+
+def crop_box(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Pixels (left, top, right, bottom) of a relative box in an image of `size` (width, height).
+
+    A box with a side under `MIN_SIDE` grows about its centre with its aspect kept, as far as the image allows, and is
+    moved inside; corners are rounded outwards.
+
+    Raises:
+        ToolError: the box is too elongated, or the image has no room for the smallest crop.
+    """
+    width, height = size
+    left, top, right, bottom = (v / SCALE * side for v, side in zip(box, (width, height) * 2, strict=True))
+    wide, high = right - left, bottom - top
+    if max(wide, high) > MAX_ASPECT * min(wide, high):
+        raise ToolError(
+            f"Error: the region {_list(box)} is more than {MAX_ASPECT} times longer than thick. Choose a fuller region."
+        )
+    if min(wide, high) < MIN_SIDE:
+        grow = MIN_SIDE / min(wide, high)
+        grow *= min(1.0, width / (wide * grow), height / (high * grow))
+        x, y = (left + right) / 2, (top + bottom) / 2
+        wide, high = wide * grow, high * grow
+        left, top = (min(max(c - s / 2, 0.0), m - s) for c, s, m in ((x, wide, width), (y, high, height)))
+        right, bottom = left + wide, top + high
+    # Rounding to a millionth of a pixel first keeps 28.000000000004 from becoming 29.
+    first, last = (math.floor(round(left, 6)), math.floor(round(top, 6))), (round(right, 6), round(bottom, 6))
+    pixels = (*first, min(math.ceil(last[0]), width), min(math.ceil(last[1]), height))
+    if pixels[2] - pixels[0] < MIN_SIDE or pixels[3] - pixels[1] < MIN_SIDE:
+        raise ToolError(
+            f"Error: the region {_list(box)} of this image of {width} x {height} pixels cannot be widened to "
+            f"{MIN_SIDE} x {MIN_SIDE} pixels. Choose a larger or squarer region."
+        )
+    return pixels
+
+
+def crop_size(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
+    """Size (width, height) in which a crop of `size` is shown: doubled if small, then capped to an area in pixels."""
+    factor = 2.0 if min(size) < UPSCALE_BELOW else 1.0
+    factor = min(factor, math.sqrt(max_pixels / (size[0] * size[1])))
+    # Rounding down keeps a capped crop under its cap; a factor of 1 or 2 is exact.
+    return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
+
+
+def _checked_box(box: Any) -> tuple[float, float, float, float]:
+    if not isinstance(box, list | tuple) or len(box) != 4:
+        raise ToolError(f"Error: bbox_2d must be a list of 4 numbers [x1, y1, x2, y2], got {_list(box)}.")
+    if any(isinstance(v, bool) or not isinstance(v, int | float) for v in box):
+        raise ToolError(f"Error: bbox_2d must hold numbers only, got {_list(box)}.")
+    for i, v in enumerate(box):
+        if not 0 <= v <= SCALE:  # also false for NaN
+            raise ToolError(
+                f"Error: bbox_2d[{i}] = {_short(v)} is not between 0 and {SCALE}; coordinates are relative to the "
+                f"image's size, not pixels. Got {_list(box)}."
+            )
+    x1, y1, x2, y2 = box
+    if x1 >= x2 or y1 >= y2:
+        raise ToolError(f"Error: bbox_2d must have x1 < x2 and y1 < y2, got {_list(box)}.")
+    # A box thinner than this is a point: growing it would divide by next to nothing.
+    if min(x2 - x1, y2 - y1) < 1e-6:
+        raise ToolError(f"Error: the region {_list(box)} is empty. Choose a larger region.")
+    return x1, y1, x2, y2
+
+
+def _by_number(memory: Memory, number: float | None) -> str:
+    """The image with a number as the Qwen3-VL variant counts: the task's images from 0, then the observations."""
+    if number is None or not 0 <= number < len(memory.images) or number != int(number):
+        raise ToolError(f"Error: there is no image number {_short(number)}; they are counted from 0. {_usage(memory)}")
+    return f"img_{int(number)}"
+
+
+def _usage(memory: Memory) -> str:
+    known = ", ".join(f"`{memory.wire_name(i)}`" for i in memory.images) or "none"
+    return (
+        f"Images you have: {known}. A call looks like this: <tool_call>\n"
+        '{"name": "image_zoom_in_tool", "arguments": {"image": "original_image", "bbox_2d": [100, 100, 900, 900]}}\n'
+        "</tool_call>"
+    )
+
+
+def _short(value: Any) -> str:
+    """The value as text of at most 40 characters; never fails, not even on integers too long for `str`."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**30:
+        return "a number of more than 30 digits"
+    text = f"{value:.12g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _list(value: Any) -> str:
+    if not isinstance(value, list | tuple):
+        return _short(value)
+    return "[" + ", ".join(_short(v) for v in value[:6]) + (", ...]" if len(value) > 6 else "]")

@@ -1,0 +1,62 @@
+"""Checkpoints that survive a kill: a folder counts only once its marker is on disk, and results appear by renaming."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from armlite.store import write_atomic
+
+MARKER = "complete"
+
+
+class CompleteCheckpoints(TrainerCallback):
+    """Marks each of the Trainer's checkpoints when all of it has been written and synced."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Sync and mark the newest checkpoint."""
+        newest = get_last_checkpoint(args.output_dir)
+        if newest is not None and state.is_world_process_zero:
+            sync_tree(Path(newest))
+            write_atomic(Path(newest) / MARKER, f"{state.global_step}\n")
+
+
+def last_complete(folder: Path) -> str | None:
+    """The newest marked checkpoint below a folder; unmarked ones, torn by a kill, are removed."""
+    found = []
+    for path in folder.glob("checkpoint-*"):
+        if (path / MARKER).is_file():
+            found.append((int(path.name.removeprefix("checkpoint-")), path))
+        else:
+            shutil.rmtree(path)
+    return str(max(found)[1]) if found else None
+
+
+def last_step(folder: Path) -> int:
+    """Steps done in the newest complete checkpoint; 0 without one."""
+    newest = last_complete(folder)
+    return int(Path(newest).name.removeprefix("checkpoint-")) if newest else 0
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below to the disk."""
+    for path in [*folder.rglob("*"), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def publish(folder: Path, write: Callable[[Path], None]) -> None:
+    """Make a whole folder appear at once: write it under another name, sync, rename."""
+    draft = folder.with_name(folder.name + ".writing")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    write(draft)
+    sync_tree(draft)
+    draft.rename(folder)

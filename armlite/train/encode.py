@@ -1,0 +1,89 @@
+"""A conversation as token ids with labels: SFT's view of exactly what the engine builds turn by turn in a rollout.
+
+Messages are tokenised one by one, as they arrive in a rollout; loss falls on assistant text and its end-of-turn only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from armlite.protocol.render import Conversation, render
+
+IGNORE = -100
+"""Label of a token that carries no loss."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One conversation, ready for a batch."""
+
+    input_ids: list[int]
+    labels: list[int]
+    pixel_values: torch.Tensor | None
+    """(patches, 1176) of all images in order."""
+    image_grid_thw: torch.Tensor | None
+    """(images, 3)"""
+
+
+def encode(conversation: Conversation, processor: Any, max_length: int | None = None) -> Encoded | None:
+    """Tokenise a conversation.
+
+    Args:
+        conversation: a finished one; its last message is the assistant's.
+        processor: tokenizer and image processor.
+        max_length: longest sequence, in tokens.
+
+    Returns:
+        None if it is longer than `max_length`: a cut would split an image from its tokens.
+    """
+    tokenizer = processor.tokenizer
+    images = [image for message in conversation.messages for image in message.images]
+    pixels = processor.image_processor(images=images, return_tensors="pt") if images else None
+    merge = processor.image_processor.merge_size**2
+    counts = iter([] if pixels is None else [int(g.prod()) // merge for g in pixels["image_grid_thw"]])
+    pad = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    ids: list[int] = []
+    labels: list[int] = []
+
+    def add(text: str, learn: bool) -> None:
+        for token in tokenizer(text, add_special_tokens=False)["input_ids"]:
+            run = [pad] * next(counts) if token == pad else [token]
+            ids.extend(run)
+            labels.extend(run if learn else [IGNORE] * len(run))
+
+    add(render([], conversation.tools, add_generation_prompt=False), learn=False)
+    for i, message in enumerate(conversation.messages):
+        if message.role == "assistant":
+            add(f"{message.text}<|im_end|>", learn=True)
+        else:
+            continued = conversation.messages[i - 1].role == "assistant" if i else False
+            add(("\n" if continued else "") + render([message], suffix=True), learn=False)
+    if max_length is not None and len(ids) > max_length:
+        return None
+    return Encoded(
+        ids, labels, None if pixels is None else pixels["pixel_values"], None if pixels is None else pixels["image_grid_thw"]
+    )
+
+
+def collate(rows: Sequence[Encoded], pad_id: int, image_id: int) -> dict[str, torch.Tensor]:
+    """Right-padded batch: `input_ids`, `labels`, `attention_mask`, `mm_token_type_ids` (B, T) and the rows' pixels."""
+    width = max(len(r.input_ids) for r in rows)
+    ids = torch.full((len(rows), width), pad_id)
+    labels = torch.full((len(rows), width), IGNORE)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for i, row in enumerate(rows):
+        n = len(row.input_ids)
+        ids[i, :n], labels[i, :n], mask[i, :n] = torch.tensor(row.input_ids), torch.tensor(row.labels), 1
+    batch = {
+        "input_ids": ids,
+        "labels": labels,
+        "attention_mask": mask,
+        "mm_token_type_ids": (ids == image_id).long(),
+    }
+    pixels = [r.pixel_values for r in rows if r.pixel_values is not None]
+    if pixels:
+        batch["pixel_values"] = torch.cat(pixels)
+        batch["image_grid_thw"] = torch.cat([r.image_grid_thw for r in rows if r.image_grid_thw is not None])
+    return batch

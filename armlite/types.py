@@ -1,0 +1,285 @@
+"""The records that flow through armlite: frozen, JSON in and out without loss, no behaviour beyond reading themselves.
+
+Pixels are never in a record: an `ImageInfo` names the PNG file that `armlite.store` writes beside it.
+`rating` is a kind of its own (design proposals fold it into `pointwise`), because the kind alone decides the answer format.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator, model_validator
+
+Kind = Literal["pairwise", "listwise", "pointwise", "rating", "multiple_choice", "open_qa"]
+Decision = bool | int | float | str
+TIE = 0
+"""A `gold` or `decision` of 0 says that the responses are equally good."""
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, unknown fields refused, equal when their public fields are equal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants", use_enum_values=False)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def to_json(self) -> str:
+        """One line of JSON; `from_json` gives back an equal record."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read one line of JSON.
+
+        Raises:
+            pydantic.ValidationError: the text breaks the schema.
+        """
+        return cls.model_validate_json(text)
+
+
+class Constraint(Record):
+    """Something that a response has to satisfy; a bare string is accepted as its text."""
+
+    text: str
+    """What the judge reads."""
+    check: str | None = None
+    """Name of an instruction verifier, where the constraint is known to be one."""
+    arguments: dict[str, Any] = {}
+    """Arguments of the verifier, without `response`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"text": value} if isinstance(value, str) else value
+
+
+class Task(Record):
+    """What is to be judged. Presentation order is not part of it: a Trajectory holds the permutation."""
+
+    id: str
+    kind: Kind
+    question: str
+    images: tuple[str, ...] = ()
+    """Paths, relative to the folder of the file that holds the record."""
+    document: str | None = None
+    """Path of a PDF or of a folder of page images, relative likewise."""
+    responses: tuple[str, ...] = ()
+    options: dict[str, str] = {}
+    """Letter -> text, for multiple choice."""
+    constraints: tuple[Constraint, ...] = ()
+    gold: bool | int | float | str | tuple[int, ...] | tuple[str, ...] | None = None
+    """pairwise, listwise: number of the best response from 1 (0: tie; several numbers: any of them); pointwise: bool;
+    rating: number; multiple_choice: letter; open_qa: the accepted answers."""
+    source: str = ""
+    """Where the task comes from; evaluation groups by it."""
+    meta: dict[str, Any] = {}
+    """Anything else; read by no core code."""
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        n = len(self.responses)
+        wanted = {"pairwise": n == 2, "listwise": n >= 2, "pointwise": n == 1, "rating": n == 1}.get(self.kind, n == 0)
+        if not wanted:
+            raise ValueError(f"a {self.kind} task cannot have {n} responses")
+        if self.kind == "multiple_choice" and len(self.options) < 2:
+            raise ValueError("a multiple_choice task needs at least two options")
+        if self.gold is not None:
+            self._check_gold()
+        return self
+
+    def _check_gold(self) -> None:
+        gold, fine = self.gold, True
+        if self.kind in ("pairwise", "listwise"):
+            numbers = gold if isinstance(gold, tuple) else (gold,)
+            fine = bool(numbers) and all(type(g) is int and 0 <= g <= len(self.responses) for g in numbers)
+        elif self.kind == "pointwise":
+            fine = isinstance(gold, bool)
+        elif self.kind == "rating":
+            fine = type(gold) in (int, float) and 1 <= float(gold) <= 10  # type: ignore[arg-type]
+        elif self.kind == "multiple_choice":
+            fine = gold in self.options
+        else:
+            fine = isinstance(gold, str) or (isinstance(gold, tuple) and all(isinstance(g, str) for g in gold))
+        if not fine:
+            raise ValueError(f"gold {gold!r} is out of range for a {self.kind} task")
+
+
+class Call(Record):
+    """A tool call as the model wrote it."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+
+
+class Turn(Record):
+    """What the model said in one turn, and what the parser made of it."""
+
+    text: str
+    think: str | None = None
+    call: Call | None = None
+    answer: str | None = None
+    """Text inside `<answer>`."""
+    fault: str | None = None
+    """Code of the parser's complaint (see `armlite.protocol.parse.FAULTS`); then there is neither call nor answer."""
+    well_formed: bool = False
+    """Exactly one non-empty `<think>`, then exactly one call or answer, and nothing else."""
+    finish: Literal["stop", "length", "error"] = "stop"
+    """`length`: the turn ran out of its token budget; `error`: the model could not be asked."""
+    tokens: int = 0
+    """Sampled tokens; 0 where the model does not say."""
+
+
+class Observation(Record):
+    """What the model gets back after a turn."""
+
+    ok: bool
+    text: str
+    images: tuple[str, ...] = ()
+    """Ids of the new images."""
+    tool: str | None = None
+    """The tool that ran; None for notices of the loop (a parse fault, the call limit)."""
+    data: dict[str, Any] = {}
+    """The structured result, for example `{"pages": [7, 5]}` or `{"result": true}`."""
+    duplicate: bool = False
+    """The same call was made before in this episode."""
+
+
+class Step(Record):
+    """A turn and the observation that followed it (none after the last turn)."""
+
+    turn: Turn
+    observation: Observation | None = None
+
+
+class StopReason(StrEnum):
+    """Why an episode ended."""
+
+    ANSWERED = "answered"
+    NO_ANSWER = "no_answer"
+    """A finished turn held neither a call nor an answer."""
+    TURN_BUDGET = "turn_budget"
+    """A turn ran out of tokens before it ended."""
+    CONTEXT_BUDGET = "context_budget"
+    """An observation did not fit; the policy never saw it."""
+    CALL_LIMIT = "call_limit"
+    """The model did not answer in its forced final turn."""
+    MODEL_ERROR = "model_error"
+    """The model could not be asked; the last turn's text says why."""
+
+
+class ImageInfo(Record):
+    """An image of an episode; its pixels are in the PNG file `file`."""
+
+    id: str
+    file: str
+    """`<first 32 hex digits of SHA-256 of size and RGB bytes>.png`"""
+    width: int
+    height: int
+    parent: str | None = None
+    """Id of the image that this is a crop of."""
+    box: tuple[int, int, int, int] | None = None
+    """Left, top, right, bottom of the crop, in pixels of the parent."""
+    page: int | None = None
+    """Page number, from 1, of a document page."""
+
+
+class Trajectory(Record):
+    """Frozen record of one episode: all that the viewer, the rewards, SFT export and evaluation need."""
+
+    task: Task
+    order: tuple[int, ...] = ()
+    """`order[i]` is the caller's number (from 1) of the response presented as `resp_{i+1}`."""
+    tools: tuple[str, ...] = ()
+    """Names of the tools that the model was shown."""
+    system: str = ""
+    prompt: str = ""
+    """Text of the first user message; the images that go with it are those without a parent and not from a step."""
+    prompt_images: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    images: tuple[ImageInfo, ...] = ()
+    stop: StopReason
+    decision: Decision | None = None
+    """The parsed answer in the caller's own order; None if there is none."""
+    model: str = ""
+    rollout: int = 0
+    """Number of this rollout of the task; part of its random stream."""
+
+    @property
+    def calls(self) -> tuple[Step, ...]:
+        """The steps in which a known tool was run."""
+        return tuple(s for s in self.steps if s.observation is not None and s.observation.tool is not None)
+
+    @property
+    def answer(self) -> str | None:
+        """Text inside the final `<answer>`."""
+        return self.steps[-1].turn.answer if self.steps and self.stop is StopReason.ANSWERED else None
+
+
+class Score(Record):
+    """Named reward parts; `total` is their sum."""
+
+    parts: dict[str, float]
+
+    @property
+    def total(self) -> float:
+        return sum(self.parts.values())
+
+
+class Evidence(Record):
+    """A tool result that a verdict rests on."""
+
+    tool: str
+    arguments: dict[str, Any]
+    text: str
+    images: tuple[str, ...] = ()
+    data: dict[str, Any] = {}
+
+
+Status = Literal["judged", "split", "no_answer", "budget", "model_error"]
+
+
+class Verdict(Record):
+    """What the user gets. Not being able to judge is a status, never a default score."""
+
+    status: Status
+    """`judged`; `split`: the votes are even; `no_answer`: no readable answer; `budget`: ran out of tokens or calls;
+    `model_error`: the model could not be asked (`rationale` says why)."""
+    kind: Kind
+    choice: int | None = None
+    """Number of the better response, from 1, in the caller's own order; 0 for a tie."""
+    ranking: tuple[int, ...] = ()
+    """All responses, best first, where they were ranked."""
+    correct: bool | None = None
+    """Answer of `check`."""
+    rating: float | None = None
+    """1 to 10, answer of `rate`."""
+    answer: str | None = None
+    """Answer of a multiple choice or open question."""
+    confidence: float | None = None
+    """Share of the asked votes that agree with the verdict; None for a single vote."""
+    rationale: str = ""
+    """The reasoning of the last turn of the first vote that agrees with the verdict."""
+    evidence: tuple[Evidence, ...] = ()
+    trajectories: tuple[Trajectory, ...] = ()
+
+    _images: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def trajectory(self) -> Trajectory | None:
+        """The first vote's record."""
+        return self.trajectories[0] if self.trajectories else None
+
+    @property
+    def images(self) -> Mapping[str, Any]:
+        """File name -> PIL image, for the trajectories of a verdict made in this process."""
+        return self._images
+
+    @field_validator("confidence")
+    @classmethod
+    def _is_a_share(cls, value: float | None) -> float | None:
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError("confidence is a share between 0 and 1")
+        return value

@@ -1,0 +1,47 @@
+"""What several test files need."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from armlite.errors import ToolError
+from armlite.memory import Memory
+from armlite.tools import register
+from armlite.tools.tool import Tool, tool
+from armlite.types import Observation
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared files beside the repository; a test that wants it is skipped where there is none."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip("there is no folder of shared files beside the repository")
+    return folder
+
+
+@tool
+def peek(memory: Memory, /, place: str, times: int = 1) -> Observation:
+    """Look at a place and
+    see what is there.
+
+    Args:
+        place: Where to look, such as `sky`;
+            never `cellar`.
+        times: How often.
+
+    Returns:
+        What was seen, for people only.
+    """
+    if place == "cellar":
+        raise ToolError("Error: the cellar is locked.")
+    seen = tuple(memory.add_image(Image.new("RGB", (40, 30), place)) for _ in range(times if place == "blue" else 0))
+    return Observation(ok=True, text=f"You see the {place}.", images=seen, data={"place": place})
+
+
+@pytest.fixture
+def peeking(monkeypatch: pytest.MonkeyPatch) -> Tool:
+    """A small tool, known to this test only."""
+    monkeypatch.setattr("armlite.tools._REGISTERED", {})
+    return register(peek)

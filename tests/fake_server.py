@@ -1,0 +1,170 @@
+"""An OpenAI-compatible server without a model, run as a process of its own: `python tests/fake_server.py --port 0`.
+
+It says its port, then answers as it is scripted: by the settings of a JSON file (`--script`) or a POST to `/control`, which
+replaces them and clears the record; GET `/record` gives the requests so far. Like a real server it ends a turn at the stop
+string and takes that out, counts tokens (words here), and refuses unknown models, bad keys and long prompts.
+"""
+
+import argparse
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+JUDGE = [
+    '<think>I cannot read the sign yet.</think>\n<tool_call>\n{"name": "image_zoom_in_tool", "arguments": '
+    '{"image": "original_image", "bbox_2d": [100, 100, 400, 400]}}\n</tool_call>',
+    "<think>The crop agrees with the first response.</think>\n<answer>Overall Judgment: Answer 1 is better.</answer>",
+]
+SETTINGS: dict[str, Any] = {
+    "models": ["judge-7b"],
+    "key": "",
+    "turns": JUDGE,
+    "faults": [],
+    "delay": 0.0,
+    "context": 10**9,
+    "honours_stop": True,
+    "choice": {},
+    "message": {},
+}
+"""turns: what every conversation gets, by its number of assistant turns (the last is repeated). faults: one a request, in
+order of arrival, null for none: {"status", "headers", "error"}, {"sleep": s}, {"cut": true} (half of a reply), {"torn": true}
+(the connection ends within a reply), {"close": true} (before it), {"body": ..}.
+delay: seconds a request takes. context: characters of text that fit. choice, message: fields that replace ours."""
+
+
+class Server(ThreadingHTTPServer):
+    """Holds the settings and the record of requests."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, settings: dict[str, Any]):
+        super().__init__(("127.0.0.1", port), Handler)
+        self.lock = threading.Lock()
+        self.reset(settings)
+
+    def reset(self, settings: dict[str, Any]) -> None:
+        with self.lock:
+            self.settings = SETTINGS | settings
+            self.faults = list(self.settings["faults"])
+            self.record: list[dict[str, Any]] = []
+            self.flying, self.most = 0, 0
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has gone is no news."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        server = self.server
+        if self.path == "/record":
+            self.send(200, {"requests": server.record, "most_in_flight": server.most})
+        elif self.path == "/v1/models":
+            self.send(200, {"object": "list", "data": [{"id": name} for name in server.settings["models"]]})
+        else:
+            self.refuse(404, "Not Found", "")
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/control":
+            self.server.reset(body)
+            return self.send(200, {})
+        if self.path != "/v1/chat/completions":
+            return self.refuse(404, "Not Found", "")
+        server = self.server
+        with server.lock:
+            server.record.append({"time": time.monotonic(), "key": self.headers.get("Authorization"), "body": body})
+            server.flying += 1
+            server.most = max(server.most, server.flying)
+            fault = server.faults.pop(0) if server.faults else None
+        try:
+            time.sleep(server.settings["delay"])
+            self.fail(fault) if fault else self.complete(body)
+        finally:
+            with server.lock:
+                server.flying -= 1
+
+    def fail(self, fault: dict[str, Any]) -> None:
+        if "sleep" in fault:
+            time.sleep(fault["sleep"])
+        if "body" in fault:
+            return self.send(fault.get("status", 200), fault["body"])
+        if "status" in fault:
+            error = fault.get("error", {"message": "scripted fault", "code": None})
+            return self.send(fault["status"], {"error": error}, fault.get("headers"))
+        if "cut" in fault:
+            whole = json.dumps({"choices": [{"message": {"content": "never whole"}}]}).encode()
+            return self.send_bytes(200, whole[: len(whole) // 2])
+        if "torn" in fault:
+            self.send_bytes(200, b'{"choices": [', {"Content-Length": "1000"})
+        self.close_connection = True
+        self.connection.close()
+
+    def complete(self, body: dict[str, Any]) -> None:
+        settings = self.server.settings
+        if settings["key"] and self.headers.get("Authorization") != f"Bearer {settings['key']}":
+            return self.refuse(401, f"Incorrect API key provided: {self.headers.get('Authorization')}", "invalid_api_key")
+        if body["model"] not in settings["models"]:
+            return self.refuse(404, f"The model `{body['model']}` does not exist.", "model_not_found")
+        size = sum(len(text) for message in body["messages"] for text in texts(message))
+        if size > settings["context"]:
+            limit = f"This model's maximum context length is {settings['context']} tokens."
+            return self.refuse(400, f"{limit} However, your messages resulted in {size} tokens.", "context_length_exceeded")
+        past = sum(message["role"] == "assistant" for message in body["messages"])
+        turn = settings["turns"][min(past, len(settings["turns"]) - 1)]
+        text, finish = said(turn, body, settings["honours_stop"])
+        choice = {"index": 0, "message": {"role": "assistant", "content": text} | settings["message"], "finish_reason": finish}
+        usage = {"prompt_tokens": size, "completion_tokens": len(text.split())}
+        self.send(200, {"object": "chat.completion", "choices": [choice | settings["choice"]], "usage": usage})
+
+    def refuse(self, status: int, message: str, code: str) -> None:
+        self.send(status, {"error": {"message": message, "type": "invalid_request_error", "code": code}})
+
+    def send(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
+        self.send_bytes(status, json.dumps(value).encode(), headers)
+
+    def send_bytes(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        """Tests read stdout."""
+
+
+def texts(message: dict[str, Any]) -> list[str]:
+    """All text of a message."""
+    content = message["content"]
+    return [content] if isinstance(content, str) else [block["text"] for block in content if block["type"] == "text"]
+
+
+def said(turn: str, body: dict[str, Any], honours_stop: bool) -> tuple[str, str]:
+    """(text, finish reason) of a turn after the request's stop strings and its budget of words."""
+    words = turn.split(" ")
+    budget = body.get("max_tokens") or len(words)
+    text, finish = " ".join(words[:budget]), "length" if len(words) > budget else "stop"
+    ends = [text.index(s) for s in body.get("stop", []) if honours_stop and s in text]
+    return (text[: min(ends)], "stop") if ends else (text, finish)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--script", type=Path)
+    options = parser.parse_args()
+    server = Server(options.port, json.loads(options.script.read_text()) if options.script else {})
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,364 @@
+"""Documents and their two tools, on real PDF files and page images made here."""
+
+import threading
+from pathlib import Path
+
+import pypdf
+import pytest
+from make_pdf import write_pdf
+from PIL import Image, ImageDraw
+
+from armlite.errors import ArmliteError, ToolError
+from armlite.memory import Limits, Memory
+from armlite.tools import ocr
+from armlite.tools.document import doc_page_retrieval_by_index, doc_page_retrieval_by_query
+from armlite.tools.pages import Document, open_document
+from armlite.tools.sheet import contact_sheet
+
+FILLER = "\n".join(f"General remarks on the yearly course of affairs, part {n}." for n in range(12))
+SUBJECTS = ["cover", "harvest", "tunnels", "dividends", "penguins", "volcanoes", "orchestras", "bridges"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("ARMLITE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def report(tmp_path) -> Document:
+    """Eight pages, each about a subject of its own."""
+    pages = [f"# Chapter on {word}\nWe report on {word}. The {word} did well.\n{FILLER}" for word in SUBJECTS]
+    return Document(write_pdf(tmp_path / "Annual Report.pdf", pages))
+
+
+def picture(color: str, size: tuple[int, int] = (300, 400)) -> Image.Image:
+    image = Image.new("RGB", size, "white")
+    ImageDraw.Draw(image).rectangle((20, 20, size[0] - 20, size[1] - 20), fill=color)
+    return image
+
+
+def test_a_pdf_gives_its_name_pages_text_and_pictures(report):
+    assert report.name == "Annual Report"
+    assert len(report) == 8
+    assert report.text(4).startswith("Chapter on dividends\nWe report on dividends.")
+    assert report.texts()[3] == report.text(4)
+    assert {page.source for page in report.page_texts} == {"text"}
+    image = report.render(4, 100_000)
+    assert image.mode == "RGB"
+    assert 0.9 * 100_000 < image.width * image.height <= 100_000
+    assert abs(image.width / image.height - 612 / 792) < 0.02
+    assert min(image.convert("L").getextrema()) < 100, "letters are drawn"
+
+
+@pytest.mark.parametrize("pixels", [784, 50_000, 802_816, 10**9])
+def test_a_rendered_page_never_exceeds_its_area(report, pixels):
+    image = report.render(1, pixels)
+    assert image.width * image.height <= pixels
+
+
+@pytest.mark.parametrize("page", [0, 9, -1])
+def test_a_page_outside_the_document_is_an_index_error(report, page):
+    with pytest.raises(IndexError):
+        report.text(page)
+    with pytest.raises(IndexError):
+        report.render(page, 1000)
+
+
+def test_title_metadata_and_outline_come_from_the_file(tmp_path):
+    path = write_pdf(tmp_path / "plain.pdf", ["first page of the text", "second page of the text"])
+    writer = pypdf.PdfWriter(clone_from=path)
+    writer.add_metadata({"/Title": "On Everything"})
+    part = writer.add_outline_item(title="Part", page_number=0)
+    writer.add_outline_item(title="Details", page_number=1, parent=part)
+    writer.write(tmp_path / "rich.pdf")
+    document = Document(tmp_path / "rich.pdf")
+    assert document.title == "On Everything"
+    assert document.outline == [(0, "Part", 1), (1, "Details", 2)]
+    assert Document(path).title == ""
+    assert Document(path).outline == []
+
+
+def test_a_folder_of_page_images_is_a_document_in_natural_order(tmp_path):
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    for n, color in ((1, "red"), (2, "lime"), (10, "blue")):
+        picture(color).save(folder / f"scan_{n}.png")
+    (folder / "notes.txt").write_text("not a page")
+    (folder / ".scan_3.png").write_bytes(b"not a page either")
+    document = Document(folder)
+    assert document.name == "scan"
+    assert len(document) == 3
+    colors = [document.render(n, 30_000).getpixel((75, 100)) for n in (1, 2, 3)]
+    assert colors == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    assert document.render(1, 30_000).size == (150, 200)
+
+
+@pytest.mark.skipif(ocr.available(), reason="the ocr extra is installed")
+def test_a_page_that_is_a_picture_has_no_text_without_ocr(tmp_path):
+    document = Document(write_pdf(tmp_path / "mixed.pdf", ["A page with some readable words.", picture("red")]))
+    assert [page.source for page in document.page_texts] == ["text", "none"]
+    assert document.text(2) == ""
+    assert document.page_texts[1].pictures == 1
+
+
+@pytest.mark.skipif(not ocr.available(), reason="the ocr extra is not installed")
+def test_a_page_that_is_a_picture_is_read_with_ocr_and_kept(tmp_path, cache):
+    text = Document(write_pdf(tmp_path / "text.pdf", ["# The code word is\n# PELICAN 4711"])).render(1, 10**6)
+    document = Document(write_pdf(tmp_path / "scan.pdf", [text]))
+    assert document.page_texts[0].source == "ocr"
+    assert "PELICAN 4711" in document.text(1)
+    assert len(list(cache.rglob("*.json"))) == 1
+    assert Document(document.path).text(1) == document.text(1)
+
+
+def broken(tmp_path: Path, kind: str) -> Path:
+    whole = write_pdf(tmp_path / "whole.pdf", [f"page {n} of a document" for n in range(1, 9)]).read_bytes()
+    path = tmp_path / f"{kind}.pdf"
+    if kind == "encrypted":
+        writer = pypdf.PdfWriter(clone_from=tmp_path / "whole.pdf")
+        writer.encrypt("secret", algorithm="RC4-128")
+        writer.write(path)
+    elif kind == "folder":
+        path = tmp_path / "folder"
+        path.mkdir()
+    elif kind == "damaged":
+        path = tmp_path / "damaged"
+        path.mkdir()
+        picture("red").save(path / "p_1.png")
+        (path / "p_2.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
+    elif kind == "no pages":
+        write_pdf(path, [])
+    elif kind != "missing":
+        path.write_bytes({"empty": b"", "text": b"Dear Sir,", "cut": whole[:-900], "head": b"%PDF-1.4\n"}[kind])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("missing", "does not exist"),
+        ("empty", "empty file"),
+        ("text", "not a PDF"),
+        ("head", "damaged or cut off"),
+        ("cut", "damaged or cut off"),
+        ("encrypted", "password.*--decrypt"),
+        ("no pages", "no pages|damaged"),
+        ("folder", "no page images"),
+        ("damaged", "p_2.png cannot be read"),
+    ],
+)
+def test_a_document_that_cannot_be_opened_is_one_line_that_names_it(tmp_path, kind, why):
+    path = broken(tmp_path, kind)
+    with pytest.raises(ArmliteError, match=why) as told:
+        Document(path)
+    assert str(path) in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_file_cut_off_anywhere_is_refused_or_whole(tmp_path):
+    whole = write_pdf(tmp_path / "whole.pdf", [f"This is page {n} of a document." for n in range(1, 6)]).read_bytes()
+    for length in range(0, len(whole), 97):
+        path = tmp_path / f"cut_{length}.pdf"
+        path.write_bytes(whole[:length])
+        try:
+            document = Document(path)
+            texts = document.texts()
+        except ArmliteError:
+            continue
+        assert texts == [f"This is page {n} of a document." for n in range(1, 6)], length
+
+
+def test_a_pdf_with_an_owner_password_only_opens(tmp_path):
+    writer = pypdf.PdfWriter(clone_from=write_pdf(tmp_path / "open.pdf", ["anyone may read this page"]))
+    writer.encrypt("", owner_password="secret", algorithm="RC4-128")
+    writer.write(tmp_path / "owned.pdf")
+    assert Document(tmp_path / "owned.pdf").text(1) == "anyone may read this page"
+
+
+def test_a_page_image_that_was_cut_off_is_an_error_when_it_is_drawn(tmp_path):
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    picture("red").save(folder / "1.jpg")
+    data = (folder / "1.jpg").read_bytes()
+    (folder / "1.jpg").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ArmliteError, match=r"1\.jpg"):
+        Document(folder).render(1, 10_000)
+
+
+def test_documents_are_shared_until_they_change(tmp_path):
+    path = write_pdf(tmp_path / "a.pdf", ["the first version of it"])
+    assert open_document(path) is open_document(str(path))
+    write_pdf(path, ["the second version of it is longer", "by a page"])
+    assert len(open_document(path)) == 2
+
+
+def test_threads_may_read_one_document_at_once(report):
+    wrong: list[object] = []
+
+    def read(n: int) -> None:
+        try:
+            assert SUBJECTS[n % 8] in report.text(n % 8 + 1)
+            assert report.render(n % 8 + 1, 20_000 + n).mode == "RGB"
+            assert report.search(SUBJECTS[n % 8])[0][0] == n % 8 + 1
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=read, args=(n,)) for n in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_texts_are_kept_on_disk_by_content_and_a_corrupt_entry_is_made_again(tmp_path, cache):
+    pages = [f"Page number {n} speaks of subject {n}." for n in range(1, 13)]
+    texts = Document(write_pdf(tmp_path / "a.pdf", pages)).texts()
+    (entry,) = cache.rglob("*.json")
+    good = entry.read_bytes()
+    assert Document(write_pdf(tmp_path / "same content.pdf", pages)).texts() == texts
+    assert list(cache.rglob("*")) == [entry.parent, entry], "one entry, and no temporary file"
+    for bad in (b"", b"{", b'{"version": 0, "ocr": false, "pages": []}', good[:-200], b"\xff\xfe"):
+        entry.write_bytes(bad)
+        assert Document(tmp_path / "a.pdf").texts() == texts
+        assert entry.read_bytes() == good
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, cache, monkeypatch):
+    cache.write_text("a file where the folder should be")
+    pages = [f"Page number {n} speaks of subject {n}." for n in range(1, 13)]
+    assert len(Document(write_pdf(tmp_path / "a.pdf", pages)).texts()) == 12
+
+
+def test_the_contact_sheet_shows_numbered_pages_in_rows_of_five(tmp_path):
+    colors = ["red", "lime", "blue", "yellow", "cyan", "magenta", "black"]
+    folder = tmp_path / "doc"
+    folder.mkdir()
+    for n, color in enumerate(colors, 1):
+        Image.new("RGB", (300, 400), color).save(folder / f"doc_{n}.png")
+    limits = Limits(sheet_max_pixels=200_000)
+    sheet = contact_sheet(Document(folder), limits)
+    assert sheet.mode == "RGB"
+    assert 0.8 * 200_000 < sheet.width * sheet.height <= 200_000
+    for i, color in enumerate(colors):
+        x, y = (i % 5 + 0.5) * sheet.width / 5, (i // 5 + 0.5) * sheet.height / 2
+        assert sheet.getpixel((int(x), int(y))) == Image.new("RGB", (1, 1), color).getpixel((0, 0))
+    corner = sheet.crop((0, 0, sheet.width // 10, sheet.height // 8))
+    assert (255, 255, 255) in {c for _, c in corner.getcolors(10_000)}, "the number of page 1 is drawn in white"
+
+
+def test_the_contact_sheet_is_capped_in_pages(report):
+    few = contact_sheet(report, Limits(sheet_max_pages=3, sheet_max_pixels=90_000))
+    assert few.width > 2 * few.height, "three pages in one row"
+
+
+def test_a_query_returns_pages_best_first_with_numbers_text_and_images(report):
+    memory = Memory([contact_sheet(report)], document=report, limits=Limits(pages_per_query=3))
+    seen = doc_page_retrieval_by_query(memory, filename="Annual Report", query="How many penguins were there?")
+    assert seen.ok
+    assert seen.tool == "doc_page_retrieval_by_query"
+    assert seen.data["pages"][0] == 5
+    assert seen.data["query"] == "How many penguins were there?"
+    assert len(seen.images) == len(seen.data["pages"]) <= 3
+    assert [memory.infos[i].page for i in seen.images] == seen.data["pages"]
+    assert f"best first: {seen.data['pages']} (of 8)" in seen.text
+    assert "`observation_1`: page 5" in seen.text
+    assert "We report on penguins." in seen.text
+
+
+def test_a_query_that_matches_nothing_succeeds_without_pages_and_says_what_to_try(report):
+    memory = Memory(document=report)
+    seen = doc_page_retrieval_by_query(memory, filename="annual report.pdf", query="zyxwv qwerty")
+    assert seen.ok
+    assert seen.images == ()
+    assert seen.data["pages"] == []
+    assert "other words" in seen.text
+    assert "1 to 8" in seen.text
+    assert not memory.images
+
+
+@pytest.mark.parametrize("query", ["", "   ", "\n"])
+def test_an_empty_query_is_a_mistake(report, query):
+    with pytest.raises(ToolError, match="empty"):
+        doc_page_retrieval_by_query(Memory(document=report), filename="Annual Report", query=query)
+
+
+@pytest.mark.parametrize(
+    "query", ["?", "the of and", "((", "[a-z]*", "\\", "p" * 100_000, "page 99999999", "Figure 9.9.9", "\x00"]
+)
+def test_odd_queries_do_no_harm(report, query):
+    seen = doc_page_retrieval_by_query(Memory(document=report), filename="Annual Report", query=query)
+    assert seen.ok
+    assert len(seen.text) <= Limits().observation_max_characters
+
+
+def test_all_pages_fit_into_one_observation_with_the_passage_that_matches(tmp_path):
+    long = [f"Here is line {n} of a rather long page without any news." for n in range(45)]
+    pages = []
+    for n in range(6):
+        lines = list(long)
+        lines[30] = f"The quokka census of region {n} counted {n}00 animals."
+        pages.append("\n".join(lines))
+    document = Document(write_pdf(tmp_path / "long.pdf", pages))
+    limits = Limits(page_max_characters=1000)
+    seen = doc_page_retrieval_by_query(Memory(document=document, limits=limits), filename="long", query="quokka census")
+    assert len(seen.data["pages"]) == 5
+    assert len(seen.text) <= limits.observation_max_characters
+    assert seen.text.count("quokka census of region") == 5
+    one = doc_page_retrieval_by_index(Memory(document=document, limits=limits), filename="long", image_idx=1)
+    assert 900 < len(one.text) < 1100
+
+
+def test_a_page_is_fetched_by_its_number(report):
+    memory = Memory(document=report, limits=Limits(page_max_pixels=50_000))
+    seen = doc_page_retrieval_by_index(memory, filename="Annual Report", image_idx=8)
+    assert seen.data == {"pages": [8]}
+    assert memory.infos[seen.images[0]].page == 8
+    image = memory.images[seen.images[0]]
+    assert image.width * image.height <= 50_000
+    assert "We report on bridges." in seen.text
+
+
+@pytest.mark.parametrize("number", [0, -1, 9, 10**4000])
+def test_a_page_that_does_not_exist_is_answered_with_the_range(report, number):
+    with pytest.raises(ToolError, match="1 to 8"):
+        doc_page_retrieval_by_index(Memory(document=report), filename="Annual Report", image_idx=number)
+
+
+@pytest.mark.parametrize("number", [1.5, "1", True, None])
+def test_a_page_number_that_is_none_is_a_mistake(report, number):
+    with pytest.raises(ToolError, match="image_idx"):
+        doc_page_retrieval_by_index(Memory(document=report), filename="Annual Report", image_idx=number)
+
+
+@pytest.mark.parametrize("name", ["Annual Report", "annual report.PDF", " `Annual Report` ", "ANNUAL REPORT.pdf"])
+def test_the_document_goes_by_its_name_with_or_without_suffix(report, name):
+    assert doc_page_retrieval_by_index(Memory(document=report), filename=name, image_idx=1).ok
+
+
+def test_no_other_file_is_ever_read(report, tmp_path):
+    other = write_pdf(tmp_path / "secret.pdf", ["the secret page of another file"])
+    for name in (str(other), "secret", "../secret.pdf", str(report.path), "/etc/passwd", "", "~", "*"):
+        with pytest.raises(ToolError, match="`Annual Report`"):
+            doc_page_retrieval_by_query(Memory(document=report), filename=name, query="secret")
+
+
+def test_without_a_document_the_tools_say_so():
+    with pytest.raises(ToolError, match="no document"):
+        doc_page_retrieval_by_index(Memory(), filename="a", image_idx=1)
+
+
+def test_the_sample_paper_answers_page_24_and_questions_about_later_tables(shared):
+    document = open_document(shared / "samples" / "reward-bench-paper.pdf")
+    memory = Memory([contact_sheet(document)], document=document)
+    assert "Table 8" in doc_page_retrieval_by_index(memory, filename=document.name, image_idx=24).text
+    with pytest.raises(ToolError, match="1 to 24"):
+        doc_page_retrieval_by_index(memory, filename=document.name, image_idx=25)
+    for query, page in (
+        ("What are the downstream evaluation results of on policy reward models in Table 8?", 24),
+        ("Which generative models does the table of full PPO experiment results compare?", 24),
+        ("Table 2", 4),
+    ):
+        seen = doc_page_retrieval_by_query(memory, filename=document.name, query=query)
+        assert page in seen.data["pages"], query
