@@ -7,7 +7,7 @@ names on the wire and are accepted for the same things. A tool can reach nothing
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
@@ -42,7 +42,7 @@ class Limits(BaseModel):
     """Characters of a response shown in the prompt; its whole text stays under its id."""
     observation_max_characters: int = 4096
     """Characters of an observation, cut in the middle. Reference: 4096."""
-    verifier_mode: str = "strict"
+    verifier_mode: Literal["engine", "tool", "strict"] = "strict"
     """`engine`, `tool` or `strict`; see `armlite.tools.verifiers`."""
 
 

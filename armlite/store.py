@@ -198,8 +198,8 @@ def _holds_trajectories(file: Path) -> bool:
 
 def _rows(file: Path) -> Iterator[Saved]:
     """Binary lines, since text may hold U+2028 and others that `str.splitlines` would take for an end of line."""
-    with _one_line("read", file):
-        lines = open(file, "rb")  # noqa: SIM115 - the caller's own errors, raised at the yield, must not pass through here
+    with _one_line("read", file):  # only this: an error that the caller raises at the yield is not ours to reword
+        lines = open(file, "rb")  # noqa: SIM115
     with lines:
         for number, line in enumerate(lines, 1):
             if line.strip():

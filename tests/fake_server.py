@@ -1,8 +1,8 @@
 """An OpenAI-compatible server without a model, run as a process of its own: `python tests/fake_server.py --port 0`.
 
-It says its port, then answers as it is scripted: by the settings of a JSON file (`--script`) or a POST to `/control`, which
-replaces them and clears the record; GET `/record` gives the requests so far. Like a real server it ends a turn at the stop
-string and takes that out, counts tokens (words here), and refuses unknown models, bad keys and long prompts.
+It says its port, then answers as it is scripted: by the settings of a JSON file (`--script`) or a POST to `/control`,
+which replaces them and clears the record; GET `/record` gives the requests so far. Like a real server it ends a turn at
+the stop string and takes that out, counts tokens (words here), and refuses unknown models, bad keys and long prompts.
 """
 
 import argparse
@@ -26,13 +26,11 @@ SETTINGS: dict[str, Any] = {
     "delay": 0.0,
     "context": 10**9,
     "honours_stop": True,
-    "choice": {},
-    "message": {},
 }
-"""turns: what every conversation gets, by its number of assistant turns (the last is repeated). faults: one a request, in
-order of arrival, null for none: {"status", "headers", "error"}, {"sleep": s}, {"cut": true} (half of a reply), {"torn": true}
-(the connection ends within a reply), {"close": true} (before it), {"body": ..}.
-delay: seconds a request takes. context: characters of text that fit. choice, message: fields that replace ours."""
+"""turns: what every conversation gets, by its number of assistant turns (the last is repeated). faults: one a request,
+in order of arrival, null for none: {"status", "headers", "error"}, {"sleep": s}, {"cut": true} (half of a reply),
+{"torn": true} (the connection ends within a reply), {"close": true} (before it), {"body": ..}.
+delay: seconds a request takes. context: characters of text that fit."""
 
 
 class Server(ThreadingHTTPServer):
@@ -73,11 +71,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server = self.server
         if self.path == "/control":
-            self.server.reset(body)
-            return self.send(200, {})
-        if self.path != "/v1/chat/completions":
-            return self.refuse(404, "Not Found", "")
+            server.reset(body)
+            self.send(200, {})
+        elif self.path == "/v1/chat/completions":
+            self.chat(body)
+        else:
+            self.refuse(404, "Not Found", "")
+
+    def chat(self, body: dict[str, Any]) -> None:
         server = self.server
         with server.lock:
             server.record.append({"time": time.monotonic(), "key": self.headers.get("Authorization"), "body": body})
@@ -95,34 +98,36 @@ class Handler(BaseHTTPRequestHandler):
         if "sleep" in fault:
             time.sleep(fault["sleep"])
         if "body" in fault:
-            return self.send(fault.get("status", 200), fault["body"])
-        if "status" in fault:
+            self.send(fault.get("status", 200), fault["body"])
+        elif "status" in fault:
             error = fault.get("error", {"message": "scripted fault", "code": None})
-            return self.send(fault["status"], {"error": error}, fault.get("headers"))
-        if "cut" in fault:
+            self.send(fault["status"], {"error": error}, fault.get("headers"))
+        elif "cut" in fault:
             whole = json.dumps({"choices": [{"message": {"content": "never whole"}}]}).encode()
-            return self.send_bytes(200, whole[: len(whole) // 2])
-        if "torn" in fault:
-            self.send_bytes(200, b'{"choices": [', {"Content-Length": "1000"})
-        self.close_connection = True
-        self.connection.close()
+            self.send_bytes(200, whole[: len(whole) // 2])
+        else:
+            if "torn" in fault:
+                self.send_bytes(200, b'{"choices": [', {"Content-Length": "1000"})
+            self.close_connection = True
+            self.connection.close()
 
     def complete(self, body: dict[str, Any]) -> None:
-        settings = self.server.settings
-        if settings["key"] and self.headers.get("Authorization") != f"Bearer {settings['key']}":
-            return self.refuse(401, f"Incorrect API key provided: {self.headers.get('Authorization')}", "invalid_api_key")
-        if body["model"] not in settings["models"]:
-            return self.refuse(404, f"The model `{body['model']}` does not exist.", "model_not_found")
+        settings, key = self.server.settings, self.headers.get("Authorization")
         size = sum(len(text) for message in body["messages"] for text in texts(message))
-        if size > settings["context"]:
-            limit = f"This model's maximum context length is {settings['context']} tokens."
-            return self.refuse(400, f"{limit} However, your messages resulted in {size} tokens.", "context_length_exceeded")
-        past = sum(message["role"] == "assistant" for message in body["messages"])
-        turn = settings["turns"][min(past, len(settings["turns"]) - 1)]
-        text, finish = said(turn, body, settings["honours_stop"])
-        choice = {"index": 0, "message": {"role": "assistant", "content": text} | settings["message"], "finish_reason": finish}
-        usage = {"prompt_tokens": size, "completion_tokens": len(text.split())}
-        self.send(200, {"object": "chat.completion", "choices": [choice | settings["choice"]], "usage": usage})
+        if settings["key"] and key != f"Bearer {settings['key']}":
+            self.refuse(401, f"Incorrect API key provided: {key}", "invalid_api_key")
+        elif body["model"] not in settings["models"]:
+            self.refuse(404, f"The model `{body['model']}` does not exist.", "model_not_found")
+        elif size > settings["context"]:
+            why = f"This model's maximum context length is {settings['context']} tokens, but you sent {size}."
+            self.refuse(400, why, "context_length_exceeded")
+        else:
+            past = sum(message["role"] == "assistant" for message in body["messages"])
+            turn = settings["turns"][min(past, len(settings["turns"]) - 1)]
+            text, finish = said(turn, body, settings["honours_stop"])
+            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+            usage = {"prompt_tokens": size, "completion_tokens": len(text.split())}
+            self.send(200, {"object": "chat.completion", "choices": [choice], "usage": usage})
 
     def refuse(self, status: int, message: str, code: str) -> None:
         self.send(status, {"error": {"message": message, "type": "invalid_request_error", "code": code}})
@@ -132,7 +137,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_bytes(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})}.items():
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(data)),
+            **(headers or {}),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)

@@ -35,9 +35,14 @@ def photo(color: str = "white", size: tuple[int, int] = (600, 400)) -> Image.Ima
 
 
 def start(
-    images: Sequence[Image.Image] = (), order: Sequence[int] = (), texts: Sequence[str] = ("Ulm", "Bern"), **settings: Any
+    images: Sequence[Image.Image] = (),
+    order: Sequence[int] = (),
+    texts: Sequence[str] = ("Ulm", "Bern"),
+    **settings: Any,
 ) -> Episode:
-    task = Task(id="t", kind="pairwise" if len(texts) == 2 else "listwise", question="Which?", responses=tuple(texts), gold=1)
+    task = Task(
+        id="t", kind="pairwise" if len(texts) == 2 else "listwise", question="Which?", responses=tuple(texts), gold=1
+    )
     shown = [texts[n - 1] for n in order or range(1, len(texts) + 1)]
     chosen = EpisodeSettings(**settings)
     return Episode(task, Memory(images, shown, None, (), chosen.limits), chosen, order)
@@ -46,7 +51,8 @@ def start(
 def seen(episode: Episode, text: str) -> Observation:
     """What the model gets to see after a turn."""
     step = episode.advance(text)
-    assert step is not None and step.observation is not None
+    assert step is not None
+    assert step.observation is not None
     assert episode.conversation.messages[-1].text == step.observation.text
     return step.observation
 
@@ -85,7 +91,8 @@ def test_an_image_is_found_under_the_paper_s_and_the_reference_s_names(own: int,
     memory = Memory([photo()] * own)
     memory.add_image(photo("red")), memory.add_image(photo("blue"))
     if found:
-        assert memory.image_id(name) == found and memory.image_id(memory.wire_name(found)) == found
+        assert memory.image_id(name) == found
+        assert memory.image_id(memory.wire_name(found)) == found
     else:
         with pytest.raises(ToolError, match=r"(?s)there is no image named .*`observation_1`, `observation_2`\."):
             memory.image_id(name)
@@ -128,17 +135,21 @@ def test_every_response_is_in_the_memory_whole_however_little_is_shown() -> None
 def test_a_crop_knows_where_it_comes_from() -> None:
     episode = start([photo()])
     observation = seen(episode, call("image_zoom_in_tool", '{"image": "original_image", "bbox_2d": [0, 0, 500, 500]}'))
-    assert observation.ok and observation.images == ("img_1",) and "`observation_1`" in observation.text
+    assert observation.ok
+    assert observation.images == ("img_1",)
+    assert "`observation_1`" in observation.text
     info = episode.memory.infos["img_1"]
     assert (info.parent, info.box, (info.width, info.height)) == ("img_0", (0, 0, 300, 200), (600, 400))
     observation = seen(episode, call("image_zoom_in_tool", '{"image": "observation_1", "bbox_2d": [0, 0, 500, 500]}'))
-    assert observation.images == ("img_2",) and episode.memory.infos["img_2"].parent == "img_1"
+    assert observation.images == ("img_2",)
+    assert episode.memory.infos["img_2"].parent == "img_1"
 
 
 def test_images_are_shown_shrunk_and_kept_whole() -> None:
     episode = start([photo(size=(2000, 1000))], limits=Limits(image_max_pixels=20_000))
     [shown] = episode.conversation.messages[0].images
-    assert shown.width * shown.height <= 20_000 and episode.memory.images["img_0"].size == (2000, 1000)
+    assert shown.width * shown.height <= 20_000
+    assert episode.memory.images["img_0"].size == (2000, 1000)
 
 
 # Turns
@@ -152,7 +163,8 @@ def episode(peeking: Tool) -> Episode:
 def test_a_call_is_run_and_its_result_seen(episode: Episode) -> None:
     observation = seen(episode, look("blue"))
     assert (observation.ok, observation.tool, observation.data) == (True, "peek", {"place": "blue"})
-    assert observation.images == ("img_0",) and episode.stop is None
+    assert observation.images == ("img_0",)
+    assert episode.stop is None
     assert episode.conversation.messages[-1].images == (episode.memory.images["img_0"],)
     assert episode.conversation.messages[-2].text == look("blue")
 
@@ -178,7 +190,11 @@ def test_a_tool_s_complaint_goes_to_the_model(episode: Episode) -> None:
 def test_a_malformed_turn_is_fed_back_and_counts_as_a_call(episode: Episode, text: str, fault: str) -> None:
     for _ in range(3):
         observation = seen(episode, text)
-        assert observation.text.startswith(f"Error: {FAULTS[fault]}") and (observation.ok, observation.tool) == (False, None)
+        assert observation.text.startswith(f"Error: {FAULTS[fault]}")
+        assert (observation.ok, observation.tool) == (
+            False,
+            None,
+        )
     assert seen(episode, text).text == prompts.LIMIT_REACHED
     assert [step.turn.fault for step in episode.steps] == [fault] * 4
 
@@ -202,16 +218,23 @@ def test_the_same_call_again_is_run_noticed_and_said_so(episode: Episode) -> Non
     for turn in (look("sky", ', "times": 2'), look("sky"), call("peek", '{"times": 2, "place": "sky"}')):
         observation = seen(episode, turn)
         marks.append((observation.duplicate, prompts.SAME_CALL in observation.text, observation.text.split("\n")[0]))
-    assert marks == [(False, False, "You see the sky."), (False, False, "You see the sky."), (True, True, "You see the sky.")]
+    assert marks == [
+        (False, False, "You see the sky."),
+        (False, False, "You see the sky."),
+        (True, True, "You see the sky."),
+    ]
 
 
 def test_at_the_limit_one_forced_turn_is_left_to_answer_in(episode: Episode) -> None:
     places = ["sky", "sea", "cellar", "land"]
     texts = [seen(episode, look(place)).text for place in places]
-    assert texts[3] == prompts.LIMIT_REACHED and episode.steps[3].observation is not None
-    assert episode.steps[3].observation.tool is None and episode.stop is None
+    assert texts[3] == prompts.LIMIT_REACHED
+    assert episode.steps[3].observation is not None
+    assert episode.steps[3].observation.tool is None
+    assert episode.stop is None
     episode.advance(ANSWER)
-    assert episode.stop is StopReason.ANSWERED and len(episode.trajectory().calls) == 3
+    assert episode.stop is StopReason.ANSWERED
+    assert len(episode.trajectory().calls) == 3
 
 
 @pytest.mark.parametrize("last", [look("sky"), "", THINK + "<answer>1"])
@@ -219,15 +242,18 @@ def test_who_does_not_answer_in_the_forced_turn_has_reached_the_limit(episode: E
     for _ in range(4):
         seen(episode, look("sky"))
     episode.advance(last)
-    assert episode.stop is StopReason.CALL_LIMIT and episode.steps[-1].observation is None
+    assert episode.stop is StopReason.CALL_LIMIT
+    assert episode.steps[-1].observation is None
 
 
 def test_without_tools_a_call_is_told_so_once(peeking: Tool) -> None:
     episode = start([photo()], tools=())
-    assert episode.conversation.tools == () and "tool" not in episode.conversation.messages[0].text
+    assert episode.conversation.tools == ()
+    assert "tool" not in episode.conversation.messages[0].text
     assert seen(episode, look("sky")).text == prompts.NO_TOOLS
     episode.advance(look("sky"))
-    assert episode.stop is StopReason.CALL_LIMIT and episode.trajectory().tools == ()
+    assert episode.stop is StopReason.CALL_LIMIT
+    assert episode.trajectory().tools == ()
 
 
 @pytest.mark.parametrize(
@@ -247,7 +273,8 @@ def test_a_last_turn_has_a_reason_and_no_observation(
 ) -> None:
     seen(episode, look("sky"))
     step = episode.advance(text, finish, 7)
-    assert step and (episode.stop, step.observation, step.turn.tokens, step.turn.text) == (stop, None, 7, text)
+    assert step
+    assert (episode.stop, step.observation, step.turn.tokens, step.turn.text) == (stop, None, 7, text)
     assert episode.decision == (1 if stop is StopReason.ANSWERED and text == ANSWER else None)
     with pytest.raises(RuntimeError, match="has stopped"):
         episode.advance(ANSWER)
@@ -258,9 +285,13 @@ def test_an_overflow_takes_back_the_observation_that_was_never_seen(episode: Epi
     seen(episode, look("blue", ', "times": 2'))
     assert episode.advance("", "overflow") is None
     record = episode.trajectory()
-    assert record.stop is StopReason.CONTEXT_BUDGET and [s.observation is None for s in record.steps] == [False, True]
-    assert record.steps[1].turn.text == look("blue", ', "times": 2') and len(record.calls) == 1
-    assert record.images == () and episode.pixels() == {} and episode.conversation.messages[-1].role == "assistant"
+    assert record.stop is StopReason.CONTEXT_BUDGET
+    assert [s.observation is None for s in record.steps] == [False, True]
+    assert record.steps[1].turn.text == look("blue", ', "times": 2')
+    assert len(record.calls) == 1
+    assert record.images == ()
+    assert episode.pixels() == {}
+    assert episode.conversation.messages[-1].role == "assistant"
 
 
 def test_a_prompt_that_does_not_fit_ends_an_episode_without_steps() -> None:
@@ -272,7 +303,9 @@ def test_a_prompt_that_does_not_fit_ends_an_episode_without_steps() -> None:
 
 def test_a_long_observation_is_cut_in_the_middle_and_control_tokens_in_it_are_defused(episode: Episode) -> None:
     text = seen(episode, look("<|im_end|>" + "x" * 9000 + "!")).text
-    assert text.startswith("You see the < |im_end| >xxx") and text.endswith("xxx!.") and "...(truncated)..." in text
+    assert text.startswith("You see the < |im_end| >xxx")
+    assert text.endswith("xxx!.")
+    assert "...(truncated)..." in text
     assert len(text) == episode.memory.limits.observation_max_characters + len("...(truncated)...")
 
 
@@ -294,7 +327,8 @@ def test_the_decision_is_in_the_caller_s_own_order(order: tuple[int, ...], chose
     assert [prompt.index(texts[n - 1]) for n in order] == sorted(prompt.index(text) for text in texts)
     episode.advance(f"{THINK}<answer>Overall Judgment: Answer {chosen} is better.</answer>")
     record = episode.trajectory()
-    assert texts[int(record.decision or 0) - 1] == episode.memory.text(f"resp_{chosen}") and record.order == order
+    assert texts[int(record.decision or 0) - 1] == episode.memory.text(f"resp_{chosen}")
+    assert record.order == order
 
 
 def test_a_tie_stays_a_tie_in_any_order() -> None:
@@ -309,7 +343,7 @@ def test_a_tie_stays_a_tie_in_any_order() -> None:
 def records(peeking: Tool) -> list[Trajectory]:
     turns = {
         StopReason.ANSWERED: [look("sky"), look("sky"), look("cellar"), ANSWER],
-        StopReason.NO_ANSWER: [look("blue", ', "times": 2'), "h\u00fc \u2028 \U0001f600 \\ \" <|im_end|>\0"],
+        StopReason.NO_ANSWER: [look("blue", ', "times": 2'), 'h\u00fc \u2028 \U0001f600 \\ " <|im_end|>\0'],
         StopReason.CALL_LIMIT: ["<think>"] * 5,
     }
     found = []
@@ -326,12 +360,18 @@ def test_a_record_survives_json_exactly(peeking: Tool) -> None:
     for record in records(peeking):
         line = record.to_json()
         again = Trajectory.from_json(line)
-        assert again == record and again.to_json() == line and "\n" not in line
+        assert again == record
+        assert again.to_json() == line
+        assert "\n" not in line
         assert [type(s.turn) for s in again.steps] == [type(s.turn) for s in record.steps]
 
 
 @pytest.mark.parametrize(
-    "arguments", ['{"place": "a", "b": [-0.0, 1e-9, 12345678901234567]}', '{"place": "\\ud83d\\ude00\\u0000\\u2028", "n": {"": null}}']
+    "arguments",
+    [
+        '{"place": "a", "b": [-0.0, 1e-9, 12345678901234567]}',
+        '{"place": "\\ud83d\\ude00\\u0000\\u2028", "n": {"": null}}',
+    ],
 )
 def test_arguments_of_any_shape_survive_json_exactly(episode: Episode, arguments: str) -> None:
     seen(episode, call("peek", arguments))
@@ -347,9 +387,12 @@ def test_a_record_holds_what_the_model_saw(peeking: Tool) -> None:
     record = episode.trajectory()
     first = episode.conversation.messages[0]
     assert (record.prompt, record.system) == (first.text, system_text(episode.conversation.tools))
-    assert record.prompt_images == ("img_0", "img_1") and record.steps[0].observation
-    assert record.steps[0].observation.images == ("img_2",) and record.steps[1].turn.tokens == 11
-    assert {info.file for info in record.images} == set(episode.pixels()) and len(record.images) == 3
+    assert record.prompt_images == ("img_0", "img_1")
+    assert record.steps[0].observation
+    assert record.steps[0].observation.images == ("img_2",)
+    assert record.steps[1].turn.tokens == 11
+    assert {info.file for info in record.images} == set(episode.pixels())
+    assert len(record.images) == 3
     assert record.images[1].file == record.images[2].file or record.images[1].width != record.images[2].width
 
 
@@ -412,12 +455,22 @@ def test_every_kind_of_hint_has_its_json_type_and_hidden_parameters_are_not_show
     parameters = many.schema["function"]["parameters"]
     types = {name: value["type"] for name, value in parameters["properties"].items()}
     assert list(types.values()) == ["string", "integer", "number", "boolean", "string", "array", "array", "object"]
-    assert parameters["properties"]["side"]["enum"] == ["left", "right"] and parameters["required"] == list(FINE)
+    assert parameters["properties"]["side"]["enum"] == ["left", "right"]
+    assert parameters["required"] == list(FINE)
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{}, {"more": None}, {"more": {"a": 1}}, {"alias": "x"}, {"anything": [1]}, {"anything": "x"}, {"box": []}, {"share": 0.5}],
+    [
+        {},
+        {"more": None},
+        {"more": {"a": 1}},
+        {"alias": "x"},
+        {"anything": [1]},
+        {"anything": "x"},
+        {"box": []},
+        {"share": 0.5},
+    ],
 )
 def test_arguments_that_fit_are_passed_on(changed: dict[str, Any]) -> None:
     given = FINE | changed
@@ -452,8 +505,10 @@ def test_arguments_that_fit_are_passed_on(changed: dict[str, Any]) -> None:
 def test_arguments_that_do_not_fit_are_refused_with_the_usage(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(ToolError) as caught:
         many(Memory(), **(FINE | changed))
-    assert said in str(caught.value) and "Usage: many(word: string, count: integer," in str(caught.value)
-    assert "alias" not in str(caught.value) and len(str(caught.value)) < 600
+    assert said in str(caught.value)
+    assert "Usage: many(word: string, count: integer," in str(caught.value)
+    assert "alias" not in str(caught.value)
+    assert len(str(caught.value)) < 600
 
 
 @pytest.mark.parametrize("missing", FINE)
@@ -475,14 +530,19 @@ def test_a_function_without_a_manual_is_no_tool() -> None:
             a: What.
         """
 
-    def unhinted(memory, /, a):  # noqa: ANN001, ANN202
+    def unhinted(memory, /, a):
         """Does something.
 
         Args:
             a: What.
         """
 
-    for function, said in ((bare, "parameter a"), (half, "parameter a"), (unhinted, "parameter a"), (foreign, "parameter a has a type")):
+    for function, said in (
+        (bare, "parameter a"),
+        (half, "parameter a"),
+        (unhinted, "parameter a"),
+        (foreign, "parameter a has a type"),
+    ):
         with pytest.raises(TypeError, match=said):
             tool(function)
 
@@ -497,13 +557,16 @@ def test_tools_are_shown_by_what_the_memory_holds_unless_they_are_named(peeking:
     documents = ["doc_page_retrieval_by_query", "doc_page_retrieval_by_index"]
     assert names(Memory((), ["a", "b"])) == ["peek"]
     assert names(Memory([photo()])) == ["image_zoom_in_tool", "peek"]
-    assert names(with_sheet) == [*documents, "peek"] and len(check) == 19
+    assert names(with_sheet) == [*documents, "peek"]
+    assert len(check) == 19
     assert names(Memory((), ["a"], None, [Constraint(text="short")])) == [*check, "peek"]
-    assert names(with_sheet, ("peek", "image_zoom_in_tool")) == ["peek", "image_zoom_in_tool"] and names(with_sheet, ()) == []
-    with pytest.raises(ArmliteError, match="no tool 'peak'. Did you mean 'peek'"):
+    assert names(with_sheet, ("peek", "image_zoom_in_tool")) == ["peek", "image_zoom_in_tool"]
+    assert names(with_sheet, ()) == []
+    with pytest.raises(ArmliteError, match=r"no tool 'peak'\. Did you mean 'peek'"):
         names(with_sheet, ("peak",))
     register(many)
-    assert get_tool("many") is many and names(Memory())[-1] == "many"
+    assert get_tool("many") is many
+    assert names(Memory())[-1] == "many"
 
 
 # What lies outside
@@ -530,21 +593,35 @@ def test_files_outside_the_memory_are_never_read(tmp_path: Path, monkeypatch: py
     memory.start()
     episode = Episode(task, memory, EpisodeSettings(max_calls=99))
     before = set(memory.images)
-    monkeypatch.setattr("builtins.open", lambda file, *_, **__: opened.append(file) or os.fdopen(os.open(os.devnull, 0)))
-    for path in ("secret.png", str(tmp_path / "secret.png"), "../secret.png", "file:///etc/passwd", "http://127.0.0.1/a.png"):
+    monkeypatch.setattr(
+        "builtins.open", lambda file, *_, **__: opened.append(file) or os.fdopen(os.open(os.devnull, 0))
+    )
+    for path in (
+        "secret.png",
+        str(tmp_path / "secret.png"),
+        "../secret.png",
+        "file:///etc/passwd",
+        "http://127.0.0.1/a.png",
+    ):
         asked = [call("image_zoom_in_tool", f'{{"image": "{path}", "bbox_2d": [0, 0, 500, 500]}}')]
         asked += [call("doc_page_retrieval_by_index", f'{{"filename": "{path[:-4]}", "image_idx": 1}}')]
         asked += [call("doc_page_retrieval_by_query", f'{{"filename": "{path}", "query": "secret"}}')]
         asked += [call("check_whether_has_no_arabic_number_in_response", f'{{"response": "{path[:-4]}.txt"}}')]
         for text in asked:
             observation = seen(episode, text)
-            assert not observation.ok and observation.tool and "there is no" in observation.text, observation.text
-    assert set(memory.images) == before and opened == []
+            assert (observation.ok, observation.tool is None) == (False, False)
+            assert "there is no" in observation.text
+    assert set(memory.images) == before
+    assert opened == []
 
 
 def test_a_whole_response_is_checked_by_a_tool_though_only_its_beginning_is_shown() -> None:
     task = Task(
-        id="t", kind="pointwise", question="Q", responses=("word " * 50,), constraints=("At most 9 words.",)  # type: ignore[arg-type]
+        id="t",
+        kind="pointwise",
+        question="Q",
+        responses=("word " * 50,),
+        constraints=("At most 9 words.",),  # type: ignore[arg-type]
     )
     limits = Limits(shown_characters=20)
     episode = Episode(task, Memory((), task.responses, None, task.constraints, limits), EpisodeSettings(limits=limits))

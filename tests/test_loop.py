@@ -91,7 +91,9 @@ def test_the_model_sees_the_limit_before_its_forced_turn() -> None:
         return LOOK
 
     play(start(["t"], max_calls=1), ScriptedModel(watch))
-    assert seen[1].startswith("You see the blue.") and seen[2] == prompts.LIMIT_REACHED and len(seen) == 3
+    assert seen[1].startswith("You see the blue.")
+    assert seen[2] == prompts.LIMIT_REACHED
+    assert len(seen) == 3
 
 
 class Halting:
@@ -124,7 +126,9 @@ def test_a_model_may_end_turns_in_any_order_and_is_told_what_to_release() -> Non
     batch, together = start(list(SCRIPTS)), start(list(SCRIPTS))
     session = play(batch, Halting(by_task))
     play(together, ScriptedModel(by_task, "halting"))
-    assert isinstance(session, Halting) and session.held == [] and session.waiting == []
+    assert isinstance(session, Halting)
+    assert session.held == []
+    assert session.waiting == []
     assert [e.trajectory() for e in batch] == [e.trajectory() for e in together]
 
 
@@ -143,7 +147,8 @@ def test_no_episodes_are_played_at_once() -> None:
 def test_a_list_is_a_script_whose_last_turn_repeats() -> None:
     [episode] = start(["t"])
     play([episode], ScriptedModel([ANSWER.replace("answer>", "anser>"), LOOK]))
-    assert episode.stop is StopReason.NO_ANSWER and len(episode.steps) == 1
+    assert episode.stop is StopReason.NO_ANSWER
+    assert len(episode.steps) == 1
     [episode] = start(["t"])
     play([episode], ScriptedModel([LOOK]))
     assert [step.turn.text for step in episode.steps] == [LOOK] * 5

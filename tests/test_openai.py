@@ -24,7 +24,10 @@ from armlite.models.openai import OpenAIModel, parse_spec, read_reply, turn_seed
 from armlite.protocol.render import Conversation, Message, render, system_text
 from armlite.types import StopReason, Task
 
-CALL = '<tool_call>\n{"name": "image_zoom_in_tool", "arguments": {"image": "original_image", "bbox_2d": [0, 0, 500, 500]}}\n'
+CALL = (
+    '<tool_call>\n{"name": "image_zoom_in_tool", "arguments": '
+    '{"image": "original_image", "bbox_2d": [0, 0, 500, 500]}}\n'
+)
 ANSWER = "<think>They differ.</think>\n<answer>Overall Judgment: Answer 1 is better.</answer>"
 
 
@@ -91,10 +94,13 @@ def test_a_judgment_looks_through_the_tool_and_answers(server: Server) -> None:
     [episode] = episodes(1)
     play([episode], model(server))
     record = episode.trajectory()
-    assert record.stop is StopReason.ANSWERED and record.decision == 1 and record.model == "openai:judge-7b"
+    assert record.stop is StopReason.ANSWERED
+    assert record.decision == 1
+    assert record.model == "openai:judge-7b"
     assert [step.observation.tool for step in record.calls if step.observation] == ["image_zoom_in_tool"]
     assert [step.turn.well_formed for step in record.steps] == [True, True]
-    assert record.steps[0].turn.text.endswith("</tool_call>") and record.steps[0].turn.tokens > 10
+    assert record.steps[0].turn.text.endswith("</tool_call>")
+    assert record.steps[0].turn.tokens > 10
 
 
 def test_the_text_on_the_wire_is_that_of_our_template(server: Server) -> None:
@@ -106,7 +112,11 @@ def test_the_text_on_the_wire_is_that_of_our_template(server: Server) -> None:
 
     def flat(content: Any) -> str:
         vision = "<|vision_start|><|image_pad|><|vision_end|>"
-        return content if isinstance(content, str) else "".join(b["text"] if b["type"] == "text" else vision for b in content)
+        return (
+            content
+            if isinstance(content, str)
+            else "".join(b["text"] if b["type"] == "text" else vision for b in content)
+        )
 
     whole = "".join(f"<|im_start|>{m['role']}\n{flat(m['content'])}<|im_end|>\n" for m in [system, *rest])
     assert f"{whole}<|im_start|>assistant\n" == render(episode.conversation.messages[:-1], episode.conversation.tools)
@@ -117,7 +127,10 @@ def test_images_travel_as_the_very_pixels(server: Server) -> None:
     [episode] = episodes(1, limits=Limits(image_max_pixels=100 * 100))
     play([episode], model(server))
     first, second = (server.bodies()[1]["messages"][i]["content"] for i in (1, 3))
-    for blocks, image in ((first, episode.conversation.messages[0].images[0]), (second, episode.memory.images["img_1"])):
+    for blocks, image in (
+        (first, episode.conversation.messages[0].images[0]),
+        (second, episode.memory.images["img_1"]),
+    ):
         [url] = [block["image_url"]["url"] for block in blocks if block["type"] == "image_url"]
         kind, _, data = url.partition(",")
         assert kind == "data:image/png;base64"
@@ -128,7 +141,8 @@ def test_a_tool_result_can_travel_under_the_role_tool(server: Server) -> None:
     [episode] = episodes(1)
     play([episode], model(server, tool_role="tool"))
     message = server.bodies()[1]["messages"][-1]
-    assert message["role"] == "tool" and [block["type"] for block in message["content"]] == ["image_url", "text"]
+    assert message["role"] == "tool"
+    assert [block["type"] for block in message["content"]] == ["image_url", "text"]
     assert message["content"][1]["text"] == episode.conversation.messages[2].text
 
 
@@ -137,17 +151,26 @@ def test_sampling_settings_reach_the_server_and_extra_ones_add_replace_and_remov
     ask(model(server, temperature=0.7, top_p=0.8, max_tokens=50, seed=None))
     ask(model(server, seed=3, extra=extra))
     plain, changed = server.bodies()
-    assert (plain["temperature"], plain["top_p"], plain["max_tokens"], plain["stop"]) == (0.7, 0.8, 50, ["</tool_call>"])
-    assert "seed" not in plain and "tools" not in plain and plain["model"] == "judge-7b"
+    assert (plain["temperature"], plain["top_p"], plain["max_tokens"], plain["stop"]) == (
+        0.7,
+        0.8,
+        50,
+        ["</tool_call>"],
+    )
+    assert "seed" not in plain
+    assert "tools" not in plain
+    assert plain["model"] == "judge-7b"
     assert (changed["top_k"], changed["temperature"], changed["max_completion_tokens"]) == (20, 0.2, 99)
-    assert "max_tokens" not in changed and changed["seed"] == turn_seed(3, Conversation("t"))
+    assert "max_tokens" not in changed
+    assert changed["seed"] == turn_seed(3, Conversation("t"))
 
 
 def test_each_turn_of_each_rollout_has_a_seed_of_its_own() -> None:
     said = [Message("user", "?"), Message("assistant", "!")]
     talks = [Conversation(t, r, (), said[:m]) for t in ("a", "b") for r in (0, 1) for m in (1, 2)]
     seeds = [turn_seed(s, talk) for s in (0, 1) for talk in talks]
-    assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**31 for seed in seeds)
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**31 for seed in seeds)
     assert seeds == [turn_seed(s, talk) for s in (0, 1) for talk in talks]
 
 
@@ -204,15 +227,20 @@ def test_a_passing_fault_is_repeated_until_it_has_passed(server: Server, fault: 
 def test_a_lasting_fault_is_an_error_that_says_why_and_where(server: Server, fault: dict[str, Any]) -> None:
     server.script(faults=[fault] * 3)
     reply = ask(model(server, retries=2, timeout=0.25 if "sleep" in fault else 10.0))
-    assert reply.finish == "error" and reply.text.startswith(server.url) and reply.text.endswith("(tried 3 times)")
-    assert len(server.record()) == 3 and "\n" not in reply.text
+    assert reply.finish == "error"
+    assert reply.text.startswith(server.url)
+    assert reply.text.endswith("(tried 3 times)")
+    assert len(server.record()) == 3
+    assert "\n" not in reply.text
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_refused_request_is_not_repeated(server: Server, status: int) -> None:
     server.script(faults=[{"status": status, "error": {"message": "image too large"}}])
     reply = ask(model(server))
-    assert reply.finish == "error" and f"{status} image too large" in reply.text and len(server.record()) == 1
+    assert reply.finish == "error"
+    assert f"{status} image too large" in reply.text
+    assert len(server.record()) == 1
 
 
 def test_injected_faults_lose_no_episode(server: Server) -> None:
@@ -238,9 +266,10 @@ def test_the_pause_that_a_server_asks_for_is_kept(server: Server, asked: str) ->
     reply = ask(model(server, max_wait=5.0))
     if asked == "0.3":
         first, second = (request["time"] for request in server.record())
-        assert reply.finish == "stop" and second - first >= 0.3
+        assert reply.finish == "stop"
+        assert second - first >= 0.3
     else:
-        assert reply.finish == "error" and len(server.record()) == 1, "an hour is longer than max_wait"
+        assert (reply.finish, len(server.record())) == ("error", 1), "an hour is longer than max_wait"
 
 
 @pytest.mark.parametrize(
@@ -260,29 +289,27 @@ def test_a_prompt_that_does_not_fit_is_an_overflow_in_every_dialect(
     server: Server, status: int, error: dict[str, Any]
 ) -> None:
     server.script(faults=[{"status": status, "error": error}])
-    assert ask(model(server)).finish == "overflow" and len(server.record()) == 1
+    assert ask(model(server)).finish == "overflow"
+    assert len(server.record()) == 1
 
 
 def test_an_overflow_takes_back_the_observation_and_ends_only_its_own_episode(server: Server) -> None:
     batch = episodes(3)
-    long = batch[1].conversation.messages[0]
-    batch[1].conversation.messages[0] = Message("user", long.text + " very" * 2000, long.images)
-    first = len(system_text(long_tools(batch))) + len(batch[1].conversation.messages[0].text)
-    server.script(context=first + 10)
+    talk = batch[1].conversation
+    talk.messages[0] = Message("user", talk.messages[0].text + " very" * 2000, talk.messages[0].images)
+    server.script(context=len(system_text(talk.tools)) + len(talk.messages[0].text) + 10)
     play(batch, model(server))
     assert [e.stop for e in batch] == [StopReason.ANSWERED, StopReason.CONTEXT_BUDGET, StopReason.ANSWERED]
     record = batch[1].trajectory()
-    assert len(record.steps) == 1 and record.steps[0].observation is None and len(record.images) == 1
-
-
-def long_tools(batch: list[Episode]) -> tuple[dict[str, Any], ...]:
-    return batch[1].conversation.tools
+    assert [step.observation for step in record.steps] == [None]
+    assert len(record.images) == 1
 
 
 def test_a_turn_out_of_budget_says_so(server: Server) -> None:
     [episode] = episodes(1)
     play([episode], model(server, max_tokens=3))
-    assert episode.stop is StopReason.TURN_BUDGET and episode.trajectory().steps[0].turn.tokens == 3
+    assert episode.stop is StopReason.TURN_BUDGET
+    assert episode.trajectory().steps[0].turn.tokens == 3
 
 
 def test_a_server_that_ignores_the_stop_string_is_cut_after_the_first_call(server: Server) -> None:
@@ -337,14 +364,20 @@ REPLIES = {
         completion(content="<answer>1</answer>", reasoning_content="I look."),
         Reply("<think>I look.</think>\n<answer>1</answer>"),
     ),
-    "a thought that the prompt opened is opened": (completion(content="I look.</think>x"), Reply("<think>I look.</think>x")),
+    "a thought that the prompt opened is opened": (
+        completion(content="I look.</think>x"),
+        Reply("<think>I look.</think>x"),
+    ),
     "a parsed call becomes text": (
         completion(
             "tool_calls", content=None, reasoning="r", tool_calls=[{"function": {"name": "z", "arguments": '{"a": 1}'}}]
         ),
         Reply('<think>r</think>\n\n<tool_call>\n{"name": "z", "arguments": {"a": 1}}\n</tool_call>'),
     ),
-    "blocks are joined": (completion(content=[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]), Reply("ab")),
+    "blocks are joined": (
+        completion(content=[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
+        Reply("ab"),
+    ),
     "nothing said is an empty turn": (completion(content=None), Reply("")),
     "a missing finish reason is an end": (completion(None, content="x"), Reply("x")),  # type: ignore[arg-type]
     "a filtered turn is an error": (
@@ -364,14 +397,16 @@ def refusal(judge: OpenAIModel) -> str:
     with pytest.raises(ArmliteError) as caught:
         play(episodes(3), judge)
     message = str(caught.value)
-    assert "\n" not in message and len(message) < 500
+    assert "\n" not in message
+    assert len(message) < 500
     return message
 
 
 def test_a_server_that_is_not_there_is_named_at_once(server: Server) -> None:
     start = time.monotonic()
     message = refusal(OpenAIModel("judge-7b", "http://127.0.0.1:9/v1", backoff=60.0))
-    assert "cannot reach http://127.0.0.1:9/v1" in message and "is the server running" in message
+    assert "cannot reach http://127.0.0.1:9/v1" in message
+    assert "is the server running" in message
     assert time.monotonic() - start < 5
 
 
@@ -392,7 +427,8 @@ def test_a_server_that_goes_away_later_ends_episodes_but_not_the_batch() -> None
 def test_a_wrong_model_name_is_answered_with_the_nearest(server: Server) -> None:
     server.script(models=["Qwen2.5-VL-7B-Instruct", "Qwen3-8B"])
     message = refusal(model(server, "Qwen2.5-VL-7B-Instrukt"))
-    assert "no model 'Qwen2.5-VL-7B-Instrukt'. Did you mean 'Qwen2.5-VL-7B-Instruct'?" in message and "Qwen3-8B" in message
+    assert "no model 'Qwen2.5-VL-7B-Instrukt'. Did you mean 'Qwen2.5-VL-7B-Instruct'?" in message
+    assert "Qwen3-8B" in message
 
 
 def test_a_wrong_model_name_is_known_in_a_400_too(server: Server) -> None:
@@ -410,12 +446,22 @@ def test_a_wrong_address_is_told_from_a_wrong_model(server: Server) -> None:
 def test_a_refused_key_is_named_without_being_shown(server: Server, given: str, fix: str) -> None:
     server.script(key="sk-right")
     message = refusal(model(server, api_key=given))
-    assert fix in message and "sk-" not in message
+    assert fix in message
+    assert "sk-" not in message
+
+
+@pytest.mark.parametrize("status", [402, 403])
+def test_a_key_without_the_right_or_the_money_is_named(server: Server, status: int) -> None:
+    server.script(faults=[{"status": status, "error": {"message": "top up"}}])
+    assert "does not let this API key use 'judge-7b': top up" in refusal(model(server, workers=1))
 
 
 def test_a_spent_quota_is_not_repeated(server: Server) -> None:
-    server.script(faults=[{"status": 429, "error": {"message": "You have no credit", "code": "insufficient_quota"}}] * 3)
-    assert "You have no credit" in refusal(model(server, workers=1)) and len(server.record()) == 1
+    server.script(
+        faults=[{"status": 429, "error": {"message": "You have no credit", "code": "insufficient_quota"}}] * 3
+    )
+    assert "You have no credit" in refusal(model(server, workers=1))
+    assert len(server.record()) == 1
 
 
 def test_after_a_first_success_a_refusal_ends_only_its_own_episode(server: Server) -> None:
@@ -438,7 +484,8 @@ def test_the_key_comes_from_the_argument_or_the_environment_and_stays_hidden(
     ask(judges[2])
     keys = [request["key"] for request in server.record()]
     assert keys == ["Bearer sk-environment", "Bearer sk-argument", "Bearer sk-argument", None]
-    assert "sk-" not in caplog.text + repr(judges) + replies[2].text and "the key *** is fine" in replies[2].text
+    assert "sk-" not in caplog.text + repr(judges) + replies[2].text
+    assert "the key *** is fine" in replies[2].text
 
 
 @pytest.mark.parametrize(
@@ -463,13 +510,26 @@ def test_a_spec_without_an_address_takes_the_environment_s(monkeypatch: pytest.M
     assert parse_spec("openai:m") == ("m", "http://h:1/v1")
 
 
-@pytest.mark.parametrize("spec", ["openai:", "openai:@http://h:1/v1", "openai:http://h:1/v1", "openai:m@http://", "m@http://h:x/"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "openai:",
+        "openai:@http://h:1/v1",
+        "openai:http://h:1/v1",
+        "openai:m@http://",
+        "m@http://h:x/",
+        "m@http://h h:1/v1",
+        "m@http://h:0/v1",
+    ],
+)
 def test_a_spec_that_lacks_a_part_is_an_error_of_the_user(spec: str) -> None:
     with pytest.raises(ArmliteError, match=r"write (openai:MODEL@)?http://host:port/v1"):
         parse_spec(spec)
 
 
-@pytest.mark.parametrize("options", [{"tool_role": "function"}, {"workers": 0}, {"api_key": "sk a"}, {"api_key": "sk-\u00e9"}])
+@pytest.mark.parametrize(
+    "options", [{"tool_role": "function"}, {"workers": 0}, {"api_key": "sk a"}, {"api_key": "sk-\u00e9"}]
+)
 def test_options_that_cannot_work_are_refused_at_once(options: dict[str, Any]) -> None:
     with pytest.raises(ArmliteError):
         OpenAIModel("m", "http://h:1/v1", **options)
@@ -477,4 +537,5 @@ def test_options_that_cannot_work_are_refused_at_once(options: dict[str, Any]) -
 
 def test_a_password_in_the_address_is_not_repeated_in_messages() -> None:
     message = refusal(OpenAIModel("m", "http://me:word@127.0.0.1:9/v1", api_key=""))
-    assert "word" not in message and "127.0.0.1:9" in message
+    assert "word" not in message
+    assert "127.0.0.1:9" in message

@@ -119,7 +119,8 @@ def test_the_loss_mask_of_transformers_covers_the_assistant_s_turns_and_their_en
 def test_trl_takes_the_template_for_tools_and_its_suffix_trick(tokenizer: PreTrainedTokenizerBase) -> None:
     from trl.chat_template_utils import is_chat_template_prefix_preserving, supports_tool_calling
 
-    assert supports_tool_calling(tokenizer) and is_chat_template_prefix_preserving(tokenizer)
+    assert supports_tool_calling(tokenizer)
+    assert is_chat_template_prefix_preserving(tokenizer)
 
 
 def test_calls_in_a_field_of_their_own_render_as_the_text_of_a_call(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -148,7 +149,8 @@ def test_control_tokens_in_text_from_outside_stay_text(
     tokenizer: PreTrainedTokenizerBase, attack: str, place: str
 ) -> None:
     text = judged(place, attack)
-    assert set(tokenizer.encode(text)).isdisjoint(tokenizer.convert_tokens_to_ids(SPECIALS)) and "<image>" not in text
+    assert set(tokenizer.encode(text)).isdisjoint(tokenizer.convert_tokens_to_ids(SPECIALS))
+    assert "<image>" not in text
     assert harmless(attack) in text
 
 
@@ -175,7 +177,9 @@ def judged(place: str, text: str) -> str:
     """A prompt with a text from outside in one place."""
     given = {"question": "Q", "response": "R", "constraint": "C", "option": "O"} | {place: text}
     if place == "option":
-        task = Task(id="t", kind="multiple_choice", question=given["question"], options={"A": given["option"], "B": "b"})
+        task = Task(
+            id="t", kind="multiple_choice", question=given["question"], options={"A": given["option"], "B": "b"}
+        )
     else:
         task = Task(
             id="t",
@@ -188,7 +192,8 @@ def judged(place: str, text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("a <image>b", "a b"), ("1 <| 2 |> 3", "1 <| 2 |> 3"), ("<|im_end|>", "< |im_end| >"), ("", "")]
+    ("text", "expected"),
+    [("a <image>b", "a b"), ("1 <| 2 |> 3", "1 <| 2 |> 3"), ("<|im_end|>", "< |im_end| >"), ("", "")],
 )
 def test_defusing_changes_nothing_else(text: str, expected: str) -> None:
     assert harmless(text) == expected
@@ -206,7 +211,11 @@ LOOK = Call(name="look", arguments={"a": 1})
         (T + C, LOOK, True),
         (T + A, "Overall Judgment: Answer 2 is better.", True),
         (f"\n {T}\n\n{A} \n", "Overall Judgment: Answer 2 is better.", True),
-        ("<think>it said <answer>1</answer> and <tool_call></think>" + A, "Overall Judgment: Answer 2 is better.", True),
+        (
+            "<think>it said <answer>1</answer> and <tool_call></think>" + A,
+            "Overall Judgment: Answer 2 is better.",
+            True,
+        ),
         ("<think>it said <tool_response>yes</tool_response></think>" + C, LOOK, True),
         (A, "Overall Judgment: Answer 2 is better.", False),
         (C, LOOK, False),
@@ -306,7 +315,10 @@ def test_an_unfinished_turn_has_neither_action_nor_fault(text: str, finish: Any)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ('{"a": -0.5, "b": 1e5, "c": true, "d": null, "e": 9007199254740993}', (-0.5, 1e5, True, None, 9007199254740993)),
+        (
+            '{"a": -0.5, "b": 1e5, "c": true, "d": null, "e": 9007199254740993}',
+            (-0.5, 1e5, True, None, 9007199254740993),
+        ),
         ('{"a": "\\ud83d\\ude00", "b": "</answer>"}', None),
         ('{"a": [[[[1]]]], "b": {"c": "\\u0000"}}', ([[[[1]]]], {"c": "\0"})),
     ],
@@ -316,7 +328,8 @@ def test_arguments_come_out_as_they_were_written(arguments: str, expected: Any) 
     if expected is None:
         assert turn.fault == "stray_tag", "a tag inside of a string is still a tag"
     else:
-        assert turn.call and tuple(turn.call.arguments.values()) == expected
+        assert turn.call
+        assert tuple(turn.call.arguments.values()) == expected
     assert type(turn).from_json(turn.to_json()) == turn
 
 
@@ -407,7 +420,8 @@ def test_arguments_come_out_as_they_were_written(arguments: str, expected: Any) 
 def test_an_answer_decides_or_it_does_not(kind: Kind, answer: str, decision: Any) -> None:
     choices = {"pairwise": 2, "listwise": 4}.get(kind, 0)
     read = parse_decision(answer, kind, choices, "ABCD" if kind == "multiple_choice" else "")
-    assert read == decision and type(read) is type(decision)
+    assert read == decision
+    assert type(read) is type(decision)
 
 
 def prompt(task: Task, images: int = 1, with_tools: bool = True, limits: Limits | None = None) -> str:
@@ -453,10 +467,17 @@ def task_of(kind: Kind, n: int, **more: Any) -> Task:
     [
         (task_of("listwise", 4), ["Four responses", "`resp_4`", "<end_of_resp_4>", "best", "one of 1 to 4"]),
         (task_of("listwise", 6), ["6 responses", "`resp_6`", "one of 1 to 6"]),
-        (task_of("pointwise", 1), ["`resp_0` is correct", "<start_of_resp_0>\ntext 0\n<end_of_resp_0>", "Judgment: True"]),
+        (
+            task_of("pointwise", 1),
+            ["`resp_0` is correct", "<start_of_resp_0>\ntext 0\n<end_of_resp_0>", "Judgment: True"],
+        ),
         (
             task_of("pointwise", 1, constraints=("At most 5 words.",)),
-            ["`text_0` satisfies", "<start_of_constraint>\nAt most 5 words.\n<end_of_constraint>", "never paste its text"],
+            [
+                "`text_0` satisfies",
+                "<start_of_constraint>\nAt most 5 words.\n<end_of_constraint>",
+                "never paste its text",
+            ],
         ),
         (task_of("rating", 1), ["Rate the response `resp_0`", "from 1 to 10"]),
         (task_of("multiple_choice", 0, options={"A": "Rhine", "B": "Aare"}), ["A. Rhine\nB. Aare", "letters A, B"]),
@@ -466,21 +487,32 @@ def task_of(kind: Kind, n: int, **more: Any) -> Task:
 )
 def test_each_kind_of_task_names_what_is_given_and_the_answer_it_wants(task: Task, said: list[str]) -> None:
     text = prompt(task)
-    assert [part for part in said if part not in text] == [] and text.endswith(CONTRACT)
+    assert [part for part in said if part not in text] == []
+    assert text.endswith(CONTRACT)
 
 
 def test_what_a_kind_s_prompt_asks_for_is_what_its_parser_reads() -> None:
-    filled = {"pairwise": ("X", "2", 2), "listwise": ("X", "4", 4), "rating": ("X", "7", 7.0), "multiple_choice": ("X", "B", "B")}
+    filled = {
+        "pairwise": ("X", "2", 2),
+        "listwise": ("X", "4", 4),
+        "rating": ("X", "7", 7.0),
+        "multiple_choice": ("X", "B", "B"),
+    }
     for kind, (blank, value, decision) in filled.items():
         n = {"pairwise": 2, "listwise": 4, "rating": 1}.get(kind, 0)
         more = {"options": {"A": "a", "B": "b"}} if kind == "multiple_choice" else {}
         asked = re.search("Output format\n<answer>(.*?)</answer>", prompt(task_of(kind, n, **more)))  # type: ignore[arg-type]
-        assert asked and parse_decision(asked[1].replace(blank, value), kind, n, "AB") == decision  # type: ignore[arg-type]
+        assert asked
+        assert parse_decision(asked[1].replace(blank, value), kind, n, "AB") == decision
 
 
 @pytest.mark.parametrize(
     ("images", "line"),
-    [(0, None), (1, "The given image is `original_image`."), (2, "The given images, in order, are `original_image_1`, `original_image_2`.")],
+    [
+        (0, None),
+        (1, "The given image is `original_image`."),
+        (2, "The given images, in order, are `original_image_1`, `original_image_2`."),
+    ],
 )
 def test_given_images_are_named(images: int, line: str | None) -> None:
     text = prompt(task_of("open_qa", 0), images)
@@ -489,7 +521,8 @@ def test_given_images_are_named(images: int, line: str | None) -> None:
 
 def test_without_tools_none_are_spoken_of() -> None:
     text = prompt(task_of("pairwise", 2), with_tools=False)
-    assert "tool" not in text and text.endswith("then give your answer in <answer>...</answer>.")
+    assert "tool" not in text
+    assert text.endswith("then give your answer in <answer>...</answer>.")
 
 
 @pytest.mark.parametrize(
@@ -506,4 +539,5 @@ def test_a_long_response_is_shown_up_to_the_limit_in_whole_words(response: str, 
     task = Task(id="t", kind="pairwise", question="Q", responses=(response, "b"))
     text = prompt(task, limits=Limits(shown_characters=20))
     inside = text.split("<start_of_resp_1>\n")[1].split("\n<end_of_resp_1>")[0]
-    assert inside.startswith(shown + "\n... (cut here" if len(response) > 20 else shown) and "a" * 21 not in text
+    assert inside.startswith(shown + "\n... (cut here" if len(response) > 20 else shown)
+    assert "a" * 21 not in text

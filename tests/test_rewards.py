@@ -32,7 +32,9 @@ def _(peeking: Tool) -> None:
 
 
 def played(turns: Sequence[str | Reply], task: Task = PAIR, **settings: Any) -> Trajectory:
-    episode = Episode(task, Memory((), task.responses), EpisodeSettings(**{"max_calls": 3, "tools": ("peek",)} | settings))
+    episode = Episode(
+        task, Memory((), task.responses), EpisodeSettings(**{"max_calls": 3, "tools": ("peek",)} | settings)
+    )
     play([episode], ScriptedModel(turns))
     return episode.trajectory()
 
@@ -78,7 +80,9 @@ def test_every_branch_earns_its_parts_and_no_others(branch: str, reward: str) ->
     ("turns", "stage_1", "stage_2"),
     [([GOOD, RIGHT], 0.4, 1.5), ([RIGHT], 0.3, 1.0), ([GOOD, WRONG], 0.4, 0.4), ([WRONG], 0.3, 0.3), (["?"], 0.0, 0.0)],
 )
-def test_the_totals_of_the_released_weights_are_the_reference_s(turns: list[str], stage_1: float, stage_2: float) -> None:
+def test_the_totals_of_the_released_weights_are_the_reference_s(
+    turns: list[str], stage_1: float, stage_2: float
+) -> None:
     trajectory = played(turns)
     totals = [REWARDS[name](trajectory, Weights()).total for name in ("encourage_tools", "hierarchical")]
     assert totals == pytest.approx([stage_1, stage_2])

@@ -67,7 +67,7 @@ def test_rows_and_pixels_come_back_exactly_as_they_were(tmp_path):
 def test_an_image_is_written_once_and_one_without_pixels_is_refused(tmp_path):
     row, images = _saved()
     path = tmp_path / "rows.jsonl"
-    with pytest.raises(ValueError, match="img_0.*neither given nor"):
+    with pytest.raises(ValueError, match=r"img_0.*neither given nor"):
         store.save(path, [row])
     assert not path.exists()
     store.save(path, [row], images)
@@ -138,7 +138,7 @@ def test_paths_that_cannot_be_read_say_so_in_one_line(tmp_path):
     store.save(path, [row], images)
     with pytest.raises(ArmliteError, match=r"no file or folder .*row\.jsonl\. Did you mean 'rows\.jsonl'\?"):
         store.read(tmp_path / "row.jsonl")
-    with pytest.raises(ArmliteError, match="cannot read .*: File name too long"):
+    with pytest.raises(ArmliteError, match=r"cannot read .*: File name too long"):
         store.read("x" * 5000)
     info = row.trajectory.images[0]
     (tmp_path / "images" / info.file).write_bytes(b"\x89PNG no more")

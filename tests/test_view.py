@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import itertools
 import json
 import os
 import pty
@@ -29,8 +30,8 @@ from armlite.view.terminal import draw_step, draw_trajectory
 from armlite.view.text import literal
 
 HOSTILE = (
-    "<script>alert(1)</script></script><img src=x onerror=alert(2)> \" ' & [red]mark[/red] [link=file:///]up[/] :smile: "
-    "\x1b[31mred\x1b]0;title\x07 \x9b2J \x7f \u202etxt.exe \ud800 two\r\nlines"
+    "\x1b[2J\" onclick=1 <script>alert(1)</script></script><img src=x onerror=alert(2)> ' & [red]mark[/red] "
+    "[link=file:///]up[/] :smile: \x1b]0;title\x07 \x9b2J \x7f \u202etxt.exe \ud800 two\r\nlines"
 )
 
 DEMO = """\
@@ -78,16 +79,14 @@ step 3 · 31 tokens ────────────────────
 """
 
 
-def _console(**options):
-    return Console(
-        file=io.StringIO(),
-        width=100,
-        height=60,
-        force_terminal=True,
-        color_system="truecolor",
-        highlight=False,
-        **options,
-    )
+@pytest.fixture(autouse=True)
+def _no_wishes(monkeypatch):
+    monkeypatch.delenv("ARMLITE_IMAGES", raising=False)
+
+
+def _console():
+    file = io.StringIO()
+    return Console(file=file, width=100, height=60, force_terminal=True, color_system="truecolor", highlight=False)
 
 
 def _output(console):
@@ -157,12 +156,10 @@ def test_whatever_a_model_wrote_is_shown_literally_in_the_terminal():
     text = _words(_output(console))
     squeezed = re.sub(r"\s+", "", text)
     one = re.sub(r"\s+", "", literal(HOSTILE))
-    assert "[red]mark[/red][link=file:///]up[/]:smile:\\x1b[31mred\\x1b]0;title\\x07\\x9b2J\\x7f\\u202etxt.exe" in one
+    assert "[red]mark[/red][link=file:///]up[/]:smile:\\x1b]0;title\\x07\\x9b2J\\x7f\\u202etxt.exe" in one
     # question, constraint, document, response, the whole first turn, its observation, the answer; names apart.
     assert squeezed.count(one) >= 7
     for words in (
-        "listwise",
-        "rollout 3",
         "★ right",
         "empty",
         "Response 2 is better",
@@ -177,7 +174,7 @@ def test_whatever_a_model_wrote_is_shown_literally_in_the_terminal():
     ("turn", "shown", "hidden"),
     [
         (Turn(text="<think>a", finish="length"), ["said <think>a", "fault the turn ran out of tokens here"], "think a"),
-        (Turn(text="hm <tool_call>{}", fault="unclosed_call"), ["said hm <tool_call>{}", "fault unclosed call"], "call {}"),
+        (Turn(text="<tool_call>{}", fault="unclosed_call"), ["said <tool_call>{}", "fault unclosed call"], "call {}"),
         (Turn(text="T", think="t", answer="4", well_formed=True), ["think t", "answer 4"], "said"),
         (Turn(text="<answer>4</answer>", answer="4"), ["said <answer>4</answer>", "answer 4"], "think"),
         (Turn(text="T", think="t", call=Call(name="f", arguments={"x": [1], "y": "é"}), well_formed=True),
@@ -255,11 +252,11 @@ def _decode_sixel(text):
         elif token[8]:
             x, top = 0, top + 6 * (token[8] == "-")
         else:
-            for _ in range(int(token[6] or 1)):
-                for bit in range(6):
-                    if ord(token[7] or token[9]) - 63 >> bit & 1:
-                        image.putpixel((x, top + bit), palette[colour])
-                x += 1
+            run = int(token[6] or 1)
+            for at, bit in itertools.product(range(x, x + run), range(6)):
+                if ord(token[7] or token[9]) - 63 >> bit & 1:
+                    image.putpixel((at, top + bit), palette[colour])
+            x += run
     return image
 
 
@@ -268,7 +265,7 @@ def test_kitty_gets_the_whole_png_in_small_chunks():
     chunks = re.findall(r"\x1b_G([^;]*);([^\x1b]*)\x1b\\", pictures.kitty(image, 12, 6))
     assert len(chunks) > 1
     assert all(len(data) <= 4096 and len(data) % 4 == 0 for _, data in chunks)
-    assert [keys[-3:] for keys, _ in chunks] == ["m=1"] * (len(chunks) - 1) + ["m=0"] or chunks[1][0] == "m=1"
+    assert [keys[-3:] for keys, _ in chunks] == ["m=1"] * (len(chunks) - 1) + ["m=0"]
     assert {"a=T", "f=100", "c=12", "r=6", "C=1"} <= set(chunks[0][0].split(","))
     png = base64.b64decode("".join(data for _, data in chunks))
     assert Image.open(io.BytesIO(png)).tobytes() == image.tobytes()
@@ -284,10 +281,8 @@ def test_pictures_side_by_side_take_their_rows_and_leave_the_cursor_below_them(p
     assert text.count("\x1bP" if protocol == "sixel" else "a=T") == 3
     assert re.findall(r"\x1b\[(\d+)A", text) == re.findall(r"\x1b\[(\d+)B", text) == ["10"]
     assert re.findall(r"\x1b\[(\d+)C", text) == ["4", "27", "50"]
-    assert (
-        text.rstrip("\n").split("\n")[-1].split("\r")[-1]
-        == "    left" + " " * 19 + "right" + " " * 18 + "third one below"
-    )
+    captions = re.sub(r"\x1b\[[0-9;]*m", "", text.rstrip("\n").split("\n")[-1].split("\r")[-1])
+    assert captions == "    left" + " " * 19 + "right" + " " * 18 + "third one below"
 
 
 @pytest.mark.parametrize(
@@ -325,15 +320,20 @@ class _Reader(HTMLParser):
 
     def __init__(self, page_text):
         super().__init__()
-        self.tags, self.text, self.scripts = [], "", []
+        self.tags, self.text, self.scripts, self.inside = [], "", [], False
         self.feed(page_text)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
+        self.inside = tag == "script"
+        self.scripts += [""] * self.inside
+
+    def handle_endtag(self, tag):
+        self.inside = False
 
     def handle_data(self, data):
-        if self.lasttag == "script" and self.tags[-1][0] == "script":
-            self.scripts.append(data)
+        if self.inside:
+            self.scripts[-1] += data
         self.text += data
 
 
@@ -370,7 +370,8 @@ def test_the_html_page_needs_no_other_file_and_holds_every_image_once():
     boxes = [attrs["style"] for _, attrs in reader.tags if attrs.get("class") == "box"]
     left, top, right, bottom = row.trajectory.images[1].box
     assert boxes[0] == (
-        f"left:{left / 9.6:.3f}%;top:{top / 6.4:.3f}%;width:{(right - left) / 9.6:.3f}%;height:{(bottom - top) / 6.4:.3f}%"
+        f"left:{left / 9.6:.3f}%;top:{top / 6.4:.3f}%;"
+        f"width:{(right - left) / 9.6:.3f}%;height:{(bottom - top) / 6.4:.3f}%"
     )
     assert len(boxes) == 4
     articles = [attrs for tag, attrs in reader.tags if tag == "article"]
@@ -405,19 +406,18 @@ def test_keys_lead_from_trajectory_to_trajectory_and_the_terminal_is_given_back(
     rows, images = _rows(3)
     main, end = pty.openpty()
     with open(end, closefd=False) as keyboard, open(main, "wb", buffering=0):
+        # The keys are typed ahead; without line mode, so that Ctrl-D and Enter wait as bytes.
         before = termios.tcgetattr(end)
-        # Typed before anyone listens; raw until then, so that Ctrl-D and Enter wait as bytes.
-        raw = termios.tcgetattr(end)
-        raw[0] &= ~termios.ICRNL
-        raw[3] &= ~(termios.ICANON | termios.ECHO)
-        termios.tcsetattr(end, termios.TCSANOW, raw)
+        before[0] &= ~termios.ICRNL
+        before[3] &= ~termios.ICANON
+        termios.tcsetattr(end, termios.TCSANOW, before)
         os.write(main, keys)
         console = _console()
         page(console, rows, lambda _, info: images[info.file], protocol="none", keyboard=keyboard)
-        assert termios.tcgetattr(end)[3] == raw[3] != before[3]
+        assert termios.tcgetattr(end)[3] == before[3]
+        assert before[3] & termios.ECHO
     os.close(end)
-    shown = [int(n) for n in re.findall(r"task-(\d)\x1b", _output(console))]
-    assert shown == visited or (b"G" in keys and [n for n in shown if n] == [1, 2])
+    assert [int(n) for n in re.findall(r"task-(\d)\x1b", _output(console))] == visited
     assert _output(console).count("\x1b[?1049h") == _output(console).count("\x1b[?1049l") == 1
 
 
@@ -493,15 +493,15 @@ def test_a_mistake_on_the_command_line_is_said_in_one_line(command, saved, argum
 
 
 def test_a_live_step_is_drawn_from_what_the_episode_holds():
-    image = Image.new("RGB", (80, 40), "navy")
     infos = {
         "img_0": ImageInfo(id="img_0", file="a.png", width=80, height=40),
         "img_1": ImageInfo(id="img_1", file="b.png", width=20, height=20, parent="img_0", box=(0, 0, 20, 20)),
         "img_2": ImageInfo(id="img_2", file="c.png", width=30, height=40, page=7),
     }
     seen = Observation(ok=True, text="look", images=("img_1", "img_2", "img_9"), tool="f")
+    step = Step(turn=Turn(text="x"), observation=seen)
     console = _console()
-    draw_step(console, Step(turn=Turn(text="x"), observation=seen), infos, lambda info: image, protocol="blocks")
+    draw_step(console, step, infos, lambda i: Image.new("RGB", (i.width, i.height), "navy"), protocol="blocks")
     text = re.sub(r" {3,}", " | ", _words(_output(console)))
     assert "img_0 · 80x40 | img_1 · 20x20 · from img_0" in text
     assert "img_2 · 30x40 · page 7" in text

@@ -203,6 +203,5 @@ def test_the_schema_shows_the_two_parameters_of_the_reference():
     assert "[250, 250, 750, 750]" in function["description"]
 
 
-@pytest.mark.xfail(strict=True, reason="`@tool` cannot yet say that `img_idx` may stand in for a required `image`")
 def test_the_schema_requires_image_and_box():
     assert image_zoom_in_tool.schema["function"]["parameters"]["required"] == ["image", "bbox_2d"]

@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from armlite.models.cache import Slab
+from armlite.models.layers import layers_of
 
 Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """(layer, queries (B, H, T, D), keys and values (B, kv_heads, T, D)) -> (B, H, T, D)"""
@@ -42,7 +43,8 @@ class Decoder:
         base = base_model(model)
         text = base.model.language_model
         config = text.config
-        self.embed, self.layers, self.norm, self.head = text.embed_tokens, text.layers, text.norm, base.lm_head
+        self.embed, self.norm, self.head = text.embed_tokens, text.norm, base.lm_head
+        self.layers = layers_of(text)
         self.head_dim = config.hidden_size // config.num_attention_heads
         self.kv_heads = config.num_key_value_heads
         self.groups = config.num_attention_heads // self.kv_heads
@@ -77,14 +79,12 @@ class Decoder:
         """Embeddings (B, T, hidden) to hidden states before the last norm, likewise."""
         rows, length, _ = x.shape
         for i, layer in enumerate(self.layers):
-            attention, h = layer.self_attn, layer.input_layernorm(x)
-            q_and_k = torch.cat((attention.q_proj(h), attention.k_proj(h)), -1).view(rows, length, -1, self.head_dim)
+            qkv = layer.qkv(x).view(rows, length, -1, self.head_dim)
+            q_and_k, v = qkv[:, :, : -self.kv_heads], qkv[:, :, -self.kv_heads :].transpose(1, 2)
             q_and_k = torch.addcmul(q_and_k * cos, q_and_k.roll(self.head_dim // 2, -1), sin).transpose(1, 2)
-            q, k = q_and_k.split((self.kv_heads * self.groups, self.kv_heads), dim=1)
-            v = attention.v_proj(h).view(rows, length, -1, self.head_dim).transpose(1, 2)
-            mixed = attend(i, q, k, v).transpose(1, 2).reshape(rows, length, -1)
-            x = x + attention.o_proj(mixed)
-            x = x + layer.mlp(layer.post_attention_layernorm(x))
+            q, k = q_and_k[:, : -self.kv_heads], q_and_k[:, -self.kv_heads :]
+            x = x + layer.out(attend(i, q, k, v).transpose(1, 2).reshape(rows, length, -1))
+            x = x + layer.mlp(x)
         return x
 
     def step(
@@ -107,8 +107,8 @@ class Decoder:
         slot, token, length, position = numbers.unbind(0)
         self._reach(max(positions) + 1)
         hidden = torch.arange(n, device=self.device) > length[:, None]
-        mask = torch.zeros(rows, 1, 1, n, dtype=self.dtype, device=self.device)
-        mask.masked_fill_(hidden[:, None, None], float("-inf"))
+        mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device).masked_fill_(hidden, float("-inf"))
+        mask = mask.repeat_interleave(self.kv_heads, 0)[:, None]
         everyone = list(slots) == list(range(rows))
 
         def attend(i: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -117,9 +117,8 @@ class Decoder:
             keys, values = keys[:, :, :n], values[:, :, :n]
             keys, values = (keys[:rows], values[:rows]) if everyone else (keys[slot], values[slot])
             # The queries that share a key head stand in for query positions, so that no key is repeated.
-            q = q.reshape(rows, self.kv_heads, self.groups, self.head_dim)
-            out = scaled_dot_product_attention(q, keys, values, attn_mask=mask)
-            return out.reshape(rows, -1, 1, self.head_dim)
+            q = q.reshape(rows * self.kv_heads, self.groups, self.head_dim)
+            return _mix(q, keys.flatten(0, 1), values.flatten(0, 1), mask).view(rows, -1, 1, self.head_dim)
 
         cos, sin = self._table[0][position], self._table[1][position]
         return self.head(self.norm(self._run(self.embed(token)[:, None], cos, sin, attend)[:, 0]))
@@ -166,3 +165,11 @@ class Decoder:
             return scaled_dot_product_attention(q, self._repeat(keys), self._repeat(values), attn_mask=mask)
 
         return attend
+
+
+def _mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Attention of few queries (N, G, D) to many keys (N, T, D) under an additive mask (N, 1, T)."""
+    if q.dtype == torch.float32 and q.device.type == "cpu":  # the fused kernel takes twice as long here
+        scores = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=q.shape[-1] ** -0.5)
+        return torch.bmm(scores.softmax(-1), v)
+    return scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], attn_mask=mask[:, None])[:, 0]

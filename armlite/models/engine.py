@@ -6,6 +6,7 @@ waits for the slowest. What is sampled depends on (seed, task, rollout, turn), n
 batches log-probabilities differ by rounding only.
 """
 
+import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,8 @@ from armlite.models.vocabulary import TAIL, Vocabulary
 from armlite.protocol.render import Conversation, render
 
 Script = Callable[[Conversation], Sequence[int] | None]
-"""Token ids to play as a conversation's next turn, or None to sample it."""
+"""Token ids to play as a conversation's next turn, or None to sample it. Ids that run out before the turn ends leave it
+unfinished, as `length`; those after its end are not played."""
 
 HEADROOM = 256
 """Tokens a conversation is expected to grow by when the engine decides whether it still fits into the cache."""
@@ -107,7 +109,8 @@ class Session:
         self.stats = Stats()
         self._model, self._vocabulary, self._vision, self._merge = model, vocabulary, vision, merge
         self._sampling, self._settings, self._script = sampling, settings, script
-        self._decoder = Decoder(model)
+        with torch.no_grad(), _eval_mode(model):
+            self._decoder = Decoder(model)
         self._slab = self._decoder.slab()
         self._forbidden = torch.tensor(vocabulary.forbidden, dtype=torch.long, device=self._decoder.device)
         self._tracks: dict[int, _Track] = {}
@@ -138,7 +141,7 @@ class Session:
         tokens = track.tokens
         tokens.extend(ids, spans)
         if not track.key:
-            track.key = repr((ids, [s.picture.key for s in spans])).encode()
+            track.key = hashlib.sha256(repr((ids, [s.picture.key for s in spans])).encode()).digest()
         track.seen, track.reply, track.active = len(conversation.messages), None, True
         track.start, track.shift = track.length, tokens.shift
         turn = conversation.turns

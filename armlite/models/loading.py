@@ -5,6 +5,8 @@ Only Qwen2.5-VL, the architecture that the engine runs. All that can be wrong wi
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +14,7 @@ from typing import Any, Literal
 import torch
 from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import RepositoryNotFoundError
+from safetensors import SafetensorError
 from transformers import BitsAndBytesConfig, PreTrainedConfig, Qwen2_5_VLForConditionalGeneration
 
 from armlite.errors import ArmliteError
@@ -22,6 +25,7 @@ STAGES = ("sft", "grpo1", "grpo2")
 SKIP = ["model.visual", "lm_head"]
 """What 4-bit leaves alone. Transformers matches from the start of a module's name, so `visual` would skip nothing."""
 MODEL_TYPE = "qwen2_5_vl"
+DTYPES = ("auto", "bfloat16", "float16", "float32")
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,17 @@ def load(
     Raises:
         ArmliteError: nothing is there, it holds no model, it is another architecture, or an adapter's base is missing.
     """
+    if quantize not in (None, "4bit"):
+        raise ArmliteError(f"quantize is {quantize!r}; it can be '4bit' or nothing")
+    if dtype not in DTYPES and not isinstance(dtype, torch.dtype):
+        raise ArmliteError(f"dtype is {dtype!r}; it can be auto, {', '.join(DTYPES[1:])}")
+    has_cuda = torch.cuda.is_available()
+    if device.startswith("cuda") and not has_cuda:
+        raise ArmliteError(f"device is {device!r}, but this machine (or this build of torch) has no CUDA: use 'cpu'")
     place = _resolve(str(spec))
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    device = ("cuda" if has_cuda else "cpu") if device == "auto" else device
     if dtype == "auto":
-        dtype = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+        dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     elif isinstance(dtype, str):
         dtype = getattr(torch, dtype)
     model = _load(place, quantize, dtype, device, attn, trainable)
@@ -157,28 +168,58 @@ def _processor_source(place: _Place) -> str:
 def _load(
     place: _Place, quantize: str | None, dtype: torch.dtype, device: str, attn: str, trainable: bool = False
 ) -> Any:
-    if place.base is not None:
-        from peft import PeftModel
+    if place.base is None:
+        with _one_line(place.source):
+            return _load_whole(place.source, quantize, dtype, device, attn)
+    from peft import PeftModel
 
-        base = _load(place.base, quantize, dtype, device, attn)
-        if place.base.base is not None:
-            if quantize:
-                raise ArmliteError(
-                    f"{place.source} is an adapter on the adapter {place.base.source}; two of them cannot go on a "
-                    "4-bit model: merge the lower one into a whole model first"
-                )
-            base = base.merge_and_unload()
+    if place.base.base is not None and quantize:
+        raise ArmliteError(
+            f"{place.source} is an adapter on the adapter {place.base.source}; two of them cannot go on a 4-bit model: "
+            "merge the lower one into a whole model first"
+        )
+    base = _load(place.base, quantize, dtype, device, attn)
+    if place.base.base is not None:
+        base = base.merge_and_unload()
+    with _one_line(place.source):
         return PeftModel.from_pretrained(base, place.source, is_trainable=trainable)
-    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": attn}
+
+
+def _load_whole(source: str, quantize: str | None, dtype: torch.dtype, device: str, attn: str) -> Any:
+    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": attn, "output_loading_info": True}
     if quantize:
         options["quantization_config"] = nf4(dtype)
     if quantize or torch.device(device).type != "cpu":
         options["device_map"] = {"": device}
+    model, info = Qwen2_5_VLForConditionalGeneration.from_pretrained(source, **options)
+    if missing := sorted(info["missing_keys"]):
+        raise ArmliteError(
+            f"the weights in {source} are incomplete: {missing[0]} and {len(missing) - 1} more are missing"
+        )
+    if quantize:
+        _keep_unpacked(model)
+    return model
+
+
+def _keep_unpacked(model: Any) -> None:
+    """Keep bitsandbytes from repacking weights for AVX-512 CPUs at the first forward in eval mode.
+
+    The packed kernel rounds activations to bfloat16 and has no backward: after one rollout, training would go on with
+    gradients cut at each quantised layer, and without a word.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+@contextmanager
+def _one_line(source: str) -> Iterator[None]:
+    """What may go wrong with weights on disk, as the user's one line."""
     try:
-        return Qwen2_5_VLForConditionalGeneration.from_pretrained(place.source, **options)
-    except (OSError, ImportError) as error:
+        yield
+    except (OSError, ImportError, RuntimeError, SafetensorError) as error:
         why = str(error).strip().split("\n")[0]
-        raise ArmliteError(f"the weights of {place.source} could not be loaded: {why}") from error
+        raise ArmliteError(f"the weights of {source} could not be loaded: {why}") from error
 
 
 def nf4(dtype: torch.dtype) -> BitsAndBytesConfig:

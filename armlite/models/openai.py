@@ -8,7 +8,6 @@ A fault of one request ends at most its own episode; what only the user can mend
 import base64
 import hashlib
 import io
-import itertools
 import json
 import os
 import queue
@@ -56,7 +55,8 @@ class _Again:
 def parse_spec(spec: str) -> tuple[str, str]:
     """Split `openai:MODEL@http://host:port/v1` into the model's name and the address.
 
-    Without an address it is that of the environment variable OPENAI_BASE_URL, else OpenAI's own. The prefix may be missing.
+    Without an address it is that of the environment variable OPENAI_BASE_URL, else OpenAI's own. The prefix may be
+    missing.
 
     Raises:
         ArmliteError: no model name, or an address that is not http.
@@ -73,7 +73,8 @@ def _checked_url(url: str) -> str:
     url = url.strip().rstrip("/").removesuffix("/chat/completions")
     try:
         parts = urlsplit(url)
-        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        fine = parts.scheme in ("http", "https") and bool(re.fullmatch(r"[\w.:-]+", parts.hostname or ""))
+        fine = fine and parts.port != 0
     except ValueError:
         fine = False
     if not fine:
@@ -178,15 +179,14 @@ class OpenAIModel:
             ArmliteError: a mistake of the user, while no request has worked yet.
         """
         body = self._body(conversation, messages)
-        for attempt in itertools.count():
-            outcome = self._ask(body)
-            if isinstance(outcome, Reply):
-                return outcome
-            pause = max(outcome.after, self.backoff * 2**attempt * random.uniform(0.5, 1.0))
-            if attempt >= self.retries or outcome.after > self.max_wait or stopped.wait(min(pause, self.max_wait)):
-                tries = f" (tried {attempt + 1} times)" if attempt else ""
-                return Reply(f"{self._where()}: {outcome.why}{tries}", "error")
-        raise AssertionError("unreachable")
+        tries = 0
+        while not isinstance(outcome := self._ask(body), Reply):
+            tries += 1
+            pause = max(outcome.after, self.backoff * 2 ** (tries - 1) * random.uniform(0.5, 1.0))
+            if tries > self.retries or outcome.after > self.max_wait or stopped.wait(min(pause, self.max_wait)):
+                said = f" (tried {tries} times)" if tries > 1 else ""
+                return Reply(f"{self._where()}: {outcome.why}{said}", "error")
+        return outcome
 
     def _body(self, conversation: Conversation, messages: list[dict[str, Any]]) -> bytes:
         system = {"role": "system", "content": system_text(conversation.tools)}
@@ -256,7 +256,7 @@ class OpenAIModel:
         """What the user has to mend after a refusal, or the empty string where it may concern this one request only."""
         if status == 401:
             return f"refuses the API key ({why}): {'check' if self._key else 'set'} OPENAI_API_KEY"
-        if status in (403, 429):
+        if status in (402, 403, 429):
             return f"does not let this API key use {self.model!r}: {why}"
         no_model = _NO_MODEL.search(f"{code} {why}")
         if status == 404 or no_model:
@@ -352,7 +352,8 @@ class OpenAISession:
             try:
                 reply = self._model.reply(conversation, self._messages(conversation), self._stopped)
                 self._done.put((number, conversation, reply))
-            except BaseException as error:  # noqa: BLE001 - it is raised again by `wait`
+            except BaseException as error:
+                # Raised again by `wait`, in the thread of the caller.
                 self._abandon()
                 self._done.put((number, conversation, error))
 

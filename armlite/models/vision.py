@@ -42,7 +42,7 @@ class VisionCache:
         model: whose tower encodes; PEFT wrappers and 4-bit language models are fine.
         processor: whose image processor makes the pixels.
         device_bytes: features kept on the model's device.
-        host_bytes: features kept on the CPU beyond that.
+        host_bytes: features kept on the CPU beyond that; None: 8 GiB, or nothing where the model itself is there.
         frozen: False where the tower trains: sessions then start from an empty cache, and the loss sees pixels.
     """
 
@@ -50,8 +50,8 @@ class VisionCache:
         self,
         model: Any,
         processor: Any,
-        device_bytes: int = 2 << 30,
-        host_bytes: int = 8 << 30,
+        device_bytes: int = 1 << 30,
+        host_bytes: int | None = None,
         frozen: bool = True,
     ):
         self.frozen = frozen
@@ -60,6 +60,8 @@ class VisionCache:
         self._inner = base_model(model).model
         self._images = processor.image_processor
         self._device = _Shelf(device_bytes)
+        if host_bytes is None:
+            host_bytes = 0 if self._inner.visual.device.type == "cpu" else 8 << 30
         self._host = _Shelf(host_bytes)
         self._ids: dict[str, int] = {}
         self._pictures: list[Picture] = []

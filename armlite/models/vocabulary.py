@@ -40,6 +40,6 @@ class Vocabulary:
         return self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     def closes_call(self, turn: list[int]) -> bool:
-        """Whether the last of a turn's ids completes `</tool_call>`, as a token or spelt out; its last `TAIL` will do."""
+        """Whether the last of a turn's ids completes `</tool_call>`, in one token or many; the last `TAIL` will do."""
         last = turn[-1]
         return last == self._call_end or (last in self._may_close and CALL_END in self.text(turn))

@@ -76,7 +76,7 @@ def build_tokenizer(texts: list[str]) -> Any:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    numbers = " ".join(str(n) for n in (*range(41), *range(0, 1001, 250)))
+    numbers = " ".join(str(n) for n in (*range(41), 0, 333, 667, 1000))
     spelt = " ".join([*_words(), *(f'"{w}"' for w in _words())])
     tokenizer.train_from_iterator([*(f"{numbers} [{n}]" for n in range(41)), *[spelt] * 20, *texts], trainer)
     added = [AddedToken(piece, normalized=False, special=False) for piece in (*TAGS, *phrases(texts))]
@@ -116,11 +116,11 @@ def build_model(tokenizer: Any, seed: int) -> Any:
         },
         vision_config={
             "depth": 2,
-            "hidden_size": 32,
-            "intermediate_size": 64,
+            "hidden_size": 64,
+            "intermediate_size": 128,
             "num_heads": 4,
             "out_hidden_size": 128,
-            "spatial_merge_size": 4,
+            "spatial_merge_size": 1,
             "window_size": 112,
             "fullatt_block_indexes": [1],
         },
@@ -143,6 +143,6 @@ def save_pocket(texts: list[str], seed: int, folder: Path) -> None:
     from armlite.models.processor import build_processor
 
     tokenizer = build_tokenizer(texts)
-    processor = build_processor(tokenizer, min_pixels=2 * 28 * 28, max_pixels=64 * 28 * 28)
+    processor = build_processor(tokenizer, merge_size=1, min_pixels=4 * 14 * 14, max_pixels=256 * 14 * 14)
     build_model(tokenizer, seed).save_pretrained(folder)
     processor.save_pretrained(folder)

@@ -13,6 +13,7 @@ from armlite.episode import Episode, EpisodeSettings
 from armlite.loop import play
 from armlite.models.scripted import ScriptedModel
 from armlite.protocol.render import Conversation
+from armlite.protocol.render import render
 from armlite.types import Task
 
 GUESS = "I have not looked, so I guess."
@@ -64,6 +65,7 @@ def _answer(best: int) -> str:
     return f"<answer>Overall Judgment: Answer {best} is better.</answer>"
 
 
-def texts(conversation: Conversation) -> list[str]:
-    """All texts of a conversation, to train a tokenizer on."""
-    return [message.text for message in conversation.messages]
+def sample_texts(tasks: Iterable[Task], settings: EpisodeSettings, root: Path, seed: int) -> list[str]:
+    """Rendered expert conversations, with and without the tool, to train a tokenizer on."""
+    episodes = expert_episodes(tasks, settings, root, share=0.8, without_tools=0.1, seed=seed)
+    return [render(e.conversation.messages, e.conversation.tools, add_generation_prompt=False) for e in episodes]

@@ -1,13 +1,13 @@
 """The pocket world's vocabulary: small, so that a million parameters can hold it."""
 
 COLOURS = {
-    "red": (214, 39, 40),
-    "green": (30, 140, 50),
-    "blue": (31, 80, 200),
-    "yellow": (225, 190, 20),
-    "purple": (140, 50, 160),
-    "orange": (245, 125, 20),
+    "red": (190, 70, 70),
+    "green": (70, 180, 70),
+    "blue": (70, 80, 190),
+    "yellow": (190, 180, 70),
+    "white": (190, 190, 190),
 }
+"""Mean colours of the tiles; each leaves room for the stripes' contrast on both sides."""
 TOPICS = tuple(
     "apple banana cherry grape lemon mango melon olive peach pear plum carrot onion pepper potato pumpkin radish tomato "
     "barley bean corn oat rice wheat".split()

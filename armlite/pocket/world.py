@@ -22,9 +22,11 @@ from armlite.pocket.pdf import write_pdf
 from armlite.types import Task
 
 FAMILIES = ("zoom", "document", "instruction")
-CELLS, CELL = 4, 56
-"""The picture is a grid of 4 x 4 cells of 56 pixels; a 4x smaller copy has one 14-pixel patch a cell."""
-TILES, PAGES, STRIPE, FADE = 4, 10, 2, 16
+SPLITS = ("train", "validation", "test", "traces")
+"""Disjoint streams; `traces` is the cold start's."""
+CELLS, CELL = 3, 56
+"""The picture is a grid of 3 x 3 cells of 56 pixels; a 4x smaller copy has one 14-pixel patch a cell."""
+TILES, PAGES, STRIPE, FADE, CONTRAST = (1, 2, 3), 10, 2, 16, 60
 
 
 def generate(split: str, n: int, seed: int, out: Path, family: str | None = None) -> Iterator[Task]:
@@ -59,9 +61,10 @@ def two_responses(rng: random.Random, right: str, wrong: str) -> dict[str, Any]:
 
 def zoom_task(rng: random.Random, name: str, out: Path) -> dict[str, Any]:
     """Tiles of different colours in random cells, each finely striped one way or the other."""
-    image = Image.new("RGB", (CELLS * CELL, CELLS * CELL), (128, 128, 128))
-    cells = rng.sample(range(CELLS * CELLS), TILES)
-    colours = rng.sample(list(words.COLOURS), TILES)
+    image = _ground()
+    count = rng.choice(TILES)
+    cells = rng.sample(range(CELLS * CELLS), count)
+    colours = rng.sample(list(words.COLOURS), count)
     tiles = {c: (cell, rng.choice(("horizontal", "vertical"))) for c, cell in zip(colours, cells, strict=True)}
     noise = np.random.default_rng(rng.getrandbits(32))
     for colour, (cell, way) in tiles.items():
@@ -70,8 +73,8 @@ def zoom_task(rng: random.Random, name: str, out: Path) -> dict[str, Any]:
     colour = rng.choice(list(tiles))
     cell, way = tiles[colour]
     row, column = divmod(cell, CELLS)
-    side = 1000 // CELLS
-    box = [column * side, row * side, (column + 1) * side, (row + 1) * side]
+    edges = [round(1000 * i / CELLS) for i in range(CELLS + 1)]
+    box = [edges[column], edges[row], edges[column + 1], edges[row + 1]]
     other = "vertical" if way == "horizontal" else "horizontal"
     call = {"name": "image_zoom_in_tool", "arguments": {"image": "original_image", "bbox_2d": box}}
     return {
@@ -82,8 +85,16 @@ def zoom_task(rng: random.Random, name: str, out: Path) -> dict[str, Any]:
     }
 
 
+def _ground() -> Image.Image:
+    """A ground lit from the side and from below: red grows to the right, green downward, so that each place looks its own."""
+    light = np.rint(np.linspace(50, 205, CELLS * CELL)).astype(np.uint8)
+    pixels = np.full((CELLS * CELL, CELLS * CELL, 3), 128, dtype=np.uint8)
+    pixels[:, :, 0], pixels[:, :, 1] = light[None, :], light[:, None]
+    return Image.fromarray(pixels)
+
+
 def _draw_tile(image: Image.Image, cell: int, way: str, colour: tuple[int, int, int], noise: np.random.Generator) -> None:
-    """Stripes of white and colour that fade into their own mean at the tile's edge, under a little noise.
+    """Stripes of a lighter and a darker shade that fade into their own mean at the tile's edge, under a little noise.
 
     Bicubic shrinking by 4 turns both ways into the same pixels but for the noise (at most one level of 255 apart without).
     """
@@ -94,8 +105,7 @@ def _draw_tile(image: Image.Image, cell: int, way: str, colour: tuple[int, int, 
     fade = 0.5 - 0.5 * np.cos(np.pi * ramp)
     wave = np.where(steps % (2 * STRIPE) < STRIPE, 1.0, -1.0)
     pattern = fade[:, None] * fade[None, :] * (wave[:, None] if way == "horizontal" else wave[None, :])
-    mean, reach = (np.array(colour) + 255) / 2, (np.array(colour) - 255) / 2
-    pixels = mean + pattern[:, :, None] * reach + noise.uniform(-8, 8, (inside, inside, 3))
+    pixels = np.array(colour) + CONTRAST * pattern[:, :, None] + noise.uniform(-8, 8, (inside, inside, 3))
     tile = Image.fromarray(np.rint(np.clip(pixels, 0, 255)).astype(np.uint8))
     image.paste(tile, (column * CELL + 4, row * CELL + 4))
 

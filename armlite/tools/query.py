@@ -15,7 +15,8 @@ GENERIC_WEIGHT = 0.3
 ADDED_WEIGHT = 0.5
 """Weight of words that we add to a question."""
 
-_GENERIC_WORDS = """accord appear article chart color colour contain deck describe diagram document figure following give
+_GENERIC_WORDS = """
+    accord appear article chart color colour contain deck describe diagram document figure following give
     graph how illustrate illustration image include list locate main many mention much name number page paper photo
     picture plot present presentation provide report show shown slide table text total write"""
 _GENERIC = frozenset(map(stem, _GENERIC_WORDS.split()))

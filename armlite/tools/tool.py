@@ -35,6 +35,8 @@ class Tool:
     required: tuple[str, ...]
     hidden: frozenset[str] = field(default_factory=frozenset)
     """Accepted but not shown in the schema."""
+    stands_in: Mapping[str, str] = field(default_factory=dict)
+    """Hidden parameter -> the required one that may be missing when it is given."""
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -64,7 +66,7 @@ class Tool:
                 hint = nearest(name, self.parameters)
                 raise ToolError(f"Error: {self.name} has no parameter '{name}'.{hint} {self.usage()}")
         for name in self.required:
-            if name not in arguments:
+            if name not in arguments and not any(self.stands_in.get(a) == name for a in arguments):
                 raise ToolError(f"Error: {self.name} needs the parameter '{name}'. {self.usage()}")
         checked = {}
         for name, value in arguments.items():
@@ -81,7 +83,11 @@ class Tool:
 
 
 def tool(
-    function: Callable[..., Observation] | None = None, *, needs: Needs = "nothing", hidden: tuple[str, ...] = ()
+    function: Callable[..., Observation] | None = None,
+    *,
+    needs: Needs = "nothing",
+    hidden: tuple[str, ...] = (),
+    stands_in: Mapping[str, str] | None = None,
 ) -> Any:
     """Make a tool of a function whose first parameter is the positional-only memory.
 
@@ -89,12 +95,13 @@ def tool(
         function: annotated function with a docstring; `Args:` describes each parameter.
         needs: what the memory must hold for the tool to be shown.
         hidden: parameters that are accepted but not shown to the model.
+        stands_in: hidden parameter -> the parameter that need not be given beside it, though the schema requires it.
 
     Raises:
         TypeError: a parameter without a type hint or description, or of a type that JSON has not; no docstring.
     """
     if function is None:
-        return lambda f: tool(f, needs=needs, hidden=hidden)
+        return lambda f: tool(f, needs=needs, hidden=hidden, stands_in=stands_in)
     description, descriptions = _manual(inspect.getdoc(function) or "")
     hints = typing.get_type_hints(function)
     parameters = list(inspect.signature(function).parameters.values())[1:]
@@ -112,8 +119,11 @@ def tool(
         needs=needs,
         parameters={p.name: hints[p.name] for p in parameters},
         descriptions=descriptions,
-        required=tuple(p.name for p in parameters if p.default is p.empty),
+        required=tuple(
+            p.name for p in parameters if p.default is p.empty or p.name in (stands_in or {}).values()
+        ),
         hidden=frozenset(hidden),
+        stands_in=dict(stands_in or {}),
     )
 
 

@@ -13,7 +13,8 @@ _SPELT = {word: str(n) for n, word in enumerate(_NUMBERS)} | {
     word: f"{n}{('st', 'nd', 'rd')[n - 1] if n < 4 else 'th'}" for n, word in enumerate(_ORDINALS, 1)
 }
 
-_STOP_WORDS = """a about above after all also am an and any are as at be because been before being below between both but by
+_STOP_WORDS = """
+    a about above after all also am an and any are as at be because been before being below between both but by
     can could did do does doing down during each either else ever for from further had has have having he her here hers
     him his how i if in into is it its itself just may me might more most must my no nor not of off on once only or
     other our out over own per same shall she should so some such than that the their them then there these they this

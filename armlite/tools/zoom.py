@@ -29,7 +29,7 @@ REMINDER = (
 )
 
 
-@tool(needs="image", hidden=("img_idx", "label"))
+@tool(needs="image", hidden=("img_idx", "label"), stands_in={"img_idx": "image"})
 def image_zoom_in_tool(
     memory: Memory,
     /,

@@ -28,19 +28,20 @@ class JudgeEnvironment:
     _settings: EpisodeSettings
     _root: Path
 
-    def reset(self, task: str, with_tools: bool = True, **row: Any) -> list[dict[str, Any]]:
+    def reset(self, task: str, with_tools: bool = True, order: Sequence[int] = (), **row: Any) -> list[dict[str, Any]]:
         """Open the task of a dataset row.
 
         Args:
             task: a Task record as JSON.
             with_tools: show tools.
+            order: permutation of the responses; empty: the caller's own.
             row: other columns, unused.
 
         Returns:
             The first user message as content blocks, which TRL appends to an empty prompt.
         """
         settings = self._settings if with_tools else self._settings.model_copy(update={"tools": ()})
-        self._open = functools.partial(Episode.open, Task.from_json(task), settings, self._root)
+        self._open = functools.partial(Episode.open, Task.from_json(task), settings, self._root, tuple(order))
         self._episode = self._open()
         return self._episode.conversation.messages[0].blocks()["content"]
 

@@ -94,7 +94,7 @@ class JudgeGRPOTrainer(GRPOTrainer):
         for i, episode in enumerate(episodes):
             episode.conversation.rollout = self.state.global_step * group + i % group
         if training and self.num_iterations == 1:
-            self._chat.vision.clear_numbers()
+            self._chat.vision.clear_ids()
         session = play(episodes, self._chat)
         records = [session.tokens(e.conversation) for e in episodes]
         self._check(episodes, records)
@@ -159,7 +159,8 @@ class JudgeGRPOTrainer(GRPOTrainer):
             self._metrics[mode][name].append(float(value))
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        output = super()._generate_and_score_completions(inputs)
+        with self._chat.vision.ids_as_pixels(self.processing_class):
+            output = super()._generate_and_score_completions(inputs)
         if any(e._episode.memory.images for e in self.environments) and "pixel_values" not in output:
             raise RuntimeError("TRL dropped the images of this batch: image tokens and images did not match")
         return output

@@ -148,7 +148,7 @@ def _single_keys(keyboard: TextIO) -> Iterator[None]:
 
     before = termios.tcgetattr(keyboard)
     try:
-        tty.setcbreak(keyboard)
+        tty.setcbreak(keyboard, termios.TCSADRAIN)  # the default would throw away what was typed ahead
         yield
     finally:
         termios.tcsetattr(keyboard, termios.TCSADRAIN, before)

@@ -30,7 +30,7 @@ _HIDDEN = {
 
 
 def literal(text: str) -> str:
-    """Text as it can be shown anywhere: control characters spelt out (`\\x1b`), line breaks kept, tabs as spaces."""
+    r"""Text as it can be shown anywhere: control characters spelt out (`\x1b`), line breaks kept, tabs as spaces."""
     return text.replace("\r\n", "\n").translate(_HIDDEN)
 
 

@@ -1,0 +1,43 @@
+"""armlite: judges that check before they judge.
+
+The names below are loaded when they are first used: `import armlite` reads no model library.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from armlite.episode import EpisodeSettings as EpisodeSettings
+    from armlite.errors import ArmliteError as ArmliteError
+    from armlite.judge import Judge as Judge
+    from armlite.memory import Limits as Limits
+    from armlite.tools import register as register
+    from armlite.tools.tool import tool as tool
+    from armlite.types import Task as Task
+    from armlite.types import Trajectory as Trajectory
+    from armlite.types import Verdict as Verdict
+
+__version__ = "0.1.0"
+_HOMES = {
+    "ArmliteError": "armlite.errors",
+    "EpisodeSettings": "armlite.episode",
+    "Judge": "armlite.judge",
+    "Limits": "armlite.memory",
+    "Task": "armlite.types",
+    "Trajectory": "armlite.types",
+    "Verdict": "armlite.types",
+    "register": "armlite.tools",
+    "tool": "armlite.tools.tool",
+}
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'armlite' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,121 @@
+"""The command line: the table of commands, and what the user sees of each kind of error.
+
+A command is one file, imported when it is called; anything heavy is imported inside its function.
+"""
+
+import errno
+import os
+import sys
+import traceback
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from armlite.errors import ArmliteError, nearest
+
+COMMANDS = {
+    "judge": "armlite.cli.judge:judge",
+    "chat": "armlite.cli.chat:chat",
+    "view": "armlite.cli.view:view",
+    "tools": "armlite.cli.tools:app",
+    "train": "armlite.cli.train:train",
+    "eval": "armlite.cli.eval:evaluate",
+    "data": "armlite.cli.data:app",
+}
+"""Name -> where its function, or its typer app of further commands, is."""
+
+
+class Commands(TyperGroup):
+    """The commands of the table, imported one by one, and the end of every error that is not ours."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for name, target in COMMANDS.items() if find_spec(target.partition(":")[0])]
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        if name not in self.list_commands(ctx):
+            return None
+        module, _, attribute = COMMANDS[name].partition(":")
+        target = getattr(import_module(module), attribute)
+        if not isinstance(target, typer.Typer):
+            function, target = target, typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            target.command(name)(function)
+        command = typer.main.get_command(target)
+        command.name = name
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        known = self.list_commands(ctx)
+        if args[0] not in known:
+            ctx.fail(f"There is no command {args[0]!r}.{nearest(args[0], known)}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a full disk or a closed pipe may show only now
+            return result
+        except (ArmliteError, OSError, KeyboardInterrupt) as error:
+            if ctx.params.get("debug") and not isinstance(error, BrokenPipeError):
+                traceback.print_exc()
+            raise SystemExit(report(error)) from error
+
+
+def report(error: BaseException) -> int:
+    """Say what went wrong in one line on stderr, where there is something to say; returns the exit status.
+
+    Raises:
+        BaseException: the error again, where it is a bug of ours.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has gone; what is left in the buffer must not be missed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        print(f"error: cannot write {error.filename or 'the output'}: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    if isinstance(error, ArmliteError):
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    raise error
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from armlite import __version__
+
+        typer.echo(f"armlite {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def armlite(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Judges that check before they judge: zoom into the picture, look the page up, count the words; then decide.
+
+    Begin with `armlite view --demo`, a judgment to look at that needs no model.
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run a command line and exit: 0 done, 1 ran and failed, 2 a mistake of the user, 130 interrupted."""
+    args = sys.argv[1:] if args is None else args
+    args = sorted(args, key=lambda word: word != "--debug")  # it may stand anywhere
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of few letters is no reason to fail
+    try:
+        typer.main.get_command(app)(args, prog_name="armlite")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,102 @@
+"""`armlite judge`: one judgment, in words or as JSON."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from armlite.errors import ArmliteError
+
+if TYPE_CHECKING:
+    from armlite.judge import Judge
+    from armlite.types import Verdict
+
+ModelOption = Annotated[
+    str, typer.Option(help="Hub id, model folder, adapter, run directory, or openai:MODEL@URL.", show_default=False)
+]
+DeviceOption = Annotated[str, typer.Option(help="Where a local model runs: auto, cpu, cuda, cuda:1.")]
+QuantizeOption = Annotated[
+    str | None, typer.Option(help="none or 4bit.", show_default="as the run was trained, else none")
+]
+TemperatureOption = Annotated[float, typer.Option(min=0, help="0: the likeliest word, always.")]
+SeedOption = Annotated[int, typer.Option(help="Of all randomness.")]
+MaxCallsOption = Annotated[
+    int | None, typer.Option(min=0, help="Tool calls before the judge has to answer.", show_default="the run's, else 5")
+]
+
+
+def judge(
+    model: ModelOption,
+    question: Annotated[str, typer.Option(help="What the responses answer.", show_default=False)],
+    response: Annotated[list[str], typer.Option(help="A response; repeat for each.", show_default=False)],
+    image: Annotated[list[Path] | None, typer.Option(help="A picture; may be repeated.")] = None,
+    document: Annotated[Path | None, typer.Option(help="A PDF file or a folder of page images.")] = None,
+    constraint: Annotated[list[str] | None, typer.Option(help="What responses must satisfy; may be repeated.")] = None,
+    rate: Annotated[bool, typer.Option("--rate", help="One response: rate it from 1 to 10.")] = False,
+    rank: Annotated[bool, typer.Option("--rank", help="Put all responses in order, pair by pair.")] = False,
+    swap: Annotated[bool, typer.Option("--swap", help="Judge in both presented orders.")] = False,
+    votes: Annotated[int, typer.Option(min=1, help="Judge so many times; shows how sure the judge is.")] = 1,
+    no_tools: Annotated[bool, typer.Option("--no-tools", help="Judge by eye.")] = False,
+    max_calls: MaxCallsOption = None,
+    temperature: TemperatureOption = 0.0,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    quantize: QuantizeOption = None,
+    save: Annotated[Path | None, typer.Option(help="Add the trajectories to this folder, for `armlite view`.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the verdict as one line of JSON.")] = False,
+) -> None:
+    """Judge responses: one is checked (or rated), of several the best is found (or all are ranked).
+
+    Not being able to judge is an answer too: exit status 0, and a `status` that says why.
+
+    Examples:
+      armlite judge --model runs/pocket --image race.jpg
+        --question "Who is first?" --response "Ann" --response "Bo"
+      armlite judge --model openai:judge-7b@http://localhost:8000/v1 --json
+        --document report.pdf --question "What was sold?" --response "Tea"
+    """
+    from armlite.cli.verdict import Progress, draw_verdict
+    from armlite.judge import Judge, check_folder
+    from armlite.judge import save as add
+    from armlite.view.terminal import open_console
+
+    if save is not None:
+        check_folder(save)
+    judge = Judge.load(model, device=device, quantize=quantize, temperature=temperature, seed=seed)
+    if max_calls is not None:
+        judge.settings = judge.settings.model_copy(update={"max_calls": max_calls})
+    progress = Progress(several=votes > 1 or swap or rank)
+    progress.say(f"judging with {model}")
+    given = (image or (), document, constraint or ())
+    how = {"votes": votes, "tools": () if no_tools else None, "on_step": progress}
+    verdict = _ask(judge, question, response, given, rate, rank, swap, how)
+    if json:
+        typer.echo(verdict.to_json())
+    else:
+        draw_verdict(open_console(), verdict)
+    if save is not None:
+        progress.say(f"saved to {add(verdict, save)}; look at it with: armlite view {save}")
+
+
+def _ask(
+    judge: "Judge",
+    question: str,
+    responses: list[str],
+    given: tuple[Any, ...],
+    rate: bool,
+    rank: bool,
+    swap: bool,
+    how: dict[str, Any],
+) -> "Verdict":
+    """The judgment that the flags and the number of responses ask for."""
+    if len(responses) == 1:
+        if swap or rank:
+            raise ArmliteError(f"--{'swap' if swap else 'rank'} needs two or more responses; there is one")
+        return (judge.rate if rate else judge.check)(question, responses[0], *given, **how)
+    if rate:
+        raise ArmliteError(f"--rate rates one response; there are {len(responses)}")
+    if rank and swap:
+        raise ArmliteError("--rank judges every pair in both orders anyway; leave out --swap")
+    if rank:
+        return judge.rank(question, responses, *given, **how)
+    return judge.compare(question, responses, *given, swap=swap, **how)

@@ -1,0 +1,128 @@
+"""What `armlite train` shows: the plan, one progress bar a stage on stderr, a table at the end on stdout."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from armlite.recipe import Recipe
+
+
+def print_plan(recipe: Recipe) -> None:
+    """The resolved recipe as YAML and each stage's work as comments, so that the output is a recipe again."""
+    from armlite.train.run import plan
+
+    sys.stdout.write(recipe.to_yaml())
+    for row in plan(recipe):
+        values = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in row.items() if k != "stage")
+        sys.stdout.write(f"# {row['stage']}: {values}\n")
+
+
+class TrainingScreen:
+    """Shows the events of a run. Use as a context manager around it."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
+        )
+        self._progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> "TrainingScreen":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._progress.stop()
+
+    def notify(self, event: str, values: dict[str, Any]) -> None:
+        """Show one event."""
+        if event == "stage":
+            self._bar(values["stage"], values["done"], values["steps"], "")
+        elif event == "step":
+            self._bar(values["stage"], values["step"], None, _figures(values))
+        elif event == "filter":
+            self._bar(f"{values['stage']} filter", values["done"], values["total"], "")
+        elif event == "evaluation":
+            self._bar(f"{values['stage']} {values['round']}", values["done"], values["total"], "")
+        elif event == "evaluated":
+            s = values["summary"]
+            figures = ", ".join(f"{k} {100 * (s[k]['accuracy'] or 0):.1f} %" for k in s)
+            self.console.print(f"{values['stage']}: accuracy {figures} ({values['seconds']} s)", highlight=False)
+        elif event == "note":
+            rest = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in values.items() if k != "stage")
+            self.console.print(f"{values['stage']}: {rest}", highlight=False)
+
+    def _bar(self, name: str, done: int, total: int | None, figures: str) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=total, figures="")
+        self._progress.update(self._tasks[name], completed=done, figures=figures)
+
+    def finish(self, folder: Path) -> None:
+        """The closing table."""
+        from armlite.train.report import ROUNDS, percent, summaries
+
+        table = Table(title=str(folder), title_justify="left")
+        for column in ("checkpoint", *ROUNDS.values(), "calls per task", "format"):
+            table.add_column(column)
+        for name, summary in summaries(folder).items():
+            s = summary["rollout"]
+            accuracies = [percent(summary[key]["accuracy"]) for key in ROUNDS]
+            table.add_row(name, *accuracies, f"{s['tool_calls_per_task']:.2f}", percent(s["format_rate"]))
+        Console().print(table)
+        sys.stdout.write(f"report: {folder / 'report.md'}\n")
+
+
+def _figures(row: dict[str, Any]) -> str:
+    """The few figures of a step that fit beside the bar."""
+    shown = {"loss": "loss", "reward": "reward", "accuracy": "accuracy", "tools/call_frequency": "calls"}
+    return " ".join(f"{label} {row[key]:.3f}" for key, label in shown.items() if isinstance(row.get(key), int | float))
+
+
+
+
+class Counter:
+    """One progress bar on stderr; use as a context manager."""
+
+    def __init__(self, name: str):
+        console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+            console=console, disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task(name, total=None)
+
+    def __enter__(self) -> "Counter":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._progress.stop()
+
+    def show(self, done: int, total: int) -> None:
+        """Move the bar."""
+        self._progress.update(self._task, completed=done, total=total)
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """An evaluation as a table on stdout."""
+    from armlite.train.report import percent
+
+    table = Table(title=f"{summary['n']} tasks", title_justify="left")
+    table.add_column("figure")
+    table.add_column("value (95 % interval)", justify="right")
+    intervals = summary["ci95"]
+    table.add_row("accuracy", percent(summary["accuracy"], intervals.get("accuracy")))
+    for name, values in summary["by_family"].items():
+        table.add_row(f"  {name} ({values['n']})", percent(values["accuracy"], intervals.get(f"accuracy/{name}")))
+    for name in ("tool_success_rate", "format_rate", "swap_consistency"):
+        table.add_row(name.replace("_", " "), percent(summary[name], intervals.get(name)))
+    calls, span = summary["tool_calls_per_task"], intervals.get("tool_calls_per_task")
+    text = "–" if calls is None else f"{calls:.2f}" + (f" ({span[0]:.2f} to {span[1]:.2f})" if span else "")
+    table.add_row("tool calls per task", text)
+    Console().print(table)

@@ -1,0 +1,39 @@
+"""`armlite train`: run a recipe."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="YAML file, for example recipes/pocket.yaml")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value, for example stages.sft.steps=200")] = None,
+    stage: Annotated[str | None, typer.Option(help="run sft, grpo1 or grpo2 alone, on its predecessor's checkpoint")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with an interrupted run")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved recipe and each stage's work")] = False,
+    output: Annotated[Path | None, typer.Option(help="run directory; else runs/RECIPE")] = None,
+) -> None:
+    """Train a judge: SFT cold start, GRPO stage 1 and 2, an evaluation after each, and a report.
+
+    Example: armlite train recipes/pocket.yaml stages.sft.steps=200 --output runs/short
+    """
+    from armlite.errors import ArmliteError, nearest
+    from armlite.recipe import STAGES, load_recipe
+
+    loaded = load_recipe(recipe, overrides or [])
+    if stage is not None and stage not in STAGES:
+        raise ArmliteError(f"there is no stage {stage!r}.{nearest(stage, STAGES)} Stages: {', '.join(STAGES)}")
+    if dry_run:
+        from armlite.cli.screen import print_plan
+
+        print_plan(loaded)
+        return
+    folder = output or Path("runs") / loaded.name
+    from armlite.cli.screen import TrainingScreen
+
+    with TrainingScreen() as screen:
+        from armlite.train.run import train as run
+
+        run(loaded, folder, stage, resume, screen.notify)  # type: ignore[arg-type]
+    screen.finish(folder)

@@ -1,0 +1,122 @@
+"""A judgment on the terminal: what `judge` and `chat` draw while it happens, and the verdict when it is there."""
+
+from collections import Counter
+from typing import Any
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.text import Text
+
+from armlite.episode import Episode
+from armlite.types import Step, Verdict
+from armlite.view import text as words
+from armlite.view.terminal import WIDTH, draw_step
+from armlite.votes import agreeing, telling
+
+STATUSES = {
+    "split": "The votes are even: no verdict",
+    "no_answer": "Could not judge: the model gave no answer that can be read",
+    "budget": "Could not judge: the model ran out of tokens or calls",
+    "model_error": "Could not judge: the model could not be asked",
+}
+
+
+def headline(verdict: Verdict) -> str:
+    """The verdict as a sentence."""
+    if verdict.status != "judged" or verdict.trajectory is None:
+        return STATUSES[verdict.status]
+    if verdict.ranking:
+        return f"Best first: {', '.join(f'response {n}' for n in verdict.ranking)}"
+    said = (verdict.choice, verdict.correct, verdict.rating, verdict.answer)
+    decision: Any = next(value for value in said if value is not None)
+    return words.decision_words(verdict.trajectory.task, decision)
+
+
+def draw_verdict(console: Console, verdict: Verdict, evidence: bool = True) -> None:
+    """Draw a verdict: the steps that it rests on, unless they were seen before, then what it says and why."""
+    vote = telling(verdict)
+    if evidence and vote is not None:
+        infos = {info.id: info for info in vote.images}
+        for number, step in enumerate(vote.steps, 1):
+            if step in vote.calls and step.observation is not None and step.observation.ok:
+                draw_step(console, step, infos, lambda info: verdict.images[info.file], number=number)
+    colour = {"judged": "green", "split": "yellow"}.get(verdict.status, "red")
+    parts = [Text(headline(verdict), style="bold"), *(Text(line, style="dim") for line in _details(verdict))]
+    if verdict.rationale:
+        parts += [Text(), Text(words.literal(verdict.rationale.strip()), style="italic")]
+    panel = Panel(Group(*parts), title="verdict", title_align="left", border_style=colour, padding=(0, 2))
+    console.print()
+    console.print(panel, width=min(console.width, WIDTH))
+
+
+def _details(verdict: Verdict) -> list[str]:
+    """How sure, by how many votes, how much was done, by which model; votes that disagree one by one."""
+    votes, lines = verdict.trajectories, []
+    if verdict.status == "judged" and verdict.confidence is not None:
+        agreed = f"{len(agreeing(verdict))} of {words.count(len(votes), 'vote')}"
+        lines.append(f"confidence {verdict.confidence:.0%}: {agreed} agree")
+    elif len(votes) == 1 and votes[0].answer is not None and verdict.status != "judged":
+        lines.append(f"it answered: {words.shorten(words.literal(votes[0].answer), 200)}")
+    if len(votes) > 1:
+        lines += _tally(verdict)
+    done = words.tally(votes[0]) if len(votes) == 1 else words.count(sum(len(v.calls) for v in votes), "tool call")
+    names = dict.fromkeys(words.literal(v.model) for v in votes if v.model)
+    return [*lines, " · ".join([done, *names])]
+
+
+def _tally(verdict: Verdict) -> list[str]:
+    """What was voted for how often, where not all votes say the same; of pairs one line each."""
+    parties: dict[str, Counter[str]] = {}
+    for vote in verdict.trajectories:
+        pair = vote.task.meta.get("pair") if verdict.kind == "listwise" and vote.task.kind == "pairwise" else None
+        said = words.decision_words(vote.task, vote.decision)
+        if pair and vote.decision:
+            said = f"Response {pair[int(vote.decision) - 1]} is better"
+        parties.setdefault(f"{pair[0]} against {pair[1]}: " if pair else "", Counter())[said] += 1
+    if len(parties) == 1 and len(next(iter(parties.values()))) == 1:
+        return []
+    return [
+        pair + ", ".join(f"{said} ({words.count(n, 'vote')})" for said, n in sorted(counts.items()))
+        for pair, counts in parties.items()
+    ]
+
+
+class Progress:
+    """Says each step of a judgment in a line or two on stderr, as it happens.
+
+    Args:
+        several: there is more than one vote, so say whose step it is.
+    """
+
+    def __init__(self, several: bool = False) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._several = several
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self._console.print(Text(text, style="dim"), no_wrap=True, overflow="ellipsis")
+
+    def __call__(self, episode: Episode, step: Step) -> None:
+        where = f"{whose(episode) if self._several else ''}step {len(episode.steps)}"
+        turn, seen = step.turn, step.observation
+        if turn.call is not None:
+            self.say(f"{where}: {'{}({})'.format(*words.call_words(turn))}")
+        elif turn.answer is not None:
+            self.say(f"{where}: answer: {_flat(turn.answer)}")
+        else:
+            self.say(f"{where}: {words.STOPS[episode.stop] if episode.stop else _flat(turn.text)}")
+        if seen is not None:
+            self.say(f"{' ' * len(where)}  {'' if seen.ok else '! '}{_flat(seen.text)}")
+
+
+def whose(episode: Episode) -> str:
+    """Which of several votes an episode is: `vote 2 (2, 1): ` with the presented order, or `1 against 3, vote 1: `."""
+    pair, number = episode.task.meta.get("pair"), episode.conversation.rollout + 1
+    if pair:
+        return f"{pair[0]} against {pair[1]}, vote {number}, "
+    shown = f" ({', '.join(map(str, episode.order))})" if len(episode.order) > 1 else ""
+    return f"vote {number}{shown}, "
+
+
+def _flat(text: str) -> str:
+    return " ".join(words.literal(text).split())

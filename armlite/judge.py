@@ -1,0 +1,407 @@
+"""`Judge`, the public way to have something judged: one call, one Verdict.
+
+It makes tasks of the caller's words and plays all episodes of a call as one batch; `armlite.votes` counts. A model that
+`Judge.load` names is loaded by the first judgment, after its inputs have been opened: a bad file costs no minutes.
+"""
+
+import copy
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from PIL import Image
+from pydantic import ValidationError
+
+from armlite.episode import Episode, EpisodeSettings
+from armlite.errors import ArmliteError
+from armlite.loop import ChatModel, play
+from armlite.memory import image_file
+from armlite.models.sampling import Sampling
+from armlite.store import Saved, append
+from armlite.tools.images import open_image, to_rgb
+from armlite.types import Constraint, Kind, Step, Task, Trajectory, Verdict
+from armlite.votes import count_pairs, count_votes
+
+if TYPE_CHECKING:
+    from armlite.recipe import Recipe
+
+Picture = str | Path | Image.Image
+OnStep = Callable[[Episode, Step], None]
+Quantize = Literal["none", "4bit"]
+
+VOTING_TEMPERATURE = 0.7
+"""Where several votes are asked of a greedy model: they would all be the same vote."""
+TRAJECTORIES = "trajectories.jsonl"
+"""What `save` writes to."""
+
+
+class Judge:
+    """Judges with a chat model.
+
+    What the methods share: `images` are paths or PIL images; `document` is the path of a PDF or of a folder of page
+    images; `votes` is the number of rollouts for each presented order; `tools` names the tools to show (None: as the
+    settings say, which is by what there is to look at; empty: none); `on_step` is called with each step as it happens.
+    They raise ArmliteError for an input that cannot be read, too few responses, an unknown tool or model. Not being
+    able to judge is no error but a `status` of the verdict.
+
+    Several votes of a greedy model would all be the same, so more than one at temperature 0 are sampled at
+    `VOTING_TEMPERATURE`.
+
+    Args:
+        model: any ChatModel. One that does not say its `sampling` (an endpoint, a script) votes at its own temperature.
+        settings: the rules of an episode.
+    """
+
+    def __init__(self, model: ChatModel, settings: EpisodeSettings | None = None):
+        self.settings = settings or EpisodeSettings()
+        sampling: Sampling | None = getattr(model, "sampling", None)
+        self._temperature = sampling.temperature if sampling else 0.0
+        self._load: Callable[[float], ChatModel] = lambda temperature: _at(model, temperature)
+        self._models: dict[float, ChatModel] = {}
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        device: str = "auto",
+        quantize: Quantize | None = None,
+        temperature: float = 0.0,
+        settings: EpisodeSettings | None = None,
+        seed: int = 0,
+        max_new_tokens: int | None = None,
+        max_context: int | None = None,
+        **options: Any,
+    ) -> "Judge":
+        """A judge by the name of its model; the weights are loaded when the first judgment needs them.
+
+        A run directory brings the rules, limits and budgets that its model was trained with.
+
+        Args:
+            model: hub id, model folder, adapter folder, run directory (or a checkpoint in one), or `openai:MODEL@URL`.
+            device: `auto`: CUDA where there is one.
+            quantize: `4bit`: NF4. None: as the run was trained, else `none`.
+            temperature: 0 takes the likeliest token, always.
+            settings: rules of an episode, instead of the run's or the defaults.
+            seed: of all randomness: equal calls give equal verdicts.
+            max_new_tokens: budget of a turn, instead of the run's or the default.
+            max_context: of a conversation, likewise; a server has its own.
+            options: further ones of `armlite.models.load_chat_model`.
+
+        Raises:
+            ArmliteError: the run's recipe cannot be read, or an option does not go with the model.
+        """
+        spec, recipe = str(model), run_recipe(str(model))
+        budgets = {"max_new_tokens": max_new_tokens, "max_context": max_context}
+        if recipe is not None:
+            budgets = {name: value or getattr(recipe.evaluation, name) for name, value in budgets.items()}
+            settings = settings or recipe.episode
+            options = {"settings": recipe.engine, **options}
+            quantize = quantize or recipe.model.quantize
+        given = {name: value for name, value in budgets.items() if value is not None}
+        _check_place(spec, device, quantize)
+        if not spec.startswith("openai:"):
+            options |= {"device": device, "quantize": "4bit" if quantize == "4bit" else None}
+        try:
+            sampling = Sampling(temperature=temperature, seed=seed, **given)
+        except ValidationError as error:
+            raise ArmliteError(_sentence(error)) from error
+        judge = cls.__new__(cls)
+        judge.settings = settings or EpisodeSettings()
+        judge._temperature = temperature
+        judge._load = _loader(spec, sampling, options)
+        judge._models = {}
+        return judge
+
+    @property
+    def model(self) -> ChatModel:
+        """The model, loaded."""
+        return self._model(self._temperature)
+
+    def compare(
+        self,
+        question: str,
+        responses: Sequence[str],
+        images: Sequence[Picture] | Picture = (),
+        document: str | Path | None = None,
+        constraints: Sequence[Constraint | str] = (),
+        *,
+        swap: bool = False,
+        votes: int = 1,
+        tools: Sequence[str] | None = None,
+        on_step: OnStep | None = None,
+    ) -> Verdict:
+        """Which of two or more responses is best? `choice` counts from 1 in the order given; 0 is a tie.
+
+        Args:
+            swap: judge in the order given and in its reverse; each vote counts. A judge that always prefers the first
+                place comes out as `split`.
+        """
+        kind: Kind = "pairwise" if len(responses) == 2 else "listwise"
+        task, opened = make_task(kind, question, responses, images, document, constraints)
+        return self.judge(task, images=opened, swap=swap, votes=votes, tools=tools, on_step=on_step)
+
+    def check(
+        self,
+        question: str,
+        response: str,
+        images: Sequence[Picture] | Picture = (),
+        document: str | Path | None = None,
+        constraints: Sequence[Constraint | str] = (),
+        *,
+        votes: int = 1,
+        tools: Sequence[str] | None = None,
+        on_step: OnStep | None = None,
+    ) -> Verdict:
+        """Is a response correct, or does it satisfy its constraints? The answer is `correct`."""
+        task, opened = make_task("pointwise", question, [response], images, document, constraints)
+        return self.judge(task, images=opened, votes=votes, tools=tools, on_step=on_step)
+
+    def rate(
+        self,
+        question: str,
+        response: str,
+        images: Sequence[Picture] | Picture = (),
+        document: str | Path | None = None,
+        constraints: Sequence[Constraint | str] = (),
+        *,
+        votes: int = 1,
+        tools: Sequence[str] | None = None,
+        on_step: OnStep | None = None,
+    ) -> Verdict:
+        """How good is a response? `rating` is the median vote, 1 to 10; votes within one point of it agree."""
+        task, opened = make_task("rating", question, [response], images, document, constraints)
+        return self.judge(task, images=opened, votes=votes, tools=tools, on_step=on_step)
+
+    def rank(
+        self,
+        question: str,
+        responses: Sequence[str],
+        images: Sequence[Picture] | Picture = (),
+        document: str | Path | None = None,
+        constraints: Sequence[Constraint | str] = (),
+        *,
+        votes: int = 1,
+        tools: Sequence[str] | None = None,
+        on_step: OnStep | None = None,
+        rollout: int = 0,
+    ) -> Verdict:
+        """Put responses in order: `ranking`, best first, and `choice`, the best.
+
+        A round robin: every pair is judged in both orders, so that no place is favoured, and
+        `armlite.votes.count_pairs` counts. That makes n * (n - 1) judgments a vote: n should be small. The confidence
+        is the share of votes that agree with the ranking. `rollout` as for `judge`.
+        """
+        _check_votes(votes)
+        whole, opened = make_task("listwise", question, responses, images, document, constraints)
+        jobs = []
+        for a, b in combinations(range(1, len(responses) + 1), 2):
+            two = {"id": f"{whole.id}-{a}-{b}", "kind": "pairwise", "responses": (responses[a - 1], responses[b - 1])}
+            task = whole.model_copy(update={**two, "meta": {"pair": [a, b]}})
+            jobs += [(task, order, rollout + i) for i, order in enumerate([(1, 2), (2, 1)] * votes)]
+        played = self._play(jobs, Path(), tools, opened, on_step, votes > 1 or rollout > 0)
+        return _with_images(count_pairs(len(responses), [e.trajectory() for e in played]), played)
+
+    def judge(
+        self,
+        task: Task,
+        *,
+        root: str | Path = ".",
+        images: Sequence[Image.Image] | None = None,
+        swap: bool = False,
+        votes: int = 1,
+        tools: Sequence[str] | None = None,
+        on_step: OnStep | None = None,
+        rollout: int = 0,
+    ) -> Verdict:
+        """Judge a Task record of any kind.
+
+        Args:
+            root: folder that the task's paths are relative to.
+            images: the task's images where they are already open.
+            swap: judge in both orders; nothing to swap with fewer than two responses.
+            rollout: number of the first rollout; another number is a fresh try. From 1 on a greedy model is warmed up.
+        """
+        _check_votes(votes)
+        given = tuple(range(1, len(task.responses) + 1))
+        orders = [given, given[::-1]] if swap and len(given) > 1 else [given]
+        jobs = [(task, order, rollout + i) for i, order in enumerate(orders * votes)]
+        played = self._play(jobs, Path(root), tools, images, on_step, votes > 1 or rollout > 0)
+        return _with_images(count_votes(task.kind, [e.trajectory() for e in played]), played)
+
+    def _play(
+        self,
+        jobs: Sequence[tuple[Task, tuple[int, ...], int]],
+        root: Path,
+        tools: Sequence[str] | None,
+        images: Sequence[Image.Image] | None,
+        on_step: OnStep | None,
+        warm: bool,
+    ) -> list[Episode]:
+        """Play (task, presented order, rollout) as one batch. Everything is opened before the model is loaded."""
+        settings = self.settings
+        if tools is not None:
+            settings = settings.model_copy(update={"tools": tuple(tools)})
+        if images is None:
+            images = [open_image(root / path) for path in jobs[0][0].images]
+        episodes = [Episode.open(task, settings, root, order, rollout, images) for task, order, rollout in jobs]
+        play(episodes, self._model(self._temperature or (VOTING_TEMPERATURE if warm else 0.0)), on_step)
+        return episodes
+
+    def _model(self, temperature: float) -> ChatModel:
+        if temperature not in self._models:
+            self._models[temperature] = self._load(temperature)
+        return self._models[temperature]
+
+
+def make_task(
+    kind: Kind,
+    question: str,
+    responses: Sequence[str],
+    images: Sequence[Picture] | Picture = (),
+    document: str | Path | None = None,
+    constraints: Sequence[Constraint | str] = (),
+) -> tuple[Task, list[Image.Image]]:
+    """A Task of a caller's words, named after its content, and its opened images.
+
+    An image that is not a file gets the path that `save` will give it.
+
+    Raises:
+        ArmliteError: nothing to judge, or an image or document that cannot be read.
+    """
+    from armlite.tools.pages import open_document
+
+    if not question.strip():
+        raise ArmliteError("the question is empty")
+    if isinstance(responses, str):
+        raise ArmliteError("responses must be a list of texts, not one text")
+    if kind in ("pairwise", "listwise") and len(responses) < 2:
+        raise ArmliteError(f"there is nothing to compare: give two or more responses, not {len(responses)}")
+    pictures = [images] if isinstance(images, str | Path | Image.Image) else list(images)
+    opened = [to_rgb(p) if isinstance(p, Image.Image) else open_image(p) for p in pictures]
+    name = None if document is None else open_document(Path(document)).name
+    files = [image_file(image) for image in opened]
+    paths = [f"images/{f}" if isinstance(p, Image.Image) else str(p) for p, f in zip(pictures, files, strict=True)]
+    rules = [constraints] if isinstance(constraints, str) else list(constraints)
+    named = [kind, question, *responses, files, name, [str(rule) for rule in rules]]
+    digest = hashlib.sha256(json.dumps(named).encode()).hexdigest()
+    try:
+        task = Task(
+            id=f"{kind}-{digest[:8]}",
+            kind=kind,
+            question=question,
+            images=tuple(paths),
+            document=None if document is None else str(document),
+            responses=tuple(responses),
+            constraints=tuple(rules),  # type: ignore[arg-type]  # a bare string is accepted
+        )
+    except ValidationError as error:
+        raise ArmliteError(_sentence(error)) from error
+    return task, opened
+
+
+def run_recipe(model: str) -> "Recipe | None":
+    """The recipe of the run directory that a model is, or is a checkpoint of; None for any other model.
+
+    Raises:
+        ArmliteError: it cannot be read.
+    """
+    folder = Path(model).expanduser()
+    run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
+    if not (run / "recipe.yaml").is_file():
+        return None
+    from armlite.recipe import load_recipe
+
+    return load_recipe(run / "recipe.yaml")
+
+
+def check_folder(folder: Path) -> None:
+    """Find out before a long judgment that it could not be saved.
+
+    Raises:
+        ArmliteError: it is no folder, or nothing can be written there.
+    """
+    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not place.is_dir():
+        raise ArmliteError(f"cannot save to {folder}: {place} is not a folder")
+    if not os.access(place, os.W_OK):
+        raise ArmliteError(f"cannot save to {folder}: {place} is not writable")
+
+
+def save(verdict: Verdict, folder: str | Path, root: str | Path = ".") -> Path:
+    """Add a verdict's trajectories and images to a folder that `armlite view` reads; returns the file.
+
+    Paths of images and document become relative to the folder, as Task records want them.
+
+    Args:
+        root: folder that the task's document was relative to.
+
+    Raises:
+        ArmliteError: the folder cannot be written to; nothing is half-written.
+    """
+    folder = Path(folder)
+    moved = [t.model_copy(update={"task": _moved(t, Path(root), folder)}) for t in verdict.trajectories]
+    rows = [Saved(trajectory=t) for t in moved]
+    append(folder / TRAJECTORIES, rows, verdict.images)
+    return folder / TRAJECTORIES
+
+
+def _moved(vote: Trajectory, root: Path, folder: Path) -> Task:
+    """The task with paths as seen from a folder that `append` writes its images to."""
+    task, files = vote.task, {info.id: info.file for info in vote.images}
+    images = tuple(f"images/{files[i]}" for i in vote.prompt_images[: len(task.images)])
+    document = task.document and os.path.relpath(root / task.document, folder)
+    return task.model_copy(update={"images": images, "document": document})
+
+
+def _check_place(spec: str, device: str, quantize: str | None) -> None:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise ArmliteError(f"device {device!r} is not one of auto, cpu, cuda, cuda:N")
+    if quantize not in (None, *get_args(Quantize)):
+        raise ArmliteError(f"quantize {quantize!r} is not one of {', '.join(get_args(Quantize))}")
+    if spec.startswith("openai:") and (quantize == "4bit" or device != "auto"):
+        raise ArmliteError("device and quantize are for local models; a server decides them itself")
+
+
+def _loader(spec: str, sampling: Sampling, options: dict[str, Any]) -> Callable[[float], ChatModel]:
+    """Loads a model at a temperature. Local weights are loaded once, and shared by the temperatures."""
+    loaded: list[ChatModel] = []
+
+    def load(temperature: float) -> ChatModel:
+        from armlite.models import load_chat_model
+
+        if not loaded or spec.startswith("openai:"):
+            loaded.append(load_chat_model(spec, sampling.model_copy(update={"temperature": temperature}), **options))
+        return _at(loaded[-1], temperature)
+
+    return load
+
+
+def _at(model: ChatModel, temperature: float) -> ChatModel:
+    """The same model at a temperature, or as it is where it does not say how it samples."""
+    sampling: Sampling | None = getattr(model, "sampling", None)
+    if sampling is None or sampling.temperature == temperature:
+        return model
+    other: Any = copy.copy(model)
+    other.sampling = sampling.model_copy(update={"temperature": temperature})
+    return other
+
+
+def _with_images(verdict: Verdict, episodes: Sequence[Episode]) -> Verdict:
+    verdict._images = {file: image for e in episodes for file, image in e.pixels().items()}
+    return verdict
+
+
+def _check_votes(votes: int) -> None:
+    if votes < 1:
+        raise ArmliteError(f"votes must be at least 1, not {votes}")
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"

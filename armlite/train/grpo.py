@@ -1,0 +1,176 @@
+"""The two GRPO stages: difficulty filter, dataset, and JudgeGRPOTrainer."""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from trl import GRPOConfig
+from trl.chat_template_utils import qwen3_template
+
+from armlite.episode import Episode, EpisodeSettings
+from armlite.errors import ArmliteError
+from armlite.evals.tasks import presented_order
+from armlite.loop import play
+from armlite.models.local import LocalModel, Sampling
+from armlite.models.vision import VisionCache
+from armlite.recipe import GrpoSettings, Recipe
+from armlite.rewards import is_right
+from armlite.store import Saved, save, write_atomic
+from armlite.train.checkpoints import CompleteCheckpoints, last_complete
+from armlite.train.environment import environment_factory
+from armlite.train.metrics import MetricsFile
+from armlite.train.sft import common_arguments
+from armlite.train.trainer import JudgeGRPOTrainer
+from armlite.types import Score, Task, Trajectory
+
+FILTER_ROLLOUT = 1_000_000
+"""Rollout numbers of the difficulty filter start here, apart from those of training."""
+
+
+def chat_model(recipe: Recipe, stage: GrpoSettings, model: Any, processor: Any) -> LocalModel:
+    """The policy as a chat model, sampling as the stage says."""
+    sampling = Sampling(
+        temperature=stage.temperature,
+        top_p=stage.top_p,
+        max_new_tokens=stage.max_new_tokens,
+        max_context=stage.max_context,
+        seed=recipe.seed,
+    )
+    vision = VisionCache(model, processor, frozen=not stage.train_vision)
+    return LocalModel(model, processor, sampling, recipe.engine, vision, name="policy")
+
+
+def filter_tasks(
+    tasks: Sequence[Task],
+    rollouts: int,
+    chat: LocalModel,
+    settings: EpisodeSettings,
+    root: Path,
+    seed: int,
+    file: Path,
+    batch: int = 64,
+    on_batch: Callable[[int, int], None] | None = None,
+) -> list[Task]:
+    """Drop the tasks that the model gets right in every rollout (paper, section on data: 5 of 5).
+
+    Args:
+        file: where the pass rates are kept; read instead of asked again when it exists.
+        on_batch: called with (done, total).
+    """
+    if not file.is_file():
+        rates: dict[str, float] = {}
+        share = max(1, batch // rollouts)
+        for start in range(0, len(tasks), share):
+            part = tasks[start : start + share]
+            episodes = [
+                Episode.open(t, settings, root, presented_order(t, seed), FILTER_ROLLOUT + k)
+                for t in part
+                for k in range(rollouts)
+            ]
+            play(episodes, chat)
+            for i, task in enumerate(part):
+                own = episodes[i * rollouts : (i + 1) * rollouts]
+                rates[task.id] = sum(bool(is_right(task, e.decision)) for e in own) / rollouts
+            if on_batch is not None:
+                on_batch(len(rates), len(tasks))
+        write_atomic(file, json.dumps({"rollouts": rollouts, "pass_rate": rates}))
+    rates = json.loads(file.read_text(encoding="utf-8"))["pass_rate"]
+    return [t for t in tasks if rates[t.id] < 1.0]
+
+
+def dataset(tasks: Sequence[Task], without_tools: float, seed: int) -> Dataset:
+    """Rows for the trainer: the environment opens each task itself."""
+    rng = random.Random(f"tools/{seed}")
+    return Dataset.from_list(
+        [
+            {
+                "prompt": [{"role": "user", "content": []}],
+                "task": task.to_json(),
+                "with_tools": rng.random() >= without_tools,
+                "order": list(presented_order(task, seed)),
+            }
+            for task in tasks
+        ]
+    )
+
+
+def save_rollouts(
+    folder: Path, step: int, trajectories: Sequence[Trajectory], scores: Sequence[Score], episodes: Sequence[Episode]
+) -> None:
+    """`rollouts/<stage>/step_000010.jsonl` with its images."""
+    rows = [Saved(trajectory=t, score=s) for t, s in zip(trajectories, scores, strict=True)]
+    pixels = {file: image for e in episodes for file, image in e.pixels().items()}
+    save(folder / f"step_{step + 1:06d}.jsonl", rows, pixels)
+
+
+def run_grpo(
+    recipe: Recipe,
+    name: str,
+    stage: GrpoSettings,
+    model: Any,
+    processor: Any,
+    peft_config: Any,
+    tasks: Sequence[Task],
+    root: Path,
+    output: Path,
+    metrics: MetricsFile,
+    resume: bool,
+    on_filter: Callable[[int, int], None] | None = None,
+) -> tuple[Any, dict[str, int]]:
+    """Run one GRPO stage and return the model with counts.
+
+    Args:
+        name: `grpo1` or `grpo2`.
+        tasks: training tasks; their paths are relative to `root`.
+        output: the run directory.
+        on_filter: called with (done, total) while the difficulty filter runs.
+    """
+    chat = chat_model(recipe, stage, model, processor)
+    kept = list(tasks)
+    if stage.filter_rollouts:
+        file = output / "filter" / f"{name}.json"
+        kept = filter_tasks(
+            tasks, stage.filter_rollouts, chat, recipe.episode, root, recipe.seed, file,
+            recipe.evaluation.batch, on_filter,
+        )
+    if len(kept) < stage.tasks_per_step:
+        raise ArmliteError(
+            f"{name}: the difficulty filter left {len(kept)} of {len(tasks)} tasks, fewer than tasks_per_step "
+            f"({stage.tasks_per_step}); give more or harder tasks, or set stages.{name}.filter_rollouts=0"
+        )
+    processor.tokenizer.response_template = qwen3_template  # TRL parses with it; our template is not one it knows
+    work = output / "work" / name
+    arguments = GRPOConfig(
+        **common_arguments(recipe, stage, work),
+        num_generations=stage.num_generations,
+        num_iterations=stage.num_iterations,
+        max_completion_length=stage.max_context,
+        temperature=stage.temperature,
+        top_p=stage.top_p,
+        beta=stage.beta,
+        epsilon=stage.epsilon,
+        epsilon_high=stage.epsilon_high,
+        loss_type=stage.loss_type,
+        scale_rewards=stage.scale_rewards,
+        mask_truncated_completions=False,  # it would hide image tokens from attention; our masks do it instead
+    )
+    trainer = JudgeGRPOTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=dataset(kept, recipe.data.without_tools, recipe.seed),
+        processing_class=processor,
+        peft_config=peft_config,
+        environment_factory=environment_factory(recipe.episode, root),
+        callbacks=[CompleteCheckpoints(), metrics.callback(name)],
+        chat=chat,
+        reward=stage.reward,
+        weights=stage.weights,
+        train_overflow=stage.train_overflow,
+        on_rollouts=lambda step, *rows: save_rollouts(output / "rollouts" / name, step, *rows),
+    )
+    with chat.vision.features_from_ids():
+        trainer.train(resume_from_checkpoint=last_complete(work) if resume else None)
+    return trainer.model, {"tasks": len(tasks), "kept": len(kept)}

@@ -1,0 +1,124 @@
+"""`report.md` of a run: what each stage did, in tables and plots, made from the run directory alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from armlite.store import write_atomic
+
+ROUNDS = {"rollout": "rollout temperature", "greedy": "greedy", "no_tools": "greedy, no tools"}
+
+
+def summaries(run: Path) -> dict[str, dict[str, Any]]:
+    """Checkpoint name -> its evaluation, in the order of the stages."""
+    names = ("base", "sft", "control", "grpo1", "grpo2")
+    return {
+        name: json.loads((run / "eval" / name / "summary.json").read_text(encoding="utf-8"))
+        for name in names
+        if (run / "eval" / name / "summary.json").is_file()
+    }
+
+
+def write_report(run: Path) -> None:
+    """Write `report.md` and `plots/*.png` below a run directory."""
+    from armlite.train.metrics import MetricsFile
+
+    rows = MetricsFile(run / "metrics.jsonl").read()
+    found = summaries(run)
+    plots = _plots(run, rows, found)
+    text = [f"# {run.name}", "", "## Accuracy on held-out tasks", "", *_accuracy_table(found), "", "## Use of tools", ""]
+    text += [*_tool_table(found), "", "## Stages", "", *_stage_table(run), ""]
+    for title, file in plots:
+        text += [f"## {title}", "", f"![{title}]({file})", ""]
+    text += ["Every trajectory is on disk: `armlite view " + run.name + "`.", ""]
+    write_atomic(run / "report.md", "\n".join(text))
+
+
+def percent(value: float | None, interval: list[float] | None = None) -> str:
+    """`91.3 % (88.1 to 93.7)`; a dash for what is undefined."""
+    if value is None:
+        return "–"
+    span = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
+    return f"{100 * value:.1f} %{span}"
+
+
+def _accuracy_table(found: dict[str, dict[str, Any]]) -> list[str]:
+    families = sorted({f for s in found.values() for r in s.values() for f in r["by_family"]})
+    lines = [f"| checkpoint | decoding | n | accuracy (95 %) | {' | '.join(families)} | format |", "|---" * (5 + len(families)) + "|"]
+    for name, summary in found.items():
+        for key, label in ROUNDS.items():
+            s = summary[key]
+            cells = [percent(s["by_family"].get(f, {}).get("accuracy")) for f in families]
+            accuracy = percent(s["accuracy"], s["ci95"].get("accuracy"))
+            lines.append(f"| {name} | {label} | {s['n']} | {accuracy} | {' | '.join(cells)} | {percent(s['format_rate'])} |")
+    return lines
+
+
+def _tool_table(found: dict[str, dict[str, Any]]) -> list[str]:
+    lines = ["| checkpoint | decoding | calls per task | calls that succeed | same in both orders |", "|---|---|---|---|---|"]
+    for name, summary in found.items():
+        for key in ("rollout", "greedy"):
+            s = summary[key]
+            rate, same = percent(s["tool_success_rate"]), percent(s["swap_consistency"])
+            lines.append(f"| {name} | {ROUNDS[key]} | {s['tool_calls_per_task']:.2f} | {rate} | {same} |")
+    return lines
+
+
+def _stage_table(run: Path) -> list[str]:
+    file = run / "stages.json"
+    notes = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    lines = ["| stage | seconds | learnt from |", "|---|---|---|"]
+    for name, values in notes.items():
+        rest = ", ".join(f"{k.replace('_', ' ')}: {v}" for k, v in values.items() if k != "seconds")
+        lines.append(f"| {name} | {values['seconds']} | {rest} |")
+    return lines
+
+
+def _plots(run: Path, rows: list[dict[str, Any]], found: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    (run / "plots").mkdir(exist_ok=True)
+    made = []
+    grpo = [r for r in rows if r["stage"].startswith("grpo")]
+    parts = {f"rewards/{p}/mean": p for p in ("format", "attempt", "answer", "success")}
+    pictures = {
+        "Reward parts": ("rewards.png", parts),
+        "Tool calls per task": ("tools.png", {"tools/call_frequency": "calls", "tools/failure_frequency": "failed share"}),
+        "Accuracy of rollouts": ("accuracy.png", {"accuracy": "accuracy"}),
+    }
+    for title, (file, series) in pictures.items():
+        if not grpo:
+            continue
+        figure, axes = plt.subplots(figsize=(7, 3))
+        for key, label in series.items():
+            points = [(i, r[key]) for i, r in enumerate(grpo, 1) if key in r]
+            axes.plot([p[0] for p in points], [p[1] for p in points], label=label)
+        border = sum(r["stage"] == "grpo1" for r in grpo)
+        if 0 < border < len(grpo):
+            axes.axvline(border + 0.5, color="grey", linestyle=":")
+        axes.set_xlabel("GRPO step (dotted: stage 2 begins)")
+        axes.legend(loc="best")
+        axes.set_title(title)
+        _save(figure, run / "plots" / file)
+        made.append((title, f"plots/{file}"))
+    if found:
+        figure, axes = plt.subplots(figsize=(7, 3))
+        for key, label in ROUNDS.items():
+            axes.plot(list(found), [found[n][key]["accuracy"] for n in found], marker="o", label=label)
+        axes.set_ylim(0, 1.02)
+        axes.legend(loc="best")
+        axes.set_title("Accuracy after each stage")
+        _save(figure, run / "plots" / "stages.png")
+        made.insert(0, ("Accuracy after each stage", "plots/stages.png"))
+    return made
+
+
+def _save(figure: Any, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure.tight_layout()
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)

@@ -1,0 +1,274 @@
+"""A run: the recipe's stages one after the other, each followed by its evaluation, in one directory that can be resumed.
+
+What is finished appears by renaming (`checkpoints/<stage>`, `eval/<checkpoint>`, `data`), so a killed run knows what is left.
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from armlite.data.tasks import read_tasks, write_tasks
+from armlite.errors import ArmliteError
+from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName
+from armlite.store import write_atomic
+from armlite.types import Task
+
+Notify = Callable[[str, dict[str, Any]], None]
+"""Called with an event (`stage`, `step`, `filter`, `evaluation`, `note`) and its figures."""
+PACKAGES = ("armlite", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes")
+
+
+def plan(recipe: Recipe) -> list[dict[str, Any]]:
+    """What each stage will do, in figures; needs no weights."""
+    rows = []
+    for name, stage in recipe.stages.named().items():
+        row: dict[str, Any] = {
+            "stage": name,
+            "steps": stage.steps,
+            "adapter": stage.adapter,
+            "sequences_per_step": stage.per_device_train_batch_size * stage.gradient_accumulation_steps,
+            "learning_rate": stage.learning_rate,
+        }
+        if isinstance(stage, GrpoSettings):
+            row |= {"reward": stage.reward, "tasks_per_step": stage.tasks_per_step, "rollouts_per_task": stage.num_generations}
+        rows.append(row)
+    return rows
+
+
+def train(
+    recipe: Recipe, output: Path, only: StageName | None = None, resume: bool = False, notify: Notify | None = None
+) -> Path:
+    """Run a recipe.
+
+    Args:
+        output: the run directory.
+        only: run this stage alone, on its predecessor's checkpoint.
+        resume: go on with a run that was interrupted.
+        notify: told what happens.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        ArmliteError: the directory holds another run, a predecessor's checkpoint is missing, or the data cannot be read.
+    """
+    return _Run(recipe, output, notify or (lambda event, values: None)).go(only, resume)
+
+
+class _Run:
+    def __init__(self, recipe: Recipe, output: Path, notify: Notify):
+        self.recipe, self.output, self.notify = recipe, output, notify
+
+    def go(self, only: StageName | None, resume: bool) -> Path:
+        self._open(only, resume)
+        from armlite.train.metrics import MetricsFile
+        from armlite.train.report import write_report
+
+        self._settle()
+        self.metrics = MetricsFile(self.output / "metrics.jsonl", lambda row: self.notify("step", row))
+        self._prepare_data()
+        stages = self.recipe.stages.named()
+        if only is not None and only not in stages:
+            raise ArmliteError(f"the recipe has no stage {only}; it has {', '.join(stages)}")
+        if only is None:
+            self._evaluate("base", self._base())
+        for name, stage in stages.items():
+            if only is None or name == only:
+                self._stage(name, stage, self._source(name), resume)
+                self._evaluate(name, str(self.output / "checkpoints" / name))
+        write_report(self.output)
+        return self.output
+
+    def _open(self, only: StageName | None, resume: bool) -> None:
+        """Check or make the run directory; nothing of another run is touched."""
+        saved = self.output / "recipe.yaml"
+        if self.output.exists() and any(self.output.iterdir()):
+            if not saved.is_file():
+                raise ArmliteError(f"{self.output} is not empty and holds no run; give another --output")
+            if not resume and only is None:
+                raise ArmliteError(f"{self.output} holds a run already: --resume goes on with it, --output starts another")
+            if resume and saved.read_text(encoding="utf-8") != self.recipe.to_yaml():
+                raise ArmliteError(f"{self.output} was made with another recipe (see its recipe.yaml); give another --output")
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArmliteError(f"{self.output} cannot be made: {error.strerror}") from error
+        write_atomic(saved, self.recipe.to_yaml())
+        write_atomic(self.output / "environment.json", json.dumps(environment(), indent=2) + "\n")
+
+    def _settle(self) -> None:
+        import torch
+
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        if self.recipe.threads is not None:
+            torch.set_num_threads(self.recipe.threads)
+
+    def _prepare_data(self) -> None:
+        """Tasks, and the pocket model where the recipe asks for it."""
+        from armlite.train.checkpoints import publish
+
+        data, pocket = self.recipe.data, self.output / "data"
+        if "pocket" in (data.tasks, data.traces, data.evaluation) and not pocket.is_dir():
+            publish(pocket, lambda folder: _make_pocket(self.recipe, folder))
+        self.tasks, self.tasks_root = self._read(data.tasks, "train", data.n_tasks)
+        self.held_out, self.held_out_root = self._read(data.evaluation, "test", data.n_evaluation)
+        if self.recipe.model.path == "pocket" and not (self.output / "base").is_dir():
+            from armlite.pocket.model import save_pocket
+
+            texts = self._texts()
+            publish(self.output / "base", lambda folder: save_pocket(texts, self.recipe.seed, folder))
+
+    def _read(self, source: str, split: str, n: int | None) -> tuple[list[Task], Path]:
+        path = self.output / "data" / split / "tasks.jsonl" if source == "pocket" else Path(source)
+        return read_tasks(path)[:n], path.parent
+
+    def _texts(self) -> list[str]:
+        """What the pocket tokenizer is trained on."""
+        from armlite.pocket.traces import sample_texts
+
+        root = self.output / "data" / "traces"
+        return sample_texts(read_tasks(root / "tasks.jsonl")[:1500], self.recipe.episode, root, self.recipe.seed)
+
+    def _conversations(self) -> list[Any]:
+        """The cold start's conversations."""
+        data = self.recipe.data
+        if data.traces != "pocket":
+            from armlite.data.traces import read_conversations
+
+            return list(read_conversations(data.traces, self.recipe.episode.limits))[: data.n_traces]
+        from armlite.pocket.traces import expert_episodes
+
+        root = self.output / "data" / "traces"
+        tasks = read_tasks(root / "tasks.jsonl")[: data.n_traces]
+        episodes = expert_episodes(
+            tasks, self.recipe.episode, root, data.expert_share, data.without_tools, self.recipe.seed
+        )
+        return [e.conversation for e in episodes]
+
+    def _base(self) -> str:
+        return str(self.output / "base") if self.recipe.model.path == "pocket" else self.recipe.model.path
+
+    def _source(self, name: StageName) -> str:
+        """What a stage starts from: the nearest earlier checkpoint, or the recipe's model if no stage comes before."""
+        earlier = [s for s in STAGES[: STAGES.index(name)] if s in self.recipe.stages.named()]
+        if not earlier:
+            return self._base()
+        folder = self.output / "checkpoints" / earlier[-1]
+        if not folder.is_dir():
+            raise ArmliteError(f"stage {name} starts from {folder}, which does not exist; run stage {earlier[-1]} first")
+        return str(folder)
+
+    def _stage(self, name: StageName, stage: SftSettings | GrpoSettings, source: str, resume: bool) -> None:
+        from armlite.train.checkpoints import last_step, publish
+        from armlite.train.weights import load_for_stage, save_weights
+
+        done = self.output / "checkpoints" / name
+        if done.is_dir() and resume:
+            return
+        shutil.rmtree(done, ignore_errors=True)
+        work = self.output / "work" / name
+        if not resume:
+            shutil.rmtree(work, ignore_errors=True)
+        self.metrics.rewind(name, last_step(work) if work.is_dir() else 0)
+        self.notify("stage", {"stage": name, "steps": stage.steps, "done": last_step(work) if work.is_dir() else 0})
+        start = time.monotonic()
+        model, processor, peft_config = load_for_stage(self.recipe, stage, source)
+        if isinstance(stage, SftSettings):
+            from armlite.train.sft import run_sft
+
+            model, counts = run_sft(
+                self.recipe, stage, model, processor, peft_config, self._conversations(), work, self.metrics, resume
+            )
+        else:
+            from armlite.train.grpo import run_grpo
+
+            model, counts = run_grpo(
+                self.recipe, name, stage, model, processor, peft_config, self.tasks, self.tasks_root, self.output,
+                self.metrics, resume, lambda now, total: self.notify("filter", {"stage": name, "done": now, "total": total}),
+            )
+        publish(done, lambda folder: save_weights(model, processor, folder, done))
+        self._note(name, {"seconds": round(time.monotonic() - start, 1), **counts})
+        shutil.rmtree(work, ignore_errors=True)
+
+    def _note(self, name: str, values: dict[str, Any]) -> None:
+        """Add to `stages.json` what a stage took and used."""
+        file = self.output / "stages.json"
+        notes = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        write_atomic(file, json.dumps({**notes, name: values}, indent=2) + "\n")
+        self.notify("note", {"stage": name, **values})
+
+    def _evaluate(self, name: str, source: str) -> None:
+        """`eval/<name>/`: at the rollout temperature, greedy, and greedy without tools."""
+        from armlite.train.checkpoints import publish
+
+        done = self.output / "eval" / name
+        if done.is_dir():
+            return
+        publish(done, lambda folder: self._write_evaluation(name, source, folder))
+
+    def _write_evaluation(self, name: str, source: str, folder: Path) -> None:
+        from armlite.evals.tasks import evaluate, summarise
+        from armlite.models.loading import load
+        from armlite.models.local import LocalModel, Sampling
+
+        settings, start = self.recipe.evaluation, time.monotonic()
+        quantize = "4bit" if self.recipe.model.quantize == "4bit" else None
+        model, processor = load(source, quantize=quantize, dtype=self.recipe.model.dtype, attn=self.recipe.model.attention)
+        blind = self.recipe.episode.model_copy(update={"tools": ()})
+        summary: dict[str, Any] = {}
+        rounds = {"rollout": (settings.temperature, self.recipe.episode), "greedy": (0.0, self.recipe.episode)}
+        for label, (temperature, rules) in {**rounds, "no_tools": (0.0, blind)}.items():
+            sampling = Sampling(
+                temperature=temperature,
+                max_new_tokens=settings.max_new_tokens,
+                max_context=settings.max_context,
+                seed=self.recipe.seed,
+            )
+            chat = LocalModel(model, processor, sampling, self.recipe.engine, name=name)
+            report = {"stage": name, "round": label, "total": len(self.held_out)}
+            trajectories = evaluate(
+                self.held_out, chat, rules, self.held_out_root, self.recipe.seed, settings.batch,
+                settings.swap and label == "greedy", folder / f"{label}.jsonl",
+                on_batch=lambda n, report=report: self.notify("evaluation", {**report, "done": n}),
+            )
+            summary[label] = summarise(trajectories)
+        write_atomic(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+        self.notify("evaluated", {"stage": name, "seconds": round(time.monotonic() - start, 1), "summary": summary})
+
+
+def _make_pocket(recipe: Recipe, folder: Path) -> None:
+    from armlite.pocket.world import generate
+
+    data = recipe.data
+    for split, n in (("traces", data.n_traces), ("train", data.n_tasks), ("test", data.n_evaluation)):
+        tasks = generate(split, n or 300, recipe.seed, folder / split)
+        write_tasks(folder / split / "tasks.jsonl", tasks)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and git revision of this process."""
+    import torch
+
+    versions = {}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    revision = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions,
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "git": revision.stdout.strip() or None,
+    }

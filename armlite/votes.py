@@ -1,0 +1,145 @@
+"""From votes to a verdict: pure functions on finished trajectories, each of which is one vote.
+
+A vote that could not judge counts as asked and agrees with nothing. `armlite.judge` plays the episodes.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from fractions import Fraction
+from statistics import median
+from typing import Any
+
+from armlite.types import Decision, Evidence, Kind, Status, StopReason, Trajectory, Verdict
+
+_FAILED: dict[StopReason, Status] = {
+    StopReason.TURN_BUDGET: "budget",
+    StopReason.CONTEXT_BUDGET: "budget",
+    StopReason.CALL_LIMIT: "budget",
+    StopReason.MODEL_ERROR: "model_error",
+}
+"""The status of a vote without a decision; `no_answer` for the other reasons to stop."""
+_FIELDS = {"pointwise": "correct", "rating": "rating", "multiple_choice": "answer", "open_qa": "answer"}
+"""Kind -> where its verdict stands; `choice` for the others."""
+NEAR = 1.0
+"""Ratings that differ by so many points agree."""
+
+
+def count_votes(kind: Kind, votes: Sequence[Trajectory]) -> Verdict:
+    """The verdict of votes on one task: what most of them say; of ratings the median, if any vote is near it."""
+    if (failed := _failed(kind, votes)) is not None:
+        return failed
+    decisions = [v.decision for v in votes if v.decision is not None]
+    verdict: Decision | None
+    if kind == "rating":
+        verdict = float(median(float(d) for d in decisions))
+        party = sum(abs(float(d) - verdict) <= NEAR for d in decisions)
+        verdict = verdict if party else None
+    else:
+        (first, party), *others = Counter(map(_plain, decisions)).most_common()
+        even = bool(others) and others[0][1] == party
+        verdict = None if even else next(d for d in decisions if _plain(d) == first)
+    return _verdict(kind, votes, {} if verdict is None else {_FIELDS.get(kind, "choice"): verdict}, party)
+
+
+def count_pairs(count: int, votes: Sequence[Trajectory]) -> Verdict:
+    """The ranking of `count` responses by votes on their pairs, whose numbers are in `task.meta["pair"]`.
+
+    Whoever wins the larger share of its judgments, a tie counting half, stands higher; equals are parted by their
+    judgments against each other, then stand in the order given. Two equals at the top: `split`.
+    """
+    if (failed := _failed("listwise", votes)) is not None:
+        return failed
+    won: Counter[tuple[int, int]] = Counter()
+    asked: Counter[tuple[int, int]] = Counter()
+    for a, b, winner in _duels(votes):
+        asked.update([(a, b), (b, a)])
+        won.update({(a, b): 1 if not winner else 2 * (winner == a), (b, a): 1 if not winner else 2 * (winner == b)})
+    everyone = range(1, count + 1)
+
+    def share(i: int, others: Sequence[int]) -> Fraction:
+        judged = sum(asked[i, j] for j in others)
+        return Fraction(sum(won[i, j] for j in others), 2 * judged) if judged else Fraction(0)
+
+    overall = {i: share(i, everyone) for i in everyone}
+    key = {i: (overall[i], share(i, [j for j in everyone if overall[j] == overall[i]])) for i in everyone}
+    order = sorted(everyone, key=lambda i: key[i], reverse=True)
+    place = {n: i for i, n in enumerate(order)}
+    party = sum(bool(w) and place[w] < place[a + b - w] for a, b, w in _duels(votes))
+    clear = key[order[0]] != key[order[1]]
+    return _verdict("listwise", votes, {"choice": order[0], "ranking": tuple(order)} if clear else {}, party)
+
+
+def agreeing(verdict: Verdict) -> list[Trajectory]:
+    """The votes that agree with a verdict, in order; none where there is no verdict."""
+    if verdict.status != "judged":
+        return []
+    if verdict.ranking:
+        return [v for v in verdict.trajectories if _ranks_alike(verdict, v)]
+    said = getattr(verdict, _FIELDS.get(verdict.kind, "choice"))
+    votes = [v for v in verdict.trajectories if v.decision is not None]
+    if verdict.kind == "rating":
+        return [v for v in votes if abs(float(v.decision) - said) <= NEAR]  # type: ignore[arg-type]
+    return [v for v in votes if _plain(v.decision) == _plain(said)]  # type: ignore[arg-type]
+
+
+def telling(verdict: Verdict) -> Trajectory | None:
+    """The vote that a verdict is explained by: the first that agrees; of a ranking one that the best response won."""
+    votes = agreeing(verdict)
+    if verdict.ranking:
+        votes = [v for v in votes if verdict.choice in v.task.meta["pair"]] or votes
+    return votes[0] if votes else None
+
+
+def _ranks_alike(verdict: Verdict, vote: Trajectory) -> bool:
+    place = {n: i for i, n in enumerate(verdict.ranking)}
+    return any(bool(w) and place[w] < place[a + b - w] for a, b, w in _duels([vote]))
+
+
+def _duels(votes: Sequence[Trajectory]) -> list[tuple[int, int, int]]:
+    """(one response, the other, the winner or 0 for a tie) of each vote that judged a pair."""
+    duels = []
+    for vote in votes:
+        if vote.decision is not None:
+            a, b = vote.task.meta["pair"]
+            duels.append((a, b, (0, a, b)[int(vote.decision)]))
+    return duels
+
+
+def _failed(kind: Kind, votes: Sequence[Trajectory]) -> Verdict | None:
+    """The verdict where no vote could judge: the status that most of them have."""
+    if any(v.decision is not None for v in votes):
+        return None
+    [(status, _)] = Counter(_FAILED.get(v.stop, "no_answer") for v in votes).most_common(1)
+    why = next((v.steps[-1].turn.text for v in votes if status == "model_error" and v.steps), "")
+    return Verdict(status=status, kind=kind, rationale=why, trajectories=tuple(votes))
+
+
+def _verdict(kind: Kind, votes: Sequence[Trajectory], found: dict[str, Any], party: int) -> Verdict:
+    """`found`: what the verdict says, nothing where votes are even; `party`: how many say so, or the largest party."""
+    confidence = party / len(votes) if len(votes) > 1 else None
+    status: Status = "judged" if found else "split"
+    verdict = Verdict(status=status, kind=kind, confidence=confidence, trajectories=tuple(votes), **found)
+    vote = telling(verdict)
+    if vote is None:
+        return verdict
+    return verdict.model_copy(update={"rationale": _reasoning(vote), "evidence": _evidence(vote)})
+
+
+def _plain(decision: Decision) -> Decision:
+    """Open answers are compared without case, outer blanks and full stop."""
+    return decision.strip().rstrip(".").rstrip().casefold() if isinstance(decision, str) else decision
+
+
+def _reasoning(vote: Trajectory) -> str:
+    """The thought of the last turn; where it has none, what stands outside of its answer."""
+    turn = vote.steps[-1].turn
+    return turn.think or re.sub(r"<answer>.*?</answer>", "", turn.text, flags=re.DOTALL).strip()
+
+
+def _evidence(vote: Trajectory) -> tuple[Evidence, ...]:
+    return tuple(
+        Evidence(tool=call.name, arguments=call.arguments, text=seen.text, images=seen.images, data=seen.data)
+        for call, seen in ((step.turn.call, step.observation) for step in vote.calls)
+        if call is not None and seen is not None and seen.ok
+    )
