@@ -4,9 +4,11 @@ A command is one file, imported when it is called; anything heavy is imported in
 """
 
 import errno
+import logging
 import os
 import sys
 import traceback
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Annotated, Any
@@ -113,6 +115,10 @@ def main(args: list[str] | None = None) -> None:
     """Run a command line and exit: 0 done, 1 ran and failed, 2 a mistake of the user, 130 interrupted."""
     args = sys.argv[1:] if args is None else args
     args = sorted(args, key=lambda word: word != "--debug")  # it may stand anywhere
+    if args[:1] != ["--debug"] and not sys.warnoptions:
+        # What libraries tell their developers; they have ways of their own to say what matters.
+        warnings.simplefilter("ignore")
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal of few letters is no reason to fail
     try:
