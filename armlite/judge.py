@@ -73,6 +73,7 @@ class Judge:
         quantize: Quantize | None = None,
         temperature: float = 0.0,
         settings: EpisodeSettings | None = None,
+        max_calls: int | None = None,
         seed: int = 0,
         max_new_tokens: int | None = None,
         max_context: int | None = None,
@@ -88,6 +89,7 @@ class Judge:
             quantize: `4bit`: NF4. None: as the run was trained, else `none`.
             temperature: 0 takes the likeliest token, always.
             settings: rules of an episode, instead of the run's or the defaults.
+            max_calls: tool calls before the judge has to answer, instead of what the settings say.
             seed: of all randomness: equal calls give equal verdicts.
             max_new_tokens: budget of a turn, instead of the run's or the default.
             max_context: of a conversation, likewise; a server has its own.
@@ -111,8 +113,9 @@ class Judge:
             sampling = Sampling(temperature=temperature, seed=seed, **given)
         except ValidationError as error:
             raise ArmliteError(_sentence(error)) from error
+        settings = settings or EpisodeSettings()
         judge = cls.__new__(cls)
-        judge.settings = settings or EpisodeSettings()
+        judge.settings = settings if max_calls is None else settings.model_copy(update={"max_calls": max_calls})
         judge._temperature = temperature
         judge._load = _loader(spec, sampling, options)
         judge._models = {}
@@ -290,6 +293,7 @@ def make_task(
     rules = [constraints] if isinstance(constraints, str) else list(constraints)
     named = [kind, question, *responses, files, name, [str(rule) for rule in rules]]
     digest = hashlib.sha256(json.dumps(named).encode()).hexdigest()
+    _check_text(question, *responses, *paths, str(document), *map(str, rules))
     try:
         task = Task(
             id=f"{kind}-{digest[:8]}",
@@ -303,6 +307,15 @@ def make_task(
     except ValidationError as error:
         raise ArmliteError(_sentence(error)) from error
     return task, opened
+
+
+def _check_text(*texts: str) -> None:
+    """Bytes that are no UTF-8 come from a command line as half surrogate pairs, which no record or tokenizer takes."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ArmliteError(f"{text[:60].encode(errors='replace').decode()!r} is not valid UTF-8 text") from error
 
 
 def run_recipe(model: str) -> "Recipe | None":

@@ -49,10 +49,10 @@ class DataSettings(Settings):
     """Cold start traces: `pocket`, or a JSONL file of trajectories as `armlite judge --save` writes them."""
     evaluation: str = "pocket"
     """Tasks that each stage is evaluated on: `pocket`, or a JSONL file."""
-    n_traces: int | None = None
+    n_traces: int | None = Field(None, gt=0)
     """How many to make or take; None: all of a file."""
-    n_tasks: int | None = None
-    n_evaluation: int | None = None
+    n_tasks: int | None = Field(None, gt=0)
+    n_evaluation: int | None = Field(None, gt=0)
     expert_share: float = Field(0.5, ge=0, le=1)
     """pocket only: share of the traces that use the tool; the others guess. How good the cold start is."""
     without_tools: float = Field(0.0, ge=0, le=1)
@@ -123,6 +123,11 @@ class GrpoSettings(StageSettings):
                 f"per_device_train_batch_size x gradient_accumulation_steps ({size}) must equal "
                 f"num_generations x tasks_per_step ({self.num_generations * self.tasks_per_step})"
             )
+        if self.save_steps % self.num_iterations:
+            raise ValueError(
+                f"save_steps ({self.save_steps}) must be a multiple of num_iterations ({self.num_iterations}): rollouts "
+                "in use are not saved, so that a run could not be resumed amid them"
+            )
         if self.max_new_tokens >= self.max_context:
             raise ValueError(f"max_new_tokens ({self.max_new_tokens}) must be below max_context ({self.max_context})")
         return self
@@ -170,9 +175,21 @@ class Recipe(Settings):
                 raise ValueError(f"stages.{name}.adapter: 4-bit weights cannot be trained; use adapter: lora or quantize: none")
             if stage.train_vision and stage.adapter == "lora":
                 raise ValueError(f"stages.{name}.train_vision: needs adapter: none (adapters sit on the language model)")
+            if isinstance(stage, GrpoSettings):
+                self._check_room(name, stage)
         if not self.stages.named():
             raise ValueError(f"stages: a recipe needs at least one of {', '.join(STAGES)}")
+        if self.model.path == "pocket" and self.data.traces != "pocket":
+            raise ValueError("model.path: pocket needs data.traces: pocket, which its tokenizer is trained on")
         return self
+
+    def _check_room(self, name: str, stage: GrpoSettings) -> None:
+        cache, n_tasks = self.engine.max_tokens_in_cache, self.data.n_tasks
+        longest = max(stage.max_context, self.evaluation.max_context)
+        if cache is not None and cache < longest:
+            raise ValueError(f"engine.max_tokens_in_cache ({cache}) is below max_context ({longest})")
+        if n_tasks is not None and n_tasks < stage.tasks_per_step:
+            raise ValueError(f"data.n_tasks ({n_tasks}) is below stages.{name}.tasks_per_step ({stage.tasks_per_step})")
 
     def to_yaml(self) -> str:
         """The resolved recipe, every default spelt out."""
@@ -187,6 +204,8 @@ def load_recipe(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -
             impossible combination.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ArmliteError(f"recipe {path} is a folder; give a YAML file")
     if not path.is_file():
         near = nearest(path.name, [p.name for p in path.parent.glob("*.yaml")]) if path.parent.is_dir() else ""
         raise ArmliteError(f"recipe {path} does not exist.{near}")

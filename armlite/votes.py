@@ -110,7 +110,8 @@ def _failed(kind: Kind, votes: Sequence[Trajectory]) -> Verdict | None:
     """The verdict where no vote could judge: the status that most of them have."""
     if any(v.decision is not None for v in votes):
         return None
-    [(status, _)] = Counter(_FAILED.get(v.stop, "no_answer") for v in votes).most_common(1)
+    statuses: list[Status] = [_FAILED.get(v.stop, "no_answer") for v in votes]
+    [(status, _)] = Counter(statuses).most_common(1)
     why = next((v.steps[-1].turn.text for v in votes if status == "model_error" and v.steps), "")
     return Verdict(status=status, kind=kind, rationale=why, trajectories=tuple(votes))
 

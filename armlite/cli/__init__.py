@@ -4,6 +4,7 @@ A command is one file, imported when it is called; anything heavy is imported in
 """
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -36,16 +37,16 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return [name for name, target in COMMANDS.items() if find_spec(target.partition(":")[0])]
 
-    def get_command(self, ctx: Any, name: str) -> Any:
-        if name not in self.list_commands(ctx):
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.list_commands(ctx):
             return None
-        module, _, attribute = COMMANDS[name].partition(":")
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
         target = getattr(import_module(module), attribute)
         if not isinstance(target, typer.Typer):
             function, target = target, typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-            target.command(name)(function)
+            target.command(cmd_name)(function)
         command = typer.main.get_command(target)
-        command.name = name
+        command.name = cmd_name
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -119,7 +120,7 @@ def main(args: list[str] | None = None) -> None:
         # What libraries tell their developers; they have ways of their own to say what matters.
         warnings.simplefilter("ignore")
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    if hasattr(sys.stdout, "reconfigure"):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal of few letters is no reason to fail
     try:
         typer.main.get_command(app)(args, prog_name="armlite")

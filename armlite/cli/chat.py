@@ -44,19 +44,17 @@ def chat(
 
     console = open_console(stderr=json)
     typer.echo(f"loading {model}", err=True)
-    judge = Judge.load(model, device=device, quantize=quantize, temperature=temperature, seed=seed)
-    if max_calls is not None:
-        judge.settings = judge.settings.model_copy(update={"max_calls": max_calls})
+    how = {"device": device, "quantize": quantize, "temperature": temperature, "seed": seed, "max_calls": max_calls}
+    judge = Judge.load(model, **how)
     judge.model  # noqa: B018 - loads it: a session should not begin with a model that is not there
-    session = Chat(judge)
-    session.on_step = partial(_draw, console, session)
-    talk(session, console, json)
+    talk(Chat(judge), console, json)
 
 
 def talk(session: "Chat", console: "Console", json: bool = False) -> None:
-    """Read lines until they end or someone quits. No error ends the session."""
+    """Read lines until they end or someone quits, and draw what they lead to. No error ends the session."""
     from armlite.chat import INTRODUCTION
 
+    session.on_step = partial(_draw, console, session)
     human = sys.stdin.isatty()
     if human:
         console.print(INTRODUCTION, style="dim")

@@ -62,9 +62,8 @@ def judge(
 
     if save is not None:
         check_folder(save)
-    judge = Judge.load(model, device=device, quantize=quantize, temperature=temperature, seed=seed)
-    if max_calls is not None:
-        judge.settings = judge.settings.model_copy(update={"max_calls": max_calls})
+    how = {"device": device, "quantize": quantize, "temperature": temperature, "seed": seed, "max_calls": max_calls}
+    judge = Judge.load(model, **how)
     progress = Progress(several=votes > 1 or swap or rank)
     progress.say(f"judging with {model}")
     given = (image or (), document, constraint or ())

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from armlite.errors import ArmliteError
 from armlite.recipe import Recipe
 
 
@@ -76,6 +77,18 @@ class TrainingScreen:
             table.add_row(name, *accuracies, f"{s['tool_calls_per_task']:.2f}", percent(s["format_rate"]))
         Console().print(table)
         sys.stdout.write(f"report: {folder / 'report.md'}\n")
+
+
+def numbers(text: str) -> list[int]:
+    """`0,1,2` as a list.
+
+    Raises:
+        ArmliteError: something else.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ArmliteError(f"--seeds {text!r} is not a list of whole numbers like 0,1,2") from error
 
 
 def _figures(row: dict[str, Any]) -> str:

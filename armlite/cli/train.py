@@ -13,6 +13,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="go on with an interrupted run")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved recipe and each stage's work")] = False,
     output: Annotated[Path | None, typer.Option(help="run directory; else runs/RECIPE")] = None,
+    seeds: Annotated[str | None, typer.Option(help="several runs with a control each, as 0,1,2; writes RECIPE.results.json")] = None,
 ) -> None:
     """Train a judge: SFT cold start, GRPO stage 1 and 2, an evaluation after each, and a report.
 
@@ -30,9 +31,14 @@ def train(
         print_plan(loaded)
         return
     folder = output or Path("runs") / loaded.name
-    from armlite.cli.screen import TrainingScreen
+    from armlite.cli.screen import TrainingScreen, numbers
 
     with TrainingScreen() as screen:
+        if seeds is not None:
+            from armlite.train.seeds import run_seeds, write_results
+
+            write_results(recipe.with_suffix(".results.json"), run_seeds(loaded, folder, numbers(seeds), screen.notify))
+            return
         from armlite.train.run import train as run
 
         run(loaded, folder, stage, resume, screen.notify)  # type: ignore[arg-type]

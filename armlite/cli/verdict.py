@@ -66,6 +66,9 @@ def _details(verdict: Verdict) -> list[str]:
 
 def _tally(verdict: Verdict) -> list[str]:
     """What was voted for how often, where not all votes say the same; of pairs one line each."""
+    if verdict.status not in ("judged", "split"):
+        stops = Counter(words.STOPS[vote.stop] for vote in verdict.trajectories)
+        return [f"{stop} ({words.count(n, 'vote')})" for stop, n in stops.most_common()]
     parties: dict[str, Counter[str]] = {}
     for vote in verdict.trajectories:
         pair = vote.task.meta.get("pair") if verdict.kind == "listwise" and vote.task.kind == "pairwise" else None

@@ -1,28 +1,45 @@
 """Saved trajectories as conversations again, to learn from them."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from armlite.errors import ArmliteError
 from armlite.memory import Limits
 from armlite.protocol.render import Conversation, Message
 from armlite.store import Saved, open_image, read
 from armlite.tools import get_tool
 from armlite.tools.images import shrink
-from armlite.types import Trajectory
+from armlite.types import StopReason, Trajectory
 
 
-def read_conversations(path: Path | str, limits: Limits) -> Iterator[Conversation]:
-    """The conversations of a file or folder of trajectories, as the model of each saw them.
+class SavedConversations(Sequence[Conversation]):
+    """The conversations of a file or folder of trajectories, as the model of each saw them; images are read when asked for.
+
+    Only those that end in an answer: a turn that was cut off, or an error's text, is nothing to learn from.
 
     Args:
         path: JSONL file, or folder of such.
         limits: pixel limits of the prompt's images.
+        n: take only so many.
 
     Raises:
-        ArmliteError: an image is missing; DataError: a line breaks its schema.
+        ArmliteError: there is nothing at the path, or fewer than `n`; DataError: a line breaks its schema.
     """
-    for row in read(path):
-        yield conversation(row, limits)
+
+    def __init__(self, path: Path | str, limits: Limits, n: int | None = None):
+        found = [row for row in read(path) if row.trajectory.stop is StopReason.ANSWERED]
+        if not found:
+            raise ArmliteError(f"data.traces: {path} holds no trajectory that ends in an answer")
+        if n is not None and n > len(found):
+            raise ArmliteError(f"data.n_traces is {n}, but {path} holds {len(found)} trajectories that end in an answer")
+        self._rows, self._limits = found[:n], limits
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return conversation(self._rows[index], self._limits)
 
 
 def conversation(row: Saved, limits: Limits) -> Conversation:

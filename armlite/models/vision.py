@@ -150,6 +150,9 @@ class VisionCache:
         original = inner.get_image_features
 
         def get_image_features(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor, *rest: Any, **kw: Any) -> Any:
+            if not len(image_grid_thw):  # a micro-batch whose rollouts hold no image
+                nothing = torch.empty(0, inner.visual.config.out_hidden_size, device=pixel_values.device)
+                return BaseModelOutputWithPooling(pooler_output=(nothing,))  # type: ignore[arg-type]
             if pixel_values.shape[-1] != 1:
                 return original(pixel_values, image_grid_thw, *rest, **kw)
             patches = image_grid_thw.prod(-1).cpu()

@@ -52,9 +52,9 @@ def expert_turns(task: Task, order: list[int], uses_tool: bool, rng: random.Rand
     call = json.dumps(expert["call"])
     if expert["finding"]:
         said = ", ".join(f'resp_{i} says "{task.responses[n - 1]}"' for i, n in enumerate(order, 1))
-        finding = f'I see "{expert["finding"]}". {said}.'
+        finding = f'{said}. I see "{expert["finding"]}": resp_{best}.'
     else:
-        finding = f"The check of `resp_1` says {best == 1}."
+        finding = f"The check of `resp_1` says {best == 1}: resp_{best}."
     return [
         f"<think>{expert['plan']}</think>\n<tool_call>\n{call}\n</tool_call>",
         f"<think>{finding}</think>\n{_answer(best)}",

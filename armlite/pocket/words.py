@@ -12,10 +12,7 @@ TOPICS = tuple(
     "apple banana cherry grape lemon mango melon olive peach pear plum carrot onion pepper potato pumpkin radish tomato "
     "barley bean corn oat rice wheat".split()
 )
-CODES = tuple(
-    "alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike november oscar papa quebec romeo "
-    "sierra tango uniform victor whiskey xray yankee zulu".split()
-)
+CODES = tuple("alpha bravo delta echo golf hotel kilo lima oscar romeo tango zulu".split())
 FILLER = tuple(
     "river stone cloud paper window garden silver morning letter music bridge forest candle mirror button pocket winter "
     "market ladder basket".split()

@@ -9,7 +9,8 @@ What to crop, look up or check depends on the question; the rest of a task says 
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ SPLITS = ("train", "validation", "test", "traces")
 """Disjoint streams; `traces` is the cold start's."""
 CELLS, CELL = 3, 56
 """The picture is a grid of 3 x 3 cells of 56 pixels; a 4x smaller copy has one 14-pixel patch a cell."""
-TILES, PAGES, STRIPE, FADE, CONTRAST = (1, 2, 3), 10, 2, 16, 60
+TILES, EASY_TILES, PAGES, STRIPE, FADE, CONTRAST = (3,), (1, 2, 3), 8, 2, 16, 60
+"""Tiles of a picture; the cold start also gets pictures with fewer, from which a place is easier to learn."""
 
 
 def generate(split: str, n: int, seed: int, out: Path, family: str | None = None) -> Iterator[Task]:
@@ -42,7 +44,7 @@ def generate(split: str, n: int, seed: int, out: Path, family: str | None = None
     for folder in ("images", "documents"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     makers: dict[str, Callable[[random.Random, str, Path], dict[str, Any]]] = {
-        "zoom": zoom_task,
+        "zoom": partial(zoom_task, tiles=EASY_TILES if split == "traces" else TILES),
         "document": document_task,
         "instruction": instruction_task,
     }
@@ -59,19 +61,19 @@ def two_responses(rng: random.Random, right: str, wrong: str) -> dict[str, Any]:
     return {"responses": (right, wrong) if gold == 1 else (wrong, right), "gold": gold}
 
 
-def zoom_task(rng: random.Random, name: str, out: Path) -> dict[str, Any]:
+def zoom_task(rng: random.Random, name: str, out: Path, tiles: Sequence[int] = TILES) -> dict[str, Any]:
     """Tiles of different colours in random cells, each finely striped one way or the other."""
     image = _ground()
-    count = rng.choice(TILES)
+    count = rng.choice(tiles)
     cells = rng.sample(range(CELLS * CELLS), count)
     colours = rng.sample(list(words.COLOURS), count)
-    tiles = {c: (cell, rng.choice(("horizontal", "vertical"))) for c, cell in zip(colours, cells, strict=True)}
+    placed = {c: (cell, rng.choice(("horizontal", "vertical"))) for c, cell in zip(colours, cells, strict=True)}
     noise = np.random.default_rng(rng.getrandbits(32))
-    for colour, (cell, way) in tiles.items():
+    for colour, (cell, way) in placed.items():
         _draw_tile(image, cell, way, words.COLOURS[colour], noise)
     image.save(out / "images" / f"{name}.png")
-    colour = rng.choice(list(tiles))
-    cell, way = tiles[colour]
+    colour = rng.choice(list(placed))
+    cell, way = placed[colour]
     row, column = divmod(cell, CELLS)
     edges = [round(1000 * i / CELLS) for i in range(CELLS + 1)]
     box = [edges[column], edges[row], edges[column + 1], edges[row + 1]]
@@ -81,7 +83,7 @@ def zoom_task(rng: random.Random, name: str, out: Path) -> dict[str, Any]:
         "question": f'Which way do the stripes of the "{colour}" tile run?',
         "images": (f"images/{name}.png",),
         **two_responses(rng, way, other),
-        "meta": {"expert": {"call": call, "plan": f'I look at the "{colour}" tile.', "finding": way}},
+        "meta": {"expert": {"call": call, "plan": f"I look at {colour} {box[0]} {box[1]}.", "finding": way}},
     }
 
 

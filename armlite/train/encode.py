@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from armlite.errors import ArmliteError
 from armlite.protocol.render import Conversation, render
 
 IGNORE = -100
@@ -47,24 +48,80 @@ def encode(conversation: Conversation, processor: Any, max_length: int | None = 
     ids: list[int] = []
     labels: list[int] = []
 
-    def add(text: str, learn: bool) -> None:
+    def add(text: str) -> None:
         for token in tokenizer(text, add_special_tokens=False)["input_ids"]:
-            run = [pad] * next(counts) if token == pad else [token]
-            ids.extend(run)
-            labels.extend(run if learn else [IGNORE] * len(run))
+            ids.extend([pad] * next(counts) if token == pad else [token])
+        labels.extend([IGNORE] * (len(ids) - len(labels)))
 
-    add(render([], conversation.tools, add_generation_prompt=False), learn=False)
+    def learn(text: str) -> None:
+        # What looks like a control token in a model's words was spelt: the engine never lets it sample one.
+        ids.extend(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+        ids.append(tokenizer.convert_tokens_to_ids("<|im_end|>"))
+        labels.extend(ids[len(labels) :])
+
+    add(render([], conversation.tools, add_generation_prompt=False))
     for i, message in enumerate(conversation.messages):
         if message.role == "assistant":
-            add(f"{message.text}<|im_end|>", learn=True)
+            learn(message.text)
         else:
             continued = conversation.messages[i - 1].role == "assistant" if i else False
-            add(("\n" if continued else "") + render([message], suffix=True), learn=False)
+            add(("\n" if continued else "") + render([message], suffix=True))
     if max_length is not None and len(ids) > max_length:
         return None
     return Encoded(
         ids, labels, None if pixels is None else pixels["pixel_values"], None if pixels is None else pixels["image_grid_thw"]
     )
+
+
+class EncodedRows:
+    """Conversations as rows for training, opened when needed: a data set of large images does not fit into memory.
+
+    Args:
+        conversations: indexable; opening one may read image files.
+        processor: tokenizer and image processor.
+        max_length: longer conversations are left out.
+        cache_bytes: encoded rows kept in memory, first come, first kept.
+
+    Raises:
+        ArmliteError: none fits.
+    """
+
+    def __init__(
+        self, conversations: Sequence[Conversation], processor: Any, max_length: int, cache_bytes: int = 1 << 30
+    ):
+        self._conversations, self._processor, self._room = conversations, processor, cache_bytes
+        self._cache: dict[int, Encoded] = {}
+        self.kept: list[int] = []
+        """Numbers of the conversations that fit."""
+        self.lengths: list[int] = []
+        """Their lengths, in tokens."""
+        for number in range(len(conversations)):
+            row = encode(conversations[number], processor, max_length)
+            if row is not None:
+                self._keep(number, row)
+                self.kept.append(number)
+                self.lengths.append(len(row.input_ids))
+        if not self.kept:
+            raise ArmliteError(
+                f"none of the {len(conversations)} traces fits stages.sft.max_length ({max_length} tokens)"
+            )
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def __getitem__(self, index: int) -> Encoded:
+        number = self.kept[index]
+        if number in self._cache:
+            return self._cache[number]
+        row = encode(self._conversations[number], self._processor)
+        assert row is not None
+        return row
+
+    def _keep(self, number: int, row: Encoded) -> None:
+        size = 64 * len(row.input_ids) + (row.pixel_values.nbytes if row.pixel_values is not None else 0)
+        if size <= self._room:
+            self._cache[number] = row
+            self._room -= size
 
 
 def collate(rows: Sequence[Encoded], pad_id: int, image_id: int) -> dict[str, torch.Tensor]:

@@ -23,7 +23,7 @@ from armlite.train.checkpoints import CompleteCheckpoints, last_complete
 from armlite.train.environment import environment_factory
 from armlite.train.metrics import MetricsFile
 from armlite.train.sft import common_arguments
-from armlite.train.trainer import JudgeGRPOTrainer
+from armlite.train.trainer import JudgeGRPOTrainer, Rollouts
 from armlite.types import Score, Task, Trajectory
 
 FILTER_ROLLOUT = 1_000_000
@@ -141,8 +141,36 @@ def run_grpo(
             f"{name}: the difficulty filter left {len(kept)} of {len(tasks)} tasks, fewer than tasks_per_step "
             f"({stage.tasks_per_step}); give more or harder tasks, or set stages.{name}.filter_rollouts=0"
         )
-    processor.tokenizer.response_template = qwen3_template  # TRL parses with it; our template is not one it knows
     work = output / "work" / name
+    trainer = make_trainer(
+        recipe, stage, chat, peft_config, kept, root, work,
+        callbacks=[CompleteCheckpoints(), metrics.callback(name)],
+        on_rollouts=lambda step, *rows: save_rollouts(output / "rollouts" / name, step, *rows),
+    )
+    with chat.vision.features_from_ids():
+        trainer.train(resume_from_checkpoint=last_complete(work) if resume else None)
+    return trainer.model, {"tasks": len(tasks), "kept": len(kept)}
+
+
+def make_trainer(
+    recipe: Recipe,
+    stage: GrpoSettings,
+    chat: LocalModel,
+    peft_config: Any,
+    tasks: Sequence[Task],
+    root: Path,
+    work: Path,
+    callbacks: Sequence[Any] = (),
+    on_rollouts: Rollouts | None = None,
+) -> JudgeGRPOTrainer:
+    """The trainer of a stage; it is to be used inside `chat.vision.features_from_ids()`.
+
+    Args:
+        chat: the policy; its model's weights are the ones that are trained.
+        peft_config: a new adapter, or None to train what is trainable.
+        work: folder for checkpoints to resume from.
+    """
+    chat.processor.tokenizer.response_template = qwen3_template  # TRL demands one; ours is no template it knows
     arguments = GRPOConfig(
         **common_arguments(recipe, stage, work),
         num_generations=stage.num_generations,
@@ -157,20 +185,17 @@ def run_grpo(
         scale_rewards=stage.scale_rewards,
         mask_truncated_completions=False,  # it would hide image tokens from attention; our masks do it instead
     )
-    trainer = JudgeGRPOTrainer(
-        model=model,
+    return JudgeGRPOTrainer(
+        model=chat.model,
         args=arguments,
-        train_dataset=dataset(kept, recipe.data.without_tools, recipe.seed),
-        processing_class=processor,
+        train_dataset=dataset(tasks, recipe.data.without_tools, recipe.seed),
+        processing_class=chat.processor,
         peft_config=peft_config,
         environment_factory=environment_factory(recipe.episode, root),
-        callbacks=[CompleteCheckpoints(), metrics.callback(name)],
+        callbacks=list(callbacks),
         chat=chat,
         reward=stage.reward,
         weights=stage.weights,
         train_overflow=stage.train_overflow,
-        on_rollouts=lambda step, *rows: save_rollouts(output / "rollouts" / name, step, *rows),
+        on_rollouts=on_rollouts,
     )
-    with chat.vision.features_from_ids():
-        trainer.train(resume_from_checkpoint=last_complete(work) if resume else None)
-    return trainer.model, {"tasks": len(tasks), "kept": len(kept)}

@@ -63,6 +63,24 @@ def train(
     return _Run(recipe, output, notify or (lambda event, values: None)).go(only, resume)
 
 
+def run_control(recipe: Recipe, output: Path, notify: Notify | None = None) -> None:
+    """Spend the time of a finished run's GRPO stages on more of its SFT, from its sft checkpoint; evaluate as `control`.
+
+    Raises:
+        ArmliteError: the run is not finished.
+    """
+    notes_file = output / "stages.json"
+    notes = json.loads(notes_file.read_text(encoding="utf-8")) if notes_file.is_file() else {}
+    if recipe.stages.sft is None or not {"sft", "grpo1", "grpo2"} <= set(notes):
+        raise ArmliteError(f"{output}: a control needs a finished run of sft, grpo1 and grpo2")
+    if "control" in notes and (output / "eval" / "control").is_dir():
+        return
+    time_spent = notes["grpo1"]["seconds"] + notes["grpo2"]["seconds"]
+    stage = recipe.stages.sft
+    steps = max(1, round(stage.steps * time_spent / notes["sft"]["seconds"]))
+    _Run(recipe, output, notify or (lambda event, values: None)).control(stage.model_copy(update={"steps": steps}))
+
+
 class _Run:
     def __init__(self, recipe: Recipe, output: Path, notify: Notify):
         self.recipe, self.output, self.notify = recipe, output, notify
@@ -141,9 +159,9 @@ class _Run:
         """The cold start's conversations."""
         data = self.recipe.data
         if data.traces != "pocket":
-            from armlite.data.traces import read_conversations
+            from armlite.data.traces import SavedConversations
 
-            return list(read_conversations(data.traces, self.recipe.episode.limits))[: data.n_traces]
+            return SavedConversations(data.traces, self.recipe.episode.limits, data.n_traces)
         from armlite.pocket.traces import expert_episodes
 
         root = self.output / "data" / "traces"
@@ -166,7 +184,7 @@ class _Run:
             raise ArmliteError(f"stage {name} starts from {folder}, which does not exist; run stage {earlier[-1]} first")
         return str(folder)
 
-    def _stage(self, name: StageName, stage: SftSettings | GrpoSettings, source: str, resume: bool) -> None:
+    def _stage(self, name: str, stage: SftSettings | GrpoSettings, source: str, resume: bool) -> None:
         from armlite.train.checkpoints import last_step, publish
         from armlite.train.weights import load_for_stage, save_weights
 
@@ -185,7 +203,7 @@ class _Run:
             from armlite.train.sft import run_sft
 
             model, counts = run_sft(
-                self.recipe, stage, model, processor, peft_config, self._conversations(), work, self.metrics, resume
+                self.recipe, name, stage, model, processor, peft_config, self._conversations(), work, self.metrics, resume
             )
         else:
             from armlite.train.grpo import run_grpo
@@ -197,6 +215,16 @@ class _Run:
         publish(done, lambda folder: save_weights(model, processor, folder, done))
         self._note(name, {"seconds": round(time.monotonic() - start, 1), **counts})
         shutil.rmtree(work, ignore_errors=True)
+
+    def control(self, stage: SftSettings) -> None:
+        """Train and evaluate `control`."""
+        from armlite.train.metrics import MetricsFile
+
+        self._settle()
+        self.metrics = MetricsFile(self.output / "metrics.jsonl", lambda row: self.notify("step", row))
+        self._prepare_data()
+        self._stage("control", stage, str(self.output / "checkpoints" / "sft"), resume=False)
+        self._evaluate("control", str(self.output / "checkpoints" / "control"))
 
     def _note(self, name: str, values: dict[str, Any]) -> None:
         """Add to `stages.json` what a stage took and used."""

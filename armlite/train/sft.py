@@ -3,29 +3,49 @@
 TRL's own collator leaves out the tools text and cannot place images in tool turns, so rows are encoded beforehand.
 """
 
+import random
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from torch.utils.data import SequentialSampler
 from trl import SFTConfig, SFTTrainer
 
-from armlite.errors import ArmliteError
 from armlite.protocol.render import Conversation
 from armlite.recipe import Recipe, SftSettings
 from armlite.train.checkpoints import CompleteCheckpoints, last_complete
-from armlite.train.encode import Encoded, collate, encode
+from armlite.train.encode import EncodedRows, collate
 from armlite.train.metrics import MetricsFile
 
 
-def encode_all(conversations: Sequence[Conversation], processor: Any, max_length: int) -> tuple[list[Encoded], int]:
-    """Encode conversations; returns them and the number of those left out as too long."""
-    rows = [encode(conversation, processor, max_length) for conversation in conversations]
-    kept = [row for row in rows if row is not None]
-    if not kept:
-        raise ArmliteError(f"none of the {len(rows)} traces fits stages.sft.max_length ({max_length} tokens)")
-    return kept, len(rows) - len(kept)
+def step_order(lengths: Sequence[int], steps: int, batch: int, seed: int) -> list[int]:
+    """Row numbers for all steps: shuffled passes over the rows, and within a step by length.
+
+    Micro-batches of a step then hold rows of like length, which spares padding without changing what a step learns from.
+    """
+    rng, pool, order = random.Random(f"sft/{seed}"), [], []
+    for _ in range(steps):
+        while len(pool) < batch:
+            fresh = list(range(len(lengths)))
+            rng.shuffle(fresh)
+            pool += fresh
+        order += sorted(pool[:batch], key=lambda row: lengths[row])
+        del pool[:batch]
+    return order
+
+
+class _InOrder(SFTTrainer):
+    """Takes the rows in the order of the dataset; a step's loss is the mean over its tokens, however it is cut up."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        # Qwen2.5-VL says no, and the micro-batches' means would count alike, short ones or long; but TRL's loss does.
+        self.model_accepts_loss_kwargs = True
+
+    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
 
 
 def common_arguments(recipe: Recipe, stage: Any, folder: Path) -> dict[str, Any]:
@@ -60,6 +80,7 @@ def common_arguments(recipe: Recipe, stage: Any, folder: Path) -> dict[str, Any]
 
 def run_sft(
     recipe: Recipe,
+    name: str,
     stage: SftSettings,
     model: Any,
     processor: Any,
@@ -72,27 +93,30 @@ def run_sft(
     """Train and return the model with counts of what it learnt from.
 
     Args:
+        name: of the stage, for the metrics.
         model: with the weights to start from.
         peft_config: a new adapter, or None to train what is trainable.
         folder: for checkpoints to resume from.
         metrics: where each step's figures go.
         resume: go on from the last complete checkpoint, if there is one.
     """
-    rows, dropped = encode_all(conversations, processor, stage.max_length)
+    rows = EncodedRows(conversations, processor, stage.max_length)
     tokenizer = processor.tokenizer
     gather = partial(
         collate, pad_id=tokenizer.pad_token_id, image_id=tokenizer.convert_tokens_to_ids("<|image_pad|>")
     )
-    trainer = SFTTrainer(
+    batch = stage.per_device_train_batch_size * stage.gradient_accumulation_steps
+    order = step_order(rows.lengths, stage.steps, batch, recipe.seed)
+    trainer = _InOrder(
         model=model,
         args=SFTConfig(
             **common_arguments(recipe, stage, folder), max_length=None, dataset_kwargs={"skip_prepare_dataset": True}
         ),
-        train_dataset=Dataset.from_dict({"row": list(range(len(rows)))}),
+        train_dataset=Dataset.from_dict({"row": order}),
         data_collator=lambda batch: gather([rows[item["row"]] for item in batch]),
         processing_class=processor,
         peft_config=peft_config,
-        callbacks=[CompleteCheckpoints(), metrics.callback("sft")],
+        callbacks=[CompleteCheckpoints(), metrics.callback(name)],
     )
     trainer.train(resume_from_checkpoint=last_complete(folder) if resume else None)
-    return trainer.model, {"conversations": len(rows), "too_long": dropped}
+    return trainer.model, {"conversations": len(rows), "too_long": len(conversations) - len(rows)}

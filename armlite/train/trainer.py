@@ -56,7 +56,7 @@ class JudgeGRPOTrainer(GRPOTrainer):
         reward: name of the reward.
         weights: size of its parts.
         train_overflow: also learn from rollouts that ran out of tokens.
-        on_rollouts: called with (step, trajectories, scores, episodes) after each generation.
+        on_rollouts: called with (step, trajectories, scores, episodes) after each generation for training.
         kwargs: of GRPOTrainer; `environment_factory` from `armlite.train.environment`.
     """
 
@@ -93,14 +93,14 @@ class JudgeGRPOTrainer(GRPOTrainer):
         group = self.num_generations if training else self.num_generations_eval
         for i, episode in enumerate(episodes):
             episode.conversation.rollout = self.state.global_step * group + i % group
-        if training and self.num_iterations == 1:
+        if training:  # all buffered batches have been used up; an evaluation between them must leave them their ids
             self._chat.vision.clear_ids()
         session = play(episodes, self._chat)
         records = [session.tokens(e.conversation) for e in episodes]
         self._check(episodes, records)
         trajectories = [e.trajectory() for e in episodes]
         self._scores = [REWARDS[self._reward](t, self._weights) for t in trajectories]
-        if self._on_rollouts is not None:
+        if training and self._on_rollouts is not None:
             self._on_rollouts(self.state.global_step, trajectories, self._scores, episodes)
         masks = [
             r.mask if self._train_overflow or t.stop not in _UNSEEN else [0] * len(r.mask)
@@ -118,8 +118,8 @@ class JudgeGRPOTrainer(GRPOTrainer):
             completions,
             None,
             {},
-            images,
-            images,  # never empty-handed: TRL's other branch would render the prompts itself
+            images if any(images) else None,  # a list of nothing would make TRL render the prompts itself
+            images,  # with the prompts' own: with none here TRL would render the prompts too
         )
 
     def _check(self, episodes: Sequence[Episode], records: Sequence[TokenRecord]) -> None:

@@ -1,0 +1,378 @@
+"""Trainer truths: what TRL's loss sees is what each rollout read and wrote, token by token and image by image."""
+
+import copy
+import inspect
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tiny_qwen import noise
+from tiny_run import CONTEXT, UNFINISHED, alone, answer, call, make_pocket, make_recipe, mixed_plans, script, shown, trainer_of
+from transformers import TrainerCallback
+from trl import GRPOTrainer
+
+from armlite.errors import ArmliteError
+from armlite.memory import image_file
+from armlite.models.vocabulary import Vocabulary
+from armlite.protocol.prompts import LIMIT_REACHED
+from armlite.protocol.render import render
+from armlite.train.environment import environment_factory
+from armlite.train.trainer import check_seam
+from armlite.types import StopReason
+
+torch.set_num_threads(1)
+pytestmark = pytest.mark.filterwarnings("ignore")
+UNSEEN = {StopReason.CONTEXT_BUDGET, StopReason.TURN_BUDGET}
+
+
+@pytest.fixture(scope="module")
+def pocket(tmp_path_factory):
+    return make_pocket(tmp_path_factory.mktemp("pocket"))
+
+
+def mixed(pocket, folder, recipe=None, **options):
+    """A trainer on the mixed plans, and where its rollouts end up."""
+    tasks = pocket.tasks[:3]
+    seen = SimpleNamespace(all=[])
+
+    def keep(step, trajectories, scores, episodes):
+        # TRL uses the environments again, so episodes are read at once.
+        seen.all.append((step, trajectories, scores))
+        seen.trajectories, seen.scores, seen.conversations = trajectories, scores, [e.conversation for e in episodes]
+        seen.images = [shown(e) for e in episodes]
+
+    trainer = trainer_of(
+        pocket, folder, mixed_plans(tasks), tasks, recipe or make_recipe(), on_rollouts=keep, **options
+    )
+    return trainer, seen
+
+
+def prepare(trainer):
+    """One generation batch, as TRL has it before it is shuffled."""
+    rows = next(iter(trainer.get_train_dataloader()))
+    trainer.model.train()
+    return trainer._generate_and_score_completions(rows)
+
+
+def ids_of(batch, i):
+    """Prompt and completion of a rollout, without padding."""
+    prompt = batch["prompt_ids"][i][batch["prompt_mask"][i].bool()].tolist()
+    return prompt, batch["completion_ids"][i][batch["completion_mask"][i].bool()].tolist()
+
+
+FORWARD = ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
+
+
+def trainer_logps(trainer, batch):
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+    more = {k: batch[k] for k in FORWARD if k in batch}
+    with torch.no_grad():
+        return trainer._get_per_token_logps_and_entropies(
+            trainer.model, ids, mask, batch["completion_ids"].size(1), **more
+        )[0]
+
+
+def largest_difference(trainer, batch, seen, plain_model):
+    found = trainer_logps(trainer, batch)
+    worst = 0.0
+    for i, images in enumerate(seen.images):
+        prompt, completion = ids_of(batch, i)
+        right = alone(plain_model, trainer.processing_class, prompt + completion, len(prompt), images, trainer.temperature)
+        worst = max(worst, (found[i, : len(completion)] - right).abs().max().item())
+    return worst
+
+
+@pytest.fixture(scope="module")
+def played(pocket, tmp_path_factory):
+    """A prepared batch with 0 to 4 calls a rollout, its records, and a copy of the model that no trainer has touched."""
+    recipe = make_recipe(temperature=0.7)
+    trainer, seen = mixed(pocket, tmp_path_factory.mktemp("work"), recipe)
+    plain_model = copy.deepcopy(trainer.model).eval()
+    for module in plain_model.modules():
+        module.__dict__.pop("forward", None)  # TRL's own one, which knows the temperature
+    with trainer._chat.vision.features_from_ids():
+        batch = prepare(trainer)
+        yield SimpleNamespace(trainer=trainer, batch=batch, seen=seen, plain=plain_model)
+
+
+def test_the_batch_holds_what_the_truths_are_about(played):
+    found = [(t.stop, len(t.calls), any(s.turn.fault for s in t.steps)) for t in played.seen.trajectories]
+    assert {n for stop, n, _ in found if stop is StopReason.ANSWERED} == {0, 1, 2, 3}
+    assert {stop for stop, _, _ in found} == {StopReason.ANSWERED, StopReason.NO_ANSWER, *UNSEEN}
+    assert any(fault for _, _, fault in found)
+    forced = [t for t in played.seen.trajectories if any(s.observation.text == LIMIT_REACHED for s in t.steps if s.observation)]
+    assert len(forced) == 1
+    assert forced[0].stop is StopReason.ANSWERED
+    assert sorted({len(images) for images in played.seen.images}) == [0, 1, 2, 3, 4]
+    assert played.batch["pixel_values"].shape[1] == 1
+
+
+def test_logprobs_of_the_trainer_are_those_of_each_rollout_alone(played):
+    assert largest_difference(played.trainer, played.batch, played.seen, played.plain) <= 5e-5
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "bnpo", "dr_grpo"])
+def test_only_sampled_tokens_of_whole_rollouts_have_a_gradient(played, loss_type, monkeypatch):
+    trainer, batch = played.trainer, played.batch
+    leaf = trainer_logps(trainer, batch).requires_grad_()
+    monkeypatch.setattr(
+        trainer, "_get_per_token_logps_and_entropies", lambda *a, **k: (leaf, torch.zeros_like(leaf), None)
+    )
+    monkeypatch.setattr(trainer, "loss_type", loss_type)
+    trainer.current_gradient_accumulation_steps = 1
+    trainer.compute_loss(trainer.model, batch).backward()
+    gradient = leaf.grad
+    assert gradient.shape == batch["completion_ids"].shape  # the prompt has no part in the loss at all
+    sampled = batch["completion_mask"].bool() & batch["tool_mask"].bool()
+    assert gradient[~sampled].abs().max() == 0
+    unseen = torch.tensor([t.stop in UNSEEN for t in played.seen.trajectories])
+    assert unseen.sum() == 3
+    assert gradient[unseen].abs().max() == 0
+    learning = ~unseen & (batch["advantages"] != 0)
+    assert learning.sum() >= 6
+    assert (gradient[learning][sampled[learning]] != 0).all()
+
+
+def test_the_mask_is_on_model_text_and_its_end_of_turn_only(played):
+    vocabulary = Vocabulary(played.trainer.processing_class.tokenizer, 9999)
+    for i, trajectory in enumerate(played.seen.trajectories):
+        _, ids = ids_of(played.batch, i)
+        mask = played.batch["tool_mask"][i][: len(ids)].tolist()
+        if trajectory.stop in UNSEEN:
+            assert sum(mask) == 0
+            continue
+        text = vocabulary.text([t for t, m in zip(ids, mask, strict=True) if m])
+        turns = [s.turn for s in trajectory.steps]
+        # A call is cut behind its tag and the engine closes the turn; any other turn ends with a sampled token.
+        assert text == "".join(t.text if t.text.endswith("</tool_call>") else t.text + "<|im_end|>" for t in turns)
+
+
+def test_ids_of_rollouts_that_ended_are_those_of_the_conversation_rendered_again(played):
+    processor = played.trainer.processing_class
+    compared = 0
+    for i, (conversation, trajectory) in enumerate(zip(played.seen.conversations, played.seen.trajectories, strict=True)):
+        prompt, completion = ids_of(played.batch, i)
+        text = render(conversation.messages, conversation.tools, add_generation_prompt=False)
+        shown_text = processor.tokenizer.decode(prompt + completion)
+        for image in played.seen.images[i]:
+            n = played.trainer._chat.vision.look(image).tokens
+            shown_text = shown_text.replace("<|image_pad|>" * n, "<|image_PAD|>", 1)
+        complete = trajectory.stop is not StopReason.TURN_BUDGET
+        shown_text = shown_text.replace("<|image_PAD|>", "<|image_pad|>") + ("\n" if complete else "<|im_end|>\n")
+        assert shown_text == text  # always, even where a turn was cut or spells control tokens
+        spelt = any("<|" in s.turn.text for s in trajectory.steps)
+        if complete and not spelt:
+            again = processor(text=[text], images=played.seen.images[i] or None)["input_ids"][0]
+            assert prompt + completion == again[: len(prompt + completion)]
+            assert again[len(prompt + completion) :] == processor.tokenizer("\n")["input_ids"]
+            compared += 1
+    assert compared == 9
+
+
+def test_every_image_of_every_rollout_reaches_the_loss_and_no_other_does(played):
+    trainer, batch = played.trainer, played.batch
+    sizes = batch["image_grid_thw"].prod(-1).tolist()
+    numbers = [set(piece[:, 0].tolist()) for piece in batch["pixel_values"].split(sizes)]
+    assert all(len(n) == 1 for n in numbers)
+    found = iter(trainer._chat.vision.picture(n.pop()).key for n in numbers)
+    for n, images in zip(batch["num_images"], played.seen.images, strict=True):
+        assert n == len(images)
+        assert [next(found) for _ in range(n)] == [image_file(image) for image in images]
+    assert next(found, None) is None
+
+
+def test_an_observation_that_does_not_fit_ends_its_own_rollout_only_and_is_counted(played, pocket, tmp_path):
+    metrics = played.trainer._metrics["train"]
+    stops = [t.stop for t in played.seen.trajectories]
+    assert stops.count(StopReason.CONTEXT_BUDGET) == 1
+    assert metrics["stop/context_budget"] == [1 / 12]
+    assert metrics["stop/turn_budget"] == [2 / 12]
+    assert metrics["completions/clipped_ratio"] == [3 / 12]
+    calls = sum(len(t.calls) for t in played.seen.trajectories)
+    assert metrics["tools/call_frequency"] == [calls / 12]
+    i = stops.index(StopReason.CONTEXT_BUDGET)
+    prompt, completion = ids_of(played.batch, i)
+    assert len(prompt + completion) < CONTEXT
+    assert played.seen.conversations[i].messages[-1].role == "assistant"
+    wide = make_recipe(max_context=1000, temperature=0.7)
+    trainer, _ = mixed(pocket, tmp_path, wide)
+    plans = mixed_plans(pocket.tasks[:3])
+    plans[pocket.tasks[0].id][2].append(answer(1))
+    vocabulary = Vocabulary(trainer.processing_class.tokenizer, 9999)
+    trainer._chat.script = script(vocabulary, plans)
+    with trainer._chat.vision.features_from_ids():
+        batch = prepare(trainer)
+    for j in set(range(12)) - {i}:
+        assert ids_of(batch, j) == ids_of(played.batch, j)
+    assert sum(map(len, ids_of(batch, i))) > CONTEXT
+
+
+@pytest.mark.parametrize("train_overflow", [True, False])
+def test_cut_rollouts_learn_only_where_they_are_told_to(pocket, tmp_path, train_overflow):
+    task = pocket.tasks[2]
+    plans = {task.id: [[answer(1)], ["<think>cut" + UNFINISHED], [call(task), "<think>cut" + UNFINISHED], [answer(2)]]}
+    trainer = trainer_of(pocket, tmp_path, plans, [task], make_recipe(1, 4, train_overflow=train_overflow))
+    batch = prepare(trainer)
+    learns = [bool((batch["tool_mask"][i] * batch["completion_mask"][i]).any()) for i in range(4)]
+    assert learns == [True, train_overflow, train_overflow, True]
+    assert batch["num_items_in_batch"] == (batch["tool_mask"] * batch["completion_mask"]).sum()
+
+
+def test_a_batch_of_cut_rollouts_only_leaves_the_weights_as_they_were(pocket, tmp_path):
+    task = pocket.tasks[0]
+    trainer = trainer_of(pocket, tmp_path, {task.id: [["<think>hm" + UNFINISHED]]}, [task], make_recipe(1, 4, steps=1, weight_decay=0.0))
+    before = {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+    with trainer._chat.vision.features_from_ids():
+        trainer.train()
+    assert all(torch.equal(before[n], p) for n, p in trainer.model.named_parameters() if n in before)
+
+
+def test_a_batch_without_any_image_is_scored_as_it_was_played(pocket, tmp_path):
+    task = pocket.tasks[2]
+    plans = {task.id: [[answer(1)], [call(task), answer(2)], ["nothing"], [answer(2)]]}
+    kept = {}
+    trainer = trainer_of(
+        pocket, tmp_path, plans, [task], make_recipe(1, 4), on_rollouts=lambda *a: kept.update(images=[shown(e) for e in a[3]])
+    )
+    plain_model = copy.deepcopy(trainer.model).eval()
+    for module in plain_model.modules():
+        module.__dict__.pop("forward", None)
+    with trainer._chat.vision.features_from_ids():
+        batch = prepare(trainer)
+        assert "pixel_values" not in batch
+        assert largest_difference(trainer, batch, SimpleNamespace(**kept), plain_model) <= 5e-5
+
+
+def test_a_model_that_wants_image_tokens_never_samples_one_and_a_forced_one_is_an_error(pocket, tmp_path):
+    task = pocket.tasks[0]
+    plans = {task.id: [[answer(1)], [answer(2)], [call(task), answer(1)]]}
+    trainer = trainer_of(pocket, tmp_path, plans, [task], make_recipe(1, 4))
+    pad, play = trainer._image_pad_token_id, trainer._chat.script
+    trainer._chat.script = lambda c: play(c) if c.rollout < 3 else None
+
+    def eager(module, inputs, logits):
+        return logits.index_fill(-1, torch.tensor([pad]), 50.0)
+
+    handle = trainer.accelerator.unwrap_model(trainer.model).get_base_model().lm_head.register_forward_hook(eager)
+    with trainer._chat.vision.features_from_ids():
+        batch = prepare(trainer)
+        assert batch["num_images"] == [1, 1, 2, 1]
+        prompts = [ids_of(batch, i)[0] for i in range(4)]
+        assert all(p.count(pad) == prompts[0].count(pad) > 0 for p in prompts)
+        assert pad not in ids_of(batch, 3)[1]
+        handle.remove()
+        trainer._chat.script = lambda c: [pad, 5] if c.rollout == 3 else play(c)
+        with pytest.raises(RuntimeError, match="image tokens do not match images"):
+            prepare(trainer)
+
+
+def test_an_environment_must_have_a_public_tool(pocket):
+    with pytest.raises(ValueError, match="at least one tool"):
+        environment_factory(make_recipe().episode, pocket.root, tools=())
+    with pytest.raises(ArmliteError, match="zoom_in"):
+        environment_factory(make_recipe().episode, pocket.root, tools=("zoom_in",))
+
+
+def test_the_seam_holds_and_a_changed_trl_is_named_in_one_sentence(monkeypatch):
+    check_seam()
+    source = inspect.getsource(GRPOTrainer)
+    monkeypatch.setattr(inspect, "getsource", lambda _: source.replace("self.environments.append(", "self.rooms.append("))
+    with pytest.raises(ArmliteError, match=r"^trl \S+ changed what armlite builds on: one environment for each rollout.*trl>="):
+        check_seam()
+    monkeypatch.setattr(inspect, "getsource", lambda _: "class GRPOTrainer: ...")
+    with pytest.raises(ArmliteError) as error:
+        check_seam()
+    assert "\n" not in str(error.value)
+
+
+def test_a_prompt_that_does_not_fit_is_named(pocket, tmp_path):
+    recipe = make_recipe(max_context=50, max_new_tokens=9)
+    trainer, _ = mixed(pocket, tmp_path, recipe)
+    with pytest.raises(ArmliteError, match=r"the prompt of task \S+ does not fit max_context"):
+        prepare(trainer)
+
+
+def small(pocket):
+    """Two rollouts each of a task with images and of one without."""
+    zoom, _, instruction = pocket.tasks[:3]
+    plans = {
+        zoom.id: [[answer(1)], [call(zoom), answer(2)]],
+        instruction.id: [[answer(1), "never"], [call(instruction), answer(2)]],
+    }
+    return plans, [zoom, instruction]
+
+
+def test_an_evaluation_between_buffered_steps_leaves_their_images_alone(pocket, tmp_path):
+    plans, tasks = small(pocket)
+    two = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "num_iterations": 2}
+    recipe = make_recipe(2, 2, steps=4, learning_rate=1e-12, weight_decay=0.0, **two)
+    steps, ids, drifts = [], [], []
+    trainer = trainer_of(pocket, tmp_path, plans, tasks, recipe, on_rollouts=lambda step, *_: steps.append(step))
+    trainer.args.per_device_eval_batch_size = 2
+    vision, logps, loss = trainer._chat.vision, trainer._get_per_token_logps_and_entropies, trainer._compute_loss
+
+    class Evaluate(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            trainer.evaluate(trainer.train_dataset)
+            trainer.model.train()
+            ids.append(vision.id(noise(28, 28, state.global_step)))
+
+    def compare(model, inputs):
+        """The weights stand still, so what was true when the batch was made must be true now."""
+        if model.training:
+            drifts.append((trainer_logps(trainer, inputs) - inputs["old_per_token_logps"])[inputs["completion_mask"].bool()])
+        return loss(model, inputs)
+
+    trainer._compute_loss = compare
+    trainer.add_callback(Evaluate())
+    with vision.features_from_ids():
+        trainer.train()
+    assert len(drifts) == 8
+    assert max(d.abs().max() for d in drifts) <= 5e-5
+    assert steps == [0, 2]  # the rollouts of an evaluation are not training's
+    assert max(ids) <= 3  # two pictures and the last step's: what no batch holds any more is forgotten
+
+
+def test_how_a_batch_is_cut_up_changes_no_update(pocket, tmp_path):
+    plans, tasks = small(pocket)
+    after = []
+    for size in (4, 1):
+        cut = {"per_device_train_batch_size": size, "gradient_accumulation_steps": 4 // size}
+        recipe = make_recipe(2, 2, steps=1, optim="sgd", learning_rate=0.1, beta=0.04, **cut)
+        trainer = trainer_of(pocket, tmp_path / str(size), plans, tasks, recipe)
+        before = {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+        with trainer._chat.vision.features_from_ids():
+            trainer.train()
+        after.append({n: p.detach() for n, p in trainer.model.named_parameters() if n in before})
+    moved = max((after[0][n] - p).abs().max() for n, p in before.items())
+    assert moved > 1e-4
+    whole, pieces = after
+    assert max((pieces[n] - p).abs().max() for n, p in whole.items()) <= 1e-3 * moved
+
+
+@pytest.mark.parametrize(
+    ("stage", "options"),
+    [
+        ({"gradient_checkpointing": True, "beta": 0.1}, {}),
+        ({"gradient_checkpointing": True, "beta": 0.1}, {"quantize": "4bit"}),
+        ({"adapter": "none", "train_vision": True, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 4}, None),
+    ],
+    ids=["checkpointing and reference", "4-bit too", "vision trained"],
+)
+def test_two_steps_are_trained(pocket, tmp_path, stage, options):
+    plans, tasks = small(pocket)
+    options = {"peft_config": None} if options is None else options
+    trainer = trainer_of(pocket, tmp_path, plans, tasks, make_recipe(2, 2, learning_rate=1e-3, **stage), **options)
+    before = {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+    with trainer._chat.vision.features_from_ids():
+        trainer.train()
+    still = [n for n, p in trainer.model.named_parameters() if n in before and torch.equal(before[n], p)]
+    assert before
+    assert still == []
+    rows = [row for row in trainer.state.log_history if "loss" in row]
+    assert len(rows) == 2
+    assert all(row["loss"] == row["loss"] and row["grad_norm"] > 0 for row in rows)
+    if "beta" in stage:
+        # The adapter is not nothing from the start, so the reference, which has none, says something else.
+        assert all(row["kl"] > 1e-3 for row in rows)
