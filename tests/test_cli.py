@@ -309,6 +309,7 @@ def _until(terminal, end):
         ready, _, _ = select.select([terminal], [], [], max(0, deadline - time.monotonic()))
         assert ready, f"it shows {seen[-300:]!r}"
         seen += os.read(terminal, 4096)
+    time.sleep(0.2)  # no one types faster: an interrupt between prompt and waiting would be noticed with the next key
     return seen
 
 

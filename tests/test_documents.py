@@ -1,5 +1,7 @@
 """Documents and their two tools, on real PDF files and page images made here."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -342,6 +344,16 @@ def test_no_other_file_is_ever_read(report, tmp_path):
     for name in (str(other), "secret", "../secret.pdf", str(report.path), "/etc/passwd", "", "~", "*"):
         with pytest.raises(ToolError, match="`Annual Report`"):
             doc_page_retrieval_by_query(Memory(document=report), filename=name, query="secret")
+
+
+def test_a_document_that_is_open_at_the_end_is_closed_in_silence(report):
+    """Whatever else ends by `weakref.finalize`, as torch does: PDFium complains of files that it finds open."""
+    code = (
+        "import sys, weakref; keep = {1}; weakref.finalize(keep, int); "
+        "from armlite.tools.pages import open_document; document = open_document(sys.argv[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(report.path)], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_without_a_document_the_tools_say_so():

@@ -41,7 +41,8 @@ def shown(conversation):
 def longest_first(conversation):
     """A judge that knows what it wants: the longest response, wherever it stands."""
     texts = shown(conversation)
-    return better(texts.index(max(texts, key=len)) + 1)
+    best = max(texts, key=len)
+    return says(f"Overall Judgment: Answer {texts.index(best) + 1} is better.", f"I prefer {best}.")
 
 
 def by_rollout(*answers):
@@ -63,7 +64,7 @@ def test_the_choice_counts_in_the_callers_own_order():
     verdict = Judge(CAREFUL).compare(QUESTION, ["a boat", "a lighthouse"])
     assert (verdict.status, verdict.kind, verdict.choice) == ("judged", "pairwise", 2)
     assert verdict.confidence is None
-    assert verdict.rationale == "I thought."
+    assert verdict.rationale == "I prefer a lighthouse."
     assert verdict.trajectory.model == "scripted"
 
 
@@ -178,6 +179,7 @@ def test_a_ranking_comes_from_all_pairs_in_both_orders():
     verdict = judge.rank(QUESTION, ["bbb", "a", "dddddddd", "cccc"], on_step=lambda episode, step: steps.append(step))
     assert (verdict.status, verdict.ranking, verdict.choice) == ("judged", (3, 4, 1, 2), 3)
     assert verdict.confidence == 1.0
+    assert verdict.rationale == "I prefer dddddddd."
     assert len(verdict.trajectories) == len(steps) == 4 * 3
     assert len({tuple(t.task.meta["pair"]) for t in verdict.trajectories}) == 6
     assert Verdict.from_json(verdict.to_json()) == verdict

@@ -78,6 +78,15 @@ def load(
     return model.eval(), load_processor(_processor_source(place))
 
 
+def check_model(spec: str) -> None:
+    """Find out before long work that a model is missing; reads no weights.
+
+    Raises:
+        ArmliteError: as `load`.
+    """
+    _resolve(spec)
+
+
 def _resolve(spec: str) -> _Place:
     """Find out what a word for a model stands for, without loading it."""
     folder = Path(spec).expanduser()

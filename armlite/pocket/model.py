@@ -32,7 +32,7 @@ INITIALIZER_RANGE = 0.08
 
 
 def _words() -> list[str]:
-    return [*words.COLOURS, *words.TOPICS, *words.CODES, *words.FILLER, *words.KEYWORDS, *words.TITLES, "horizontal", "vertical"]
+    return [*words.ROWS, *words.COLUMNS, *words.TOPICS, *words.CODES, *words.FILLER, *words.KEYWORDS, *words.TITLES, "horizontal", "vertical"]
 
 
 def phrases(texts: Sequence[str]) -> list[str]:
@@ -111,7 +111,7 @@ def build_model(tokenizer: Any, seed: int) -> Any:
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "max_position_embeddings": MAX_POSITIONS,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0, "mrope_section": [4, 6, 6]},
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]},
             "bos_token_id": None,
             "eos_token_id": ids["<|im_end|>"],
             "pad_token_id": ids["<|endoftext|>"],

@@ -1,6 +1,6 @@
 """The pocket world: judging tasks in which the truth is out of reach without the right tool call.
 
-zoom: which way do the fine stripes of one tile run? The prompt's small copy shows the tiles' colours and grey where the stripes are.
+zoom: which way do the fine stripes of the tile at one place run? The prompt's small copy shows plain tiles.
 document: which code word stands on one page? The prompt shows the contact sheet only.
 instruction: which response keeps a constraint? The prompt shows the first characters only; a verifier sees all of it.
 
@@ -9,8 +9,7 @@ What to crop, look up or check depends on the question; the rest of a task says 
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,7 @@ SPLITS = ("train", "validation", "test", "traces")
 """Disjoint streams; `traces` is the cold start's."""
 CELLS, CELL = 3, 56
 """The picture is a grid of 3 x 3 cells of 56 pixels; a 4x smaller copy has one 14-pixel patch a cell."""
-TILES, EASY_TILES, PAGES, STRIPE, FADE, CONTRAST = (3,), (1, 2, 3), 8, 2, 16, 60
-"""Tiles of a picture; the cold start also gets pictures with fewer, from which a place is easier to learn."""
+TILES, PAGES, STRIPE, FADE, CONTRAST = 4, 8, 2, 16, 60
 
 
 def generate(split: str, n: int, seed: int, out: Path, family: str | None = None) -> Iterator[Task]:
@@ -44,7 +42,7 @@ def generate(split: str, n: int, seed: int, out: Path, family: str | None = None
     for folder in ("images", "documents"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     makers: dict[str, Callable[[random.Random, str, Path], dict[str, Any]]] = {
-        "zoom": partial(zoom_task, tiles=EASY_TILES if split == "traces" else TILES),
+        "zoom": zoom_task,
         "document": document_task,
         "instruction": instruction_task,
     }
@@ -61,12 +59,11 @@ def two_responses(rng: random.Random, right: str, wrong: str) -> dict[str, Any]:
     return {"responses": (right, wrong) if gold == 1 else (wrong, right), "gold": gold}
 
 
-def zoom_task(rng: random.Random, name: str, out: Path, tiles: Sequence[int] = TILES) -> dict[str, Any]:
+def zoom_task(rng: random.Random, name: str, out: Path) -> dict[str, Any]:
     """Tiles of different colours in random cells, each finely striped one way or the other."""
     image = _ground()
-    count = rng.choice(tiles)
-    cells = rng.sample(range(CELLS * CELLS), count)
-    colours = rng.sample(list(words.COLOURS), count)
+    cells = rng.sample(range(CELLS * CELLS), TILES)
+    colours = rng.sample(list(words.COLOURS), TILES)
     placed = {c: (cell, rng.choice(("horizontal", "vertical"))) for c, cell in zip(colours, cells, strict=True)}
     noise = np.random.default_rng(rng.getrandbits(32))
     for colour, (cell, way) in placed.items():
@@ -80,10 +77,10 @@ def zoom_task(rng: random.Random, name: str, out: Path, tiles: Sequence[int] = T
     other = "vertical" if way == "horizontal" else "horizontal"
     call = {"name": "image_zoom_in_tool", "arguments": {"image": "original_image", "bbox_2d": box}}
     return {
-        "question": f'Which way do the stripes of the "{colour}" tile run?',
+        "question": f"Which way do the stripes of the tile at the {words.ROWS[row]} {words.COLUMNS[column]} run?",
         "images": (f"images/{name}.png",),
         **two_responses(rng, way, other),
-        "meta": {"expert": {"call": call, "plan": f"I look at {colour} {box[0]} {box[1]}.", "finding": way}},
+        "meta": {"expert": {"call": call, "plan": f"I look at {box[0]} {box[1]}.", "finding": way}},
     }
 
 
@@ -113,10 +110,13 @@ def _draw_tile(image: Image.Image, cell: int, way: str, colour: tuple[int, int, 
 
 
 def document_task(rng: random.Random, name: str, out: Path) -> dict[str, Any]:
-    """A PDF whose pages have a topic and a code word each; asked for by topic or by page number."""
+    """A PDF whose pages have a topic and a code word each; asked for by topic or by page number.
+
+    Pages draw their codes independently, so that another page says nothing about the one asked for.
+    """
     topics = rng.sample(words.TOPICS, PAGES)
-    codes = rng.sample(words.CODES, PAGES + 1)
-    pages = [(f'topic "{t}"', f'code "{c}"') for t, c in zip(topics, codes, strict=False)]
+    codes = rng.choices(words.CODES, k=PAGES)
+    pages = [(f'topic "{t}"', f'code "{c}"') for t, c in zip(topics, codes, strict=True)]
     title = rng.choice(words.TITLES)
     path = out / "documents" / name / f"{title}.pdf"
     path.parent.mkdir(exist_ok=True)
@@ -133,6 +133,6 @@ def document_task(rng: random.Random, name: str, out: Path) -> dict[str, Any]:
     return {
         "question": question,
         "document": f"documents/{name}/{title}.pdf",
-        **two_responses(rng, codes[page], codes[PAGES]),
+        **two_responses(rng, codes[page], rng.choice([c for c in words.CODES if c != codes[page]])),
         "meta": {"expert": {"call": call, "plan": plan, "finding": codes[page]}},
     }

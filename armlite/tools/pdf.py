@@ -4,8 +4,11 @@ PDFium is not thread safe, so every call into it, in any thread and for any file
 `armlite.tools.pages` uses this file; what a page's words mean for a search is decided in `armlite.tools.passages`.
 """
 
+import atexit
+import functools
 import math
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,16 @@ MAX_SCALE = 4.0
 """Pages are drawn with at most this many pixels a point (288 dpi): more shows nothing new."""
 MOST_STRANGE = 0.1
 """A text layer with a larger share of characters that do not print is not text."""
+_OPEN: "weakref.WeakSet[PdfPages]" = weakref.WeakSet()
+
+
+@functools.cache
+def _close_at_exit() -> None:
+    """Close what is open before PDFium ends, which complains of each open file on stderr.
+
+    To be called once PDFium is loaded: exit handlers run in the opposite order of their registration.
+    """
+    atexit.register(lambda: [pages.close() for pages in list(_OPEN)])
 
 
 class PageText(BaseModel):
@@ -59,6 +72,8 @@ class PdfPages:
                     self._pdf.init_forms()
             except pdfium.PdfiumError as error:
                 raise ArmliteError(_refusal(path, str(error))) from error
+        _OPEN.add(self)
+        _close_at_exit()
         if self.count == 0:
             raise ArmliteError(f"document {path} has no pages")
         self._check_tail()
@@ -132,11 +147,15 @@ class PdfPages:
                     entries.append((mark.level, mark.get_title().strip(), index + 1))
         return entries
 
-    def __del__(self) -> None:
-        # PDFium's own finaliser would run without the lock.
+    def close(self) -> None:
+        """Close the file; may be called twice."""
         if "_pdf" in self.__dict__:
             with LOCK:
                 self._pdf.close()
+
+    def __del__(self) -> None:
+        # PDFium's own finaliser would run without the lock.
+        self.close()
 
 
 def readable(text: str) -> bool:

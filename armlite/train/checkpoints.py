@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from armlite.store import write_atomic
@@ -36,6 +36,21 @@ def last_complete(folder: Path) -> str | None:
     return str(max(found)[1]) if found else None
 
 
+def train_to_end(trainer: Any, resume: bool) -> Any:
+    """Train, from the last complete checkpoint with `resume`; returns the trained model.
+
+    A Trainer that resumes when all steps are done takes one more, so then the weights are only loaded.
+    """
+    trainer.remove_callback(PrinterCallback)  # stdout is not for progress
+    folder = Path(trainer.args.output_dir)
+    newest = last_complete(folder) if resume else None
+    if newest is not None and last_step(folder) >= trainer.args.max_steps:
+        trainer._load_from_checkpoint(newest)
+    else:
+        trainer.train(resume_from_checkpoint=newest)
+    return trainer.model
+
+
 def last_step(folder: Path) -> int:
     """Steps done in the newest complete checkpoint; 0 without one."""
     newest = last_complete(folder)
@@ -50,6 +65,15 @@ def sync_tree(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder at once: what is left after a kill in between no longer has its name."""
+    trash = folder.with_name(folder.name + ".old")
+    shutil.rmtree(trash, ignore_errors=True)
+    if folder.is_dir():
+        folder.rename(trash)
+        shutil.rmtree(trash)
 
 
 def publish(folder: Path, write: Callable[[Path], None]) -> None:

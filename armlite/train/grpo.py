@@ -19,7 +19,7 @@ from armlite.models.vision import VisionCache
 from armlite.recipe import GrpoSettings, Recipe
 from armlite.rewards import is_right
 from armlite.store import Saved, save, write_atomic
-from armlite.train.checkpoints import CompleteCheckpoints, last_complete
+from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.environment import environment_factory
 from armlite.train.metrics import MetricsFile
 from armlite.train.sft import common_arguments
@@ -148,8 +148,8 @@ def run_grpo(
         on_rollouts=lambda step, *rows: save_rollouts(output / "rollouts" / name, step, *rows),
     )
     with chat.vision.features_from_ids():
-        trainer.train(resume_from_checkpoint=last_complete(work) if resume else None)
-    return trainer.model, {"tasks": len(tasks), "kept": len(kept)}
+        trained = train_to_end(trainer, resume)
+    return trained, {"tasks": len(tasks), "kept": len(kept)}
 
 
 def make_trainer(

@@ -1,6 +1,7 @@
 """`metrics.jsonl`: one line a training step, with the stage's name; never two lines for a step, however often a run resumes."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ class MetricsFile:
         write_atomic(self.path, "".join(json.dumps(r) + "\n" for r in kept))
 
     def append(self, stage: str, step: int, values: dict[str, Any]) -> None:
-        """Add a line."""
-        row = {"stage": stage, "step": step, **values}
+        """Add a line; a figure that is not finite is null, as JSON knows no other word for it."""
+        finite = {k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in values.items()}
+        row = {"stage": stage, "step": step, **finite}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         if self.on_step is not None:

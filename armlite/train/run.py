@@ -3,26 +3,29 @@
 What is finished appears by renaming (`checkpoints/<stage>`, `eval/<checkpoint>`, `data`), so a killed run knows what is left.
 """
 
+import errno
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError
-from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName
+from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, load_recipe
 from armlite.store import write_atomic
 from armlite.types import Task
 
 Notify = Callable[[str, dict[str, Any]], None]
 """Called with an event (`stage`, `step`, `filter`, `evaluation`, `note`) and its figures."""
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 PACKAGES = ("armlite", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes")
 
 
@@ -60,7 +63,8 @@ def train(
     Raises:
         ArmliteError: the directory holds another run, a predecessor's checkpoint is missing, or the data cannot be read.
     """
-    return _Run(recipe, output, notify or (lambda event, values: None)).go(only, resume)
+    with disk_errors(output):
+        return _Run(recipe, output, notify or (lambda event, values: None)).go(only, resume)
 
 
 def run_control(recipe: Recipe, output: Path, notify: Notify | None = None) -> None:
@@ -78,7 +82,8 @@ def run_control(recipe: Recipe, output: Path, notify: Notify | None = None) -> N
     time_spent = notes["grpo1"]["seconds"] + notes["grpo2"]["seconds"]
     stage = recipe.stages.sft
     steps = max(1, round(stage.steps * time_spent / notes["sft"]["seconds"]))
-    _Run(recipe, output, notify or (lambda event, values: None)).control(stage.model_copy(update={"steps": steps}))
+    with disk_errors(output):
+        _Run(recipe, output, notify or (lambda event, values: None)).control(stage.model_copy(update={"steps": steps}))
 
 
 class _Run:
@@ -86,40 +91,61 @@ class _Run:
         self.recipe, self.output, self.notify = recipe, output, notify
 
     def go(self, only: StageName | None, resume: bool) -> Path:
-        self._open(only, resume)
+        self._check_folder(only, resume)
+        self._check_sources(only)
+        self._open()
         from armlite.train.metrics import MetricsFile
         from armlite.train.report import write_report
 
         self._settle()
         self.metrics = MetricsFile(self.output / "metrics.jsonl", lambda row: self.notify("step", row))
         self._prepare_data()
-        stages = self.recipe.stages.named()
-        if only is not None and only not in stages:
-            raise ArmliteError(f"the recipe has no stage {only}; it has {', '.join(stages)}")
         if only is None:
             self._evaluate("base", self._base())
-        for name, stage in stages.items():
+        for name, stage in self.recipe.stages.named().items():
             if only is None or name == only:
                 self._stage(name, stage, self._source(name), resume)
                 self._evaluate(name, str(self.output / "checkpoints" / name))
         write_report(self.output)
         return self.output
 
-    def _open(self, only: StageName | None, resume: bool) -> None:
-        """Check or make the run directory; nothing of another run is touched."""
+    def _check_folder(self, only: StageName | None, resume: bool) -> None:
+        """See that the run directory is new, or holds this very run; writes nothing."""
+        stages = self.recipe.stages.named()
+        if only is not None and only not in stages:
+            raise ArmliteError(f"the recipe has no stage {only}; it has {', '.join(stages)}")
+        if self.output.exists() and not self.output.is_dir():
+            raise ArmliteError(f"{self.output} is not a folder; give another --output")
         saved = self.output / "recipe.yaml"
-        if self.output.exists() and any(self.output.iterdir()):
-            if not saved.is_file():
-                raise ArmliteError(f"{self.output} is not empty and holds no run; give another --output")
+        if saved.is_file():
             if not resume and only is None:
                 raise ArmliteError(f"{self.output} holds a run already: --resume goes on with it, --output starts another")
-            if resume and saved.read_text(encoding="utf-8") != self.recipe.to_yaml():
-                raise ArmliteError(f"{self.output} was made with another recipe (see its recipe.yaml); give another --output")
+            # A stage alone may be tried again with other settings of its own; the rest must be the run's.
+            free = f"stages.{only}." if only is not None and not resume else None
+            if change := difference(load_recipe(saved), self.recipe, free):
+                raise ArmliteError(f"{self.output} was made with another recipe: {change}; give another --output")
+        elif self.output.is_dir() and any(not p.name.startswith(".") for p in self.output.iterdir()):
+            raise ArmliteError(f"{self.output} is not empty and holds no run; give another --output")
+
+    def _check_sources(self, only: StageName | None) -> None:
+        """See that the model, the tasks and the traces are there and can be learnt from; writes nothing."""
+        if only is not None:
+            self._source(only)
+        if self.recipe.model.path != "pocket" and not (self.output / "eval" / "base").is_dir():
+            from armlite.models.loading import check_model
+
+            check_model(self.recipe.model.path)
+        self._read_tasks()
+        if self.recipe.data.traces != "pocket" and self.recipe.stages.sft is not None and only in (None, "sft"):
+            self._conversations()
+
+    def _open(self) -> None:
+        """Make the run directory."""
         try:
             self.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ArmliteError(f"{self.output} cannot be made: {error.strerror}") from error
-        write_atomic(saved, self.recipe.to_yaml())
+        write_atomic(self.output / "recipe.yaml", self.recipe.to_yaml())
         write_atomic(self.output / "environment.json", json.dumps(environment(), indent=2) + "\n")
 
     def _settle(self) -> None:
@@ -136,17 +162,36 @@ class _Run:
         data, pocket = self.recipe.data, self.output / "data"
         if "pocket" in (data.tasks, data.traces, data.evaluation) and not pocket.is_dir():
             publish(pocket, lambda folder: _make_pocket(self.recipe, folder))
-        self.tasks, self.tasks_root = self._read(data.tasks, "train", data.n_tasks)
-        self.held_out, self.held_out_root = self._read(data.evaluation, "test", data.n_evaluation)
+        self._read_tasks()
         if self.recipe.model.path == "pocket" and not (self.output / "base").is_dir():
             from armlite.pocket.model import save_pocket
 
             texts = self._texts()
             publish(self.output / "base", lambda folder: save_pocket(texts, self.recipe.seed, folder))
 
-    def _read(self, source: str, split: str, n: int | None) -> tuple[list[Task], Path]:
+    def _read_tasks(self) -> None:
+        """Read what is there: files at once, the pocket world once it is made."""
+        data, stages = self.recipe.data, self.recipe.stages.named().values()
+        made = (self.output / "data").is_dir()
+        if made or data.tasks != "pocket":
+            learns = any(isinstance(stage, GrpoSettings) for stage in stages)
+            self.tasks, self.tasks_root = self._read("tasks", "train", data.n_tasks)
+            blind = next((task.id for task in self.tasks if task.gold is None), None)
+            if learns and blind is not None:
+                raise ArmliteError(f"data.tasks: task {blind} has no gold answer, so its rollouts cannot be rewarded")
+        if made or data.evaluation != "pocket":
+            self.held_out, self.held_out_root = self._read("evaluation", "test", data.n_evaluation)
+            if all(task.gold is None for task in self.held_out):
+                raise ArmliteError("data.evaluation: no task has a gold answer, so there is nothing to score")
+
+    def _read(self, key: str, split: str, n: int | None) -> tuple[list[Task], Path]:
+        """The tasks that `data.<key>` names."""
+        source = getattr(self.recipe.data, key)
         path = self.output / "data" / split / "tasks.jsonl" if source == "pocket" else Path(source)
-        return read_tasks(path)[:n], path.parent
+        tasks = read_tasks(path)
+        if n is not None and n > len(tasks):
+            raise ArmliteError(f"data.n_{key} is {n}, but {path} holds {len(tasks)} tasks")
+        return tasks[:n], path.parent
 
     def _texts(self) -> list[str]:
         """What the pocket tokenizer is trained on."""
@@ -185,16 +230,17 @@ class _Run:
         return str(folder)
 
     def _stage(self, name: str, stage: SftSettings | GrpoSettings, source: str, resume: bool) -> None:
-        from armlite.train.checkpoints import last_step, publish
+        from armlite.train.checkpoints import discard, last_step, publish
         from armlite.train.weights import load_for_stage, save_weights
 
-        done = self.output / "checkpoints" / name
+        done, work = self.output / "checkpoints" / name, self.output / "work" / name
         if done.is_dir() and resume:
-            return
-        shutil.rmtree(done, ignore_errors=True)
-        work = self.output / "work" / name
-        if not resume:
             shutil.rmtree(work, ignore_errors=True)
+            return
+        if not resume:
+            for old in (done, work, self.output / "eval" / name, self.output / "rollouts" / name):
+                discard(old)
+            (self.output / "filter" / f"{name}.json").unlink(missing_ok=True)
         self.metrics.rewind(name, last_step(work) if work.is_dir() else 0)
         self.notify("stage", {"stage": name, "steps": stage.steps, "done": last_step(work) if work.is_dir() else 0})
         start = time.monotonic()
@@ -212,8 +258,8 @@ class _Run:
                 self.recipe, name, stage, model, processor, peft_config, self.tasks, self.tasks_root, self.output,
                 self.metrics, resume, lambda now, total: self.notify("filter", {"stage": name, "done": now, "total": total}),
             )
-        publish(done, lambda folder: save_weights(model, processor, folder, done))
         self._note(name, {"seconds": round(time.monotonic() - start, 1), **counts})
+        publish(done, lambda folder: save_weights(model, processor, folder, done))
         shutil.rmtree(work, ignore_errors=True)
 
     def control(self, stage: SftSettings) -> None:
@@ -279,6 +325,40 @@ def _make_pocket(recipe: Recipe, folder: Path) -> None:
     for split, n in (("traces", data.n_traces), ("train", data.n_tasks), ("test", data.n_evaluation)):
         tasks = generate(split, n or 300, recipe.seed, folder / split)
         write_tasks(folder / split / "tasks.jsonl", tasks)
+
+
+def difference(old: Recipe, new: Recipe, free: str | None = None) -> str | None:
+    """The first value that two recipes disagree on, as a sentence; names and keys that begin with `free` may differ."""
+    one, other = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    for key in sorted({*one, *other} - {"name"}):
+        if one.get(key) != other.get(key) and not (free and f"{key}.".startswith(free)):
+            return f"{key} is {one.get(key)!r} there and {other.get(key)!r} here"
+    return None
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    for key, value in tree.items():
+        rows |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return rows
+
+
+@contextmanager
+def disk_errors(output: Path) -> Iterator[None]:
+    """What a disk that is full or write-protected does to a run, as one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        why, place = error.strerror, error.filename or output
+    except Exception as error:  # whatever torch and safetensors make of it
+        if not re.search(r"\(os error (27|28|30|122)\)|PytorchStreamWriter|inline_container", str(error)):
+            raise
+        why, place = os.strerror(errno.ENOSPC), output
+    else:
+        return
+    raise ArmliteError(f"cannot write {place}: {why}; make room, and --resume goes on from the last checkpoint")
 
 
 def environment() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from trl import SFTConfig, SFTTrainer
 
 from armlite.protocol.render import Conversation
 from armlite.recipe import Recipe, SftSettings
-from armlite.train.checkpoints import CompleteCheckpoints, last_complete
+from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.encode import EncodedRows, collate
 from armlite.train.metrics import MetricsFile
 
@@ -118,5 +118,5 @@ def run_sft(
         peft_config=peft_config,
         callbacks=[CompleteCheckpoints(), metrics.callback(name)],
     )
-    trainer.train(resume_from_checkpoint=last_complete(folder) if resume else None)
-    return trainer.model, {"conversations": len(rows), "too_long": len(conversations) - len(rows)}
+    trained = train_to_end(trainer, resume)
+    return trained, {"conversations": len(rows), "too_long": len(conversations) - len(rows)}

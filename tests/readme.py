@@ -1,0 +1,127 @@
+"""The parts of README.md that commands make: `python tests/readme.py` rewrites them, with `--check` it only compares.
+
+`capture` is what `armlite view` prints of the trained pocket judge's trajectory in `recipes/pocket.example/`, or, while
+there is none, of the scripted demo. `results` is the table of `recipes/pocket.results.json`. The annotated tree is
+written by hand and checked against the folders. `tests/test_readme.py` runs the check.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from armlite.train.seeds import results_table
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+EXAMPLE = "recipes/pocket.example"
+"""A run's folder with `trajectories.jsonl` and `images/`; its first trajectory is shown."""
+RESULTS = "recipes/pocket.results.json"
+SEEDS = "armlite train recipes/pocket.yaml --seeds 0,1,2"
+WIDTH = 100
+"""Columns of the capture."""
+
+
+def capture() -> str:
+    """One judgment as the terminal shows it, and who judged."""
+    if (ROOT / EXAMPLE / "trajectories.jsonl").is_file():
+        words = ["view", EXAMPLE, "--index", "1"]
+        who = "The pocket judge, trained by the first command below, on a task that it has not seen before:"
+    else:
+        words = ["view", "--demo"]
+        who = "A scripted judgment, which needs no model: the words are fixed, the episode and the tool are real."
+    keep = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
+    plain = {"ARMLITE_IMAGES": "none", "NO_COLOR": "1", "COLUMNS": str(WIDTH), "PYTHONUTF8": "1"}
+    command = [sys.executable, "-m", "armlite", *words]
+    done = subprocess.run(command, cwd=ROOT, env=keep | plain, capture_output=True, encoding="utf-8", check=True)
+    lines = [line.rstrip() for line in done.stdout.strip("\n").split("\n")]
+    return "\n".join([who, "", "```text", f"$ armlite {' '.join(words)}", *lines, "```"])
+
+
+def results() -> str:
+    """The measured table with what it was measured on, or how to make it."""
+    path = ROOT / RESULTS
+    if not path.is_file():
+        return f"Not measured yet: `{SEEDS}` trains three seeds and makes the table."
+    found = json.loads(path.read_text(encoding="utf-8"))
+    runs, versions = found["runs"], found["environment"]["versions"]
+    seeds = ", ".join(str(run["seed"]) for run in runs)
+    tasks = min(run["eval"]["grpo2"]["greedy"]["n"] for run in runs)
+    minutes = max(sum(seconds for name, seconds in run["seconds"].items() if name != "control") for run in runs) / 60
+    about = (
+        f"Accuracy in percent on {tasks} held-out tasks: mean of seeds {seeds}, with the lowest and the highest. The "
+        f"stages of a run took at most {minutes:.0f} minutes on {found['environment']['threads']} CPU threads "
+        f"({found['date']}, torch {versions['torch']}, TRL {versions['trl']}). Made by `{SEEDS}`."
+    )
+    return "\n".join([about, "", *results_table(path)])
+
+
+BLOCKS = {"capture": capture, "results": results}
+
+
+def block(text: str, name: str) -> re.Match[str]:
+    """The marked block `name` of the README; group 1 is its content.
+
+    Raises:
+        ValueError: there is not exactly one.
+    """
+    found = list(re.finditer(rf"<!-- {name}:begin -->\n(.*?)<!-- {name}:end -->", text, re.DOTALL))
+    if len(found) != 1:
+        raise ValueError(f"README.md has {len(found)} blocks {name}; it needs one")
+    return found[0]
+
+
+def rewritten(text: str) -> str:
+    """The README with its marked blocks made anew."""
+    for name, make in BLOCKS.items():
+        place = block(text, name)
+        text = f"{text[: place.start(1)]}{make()}\n{text[place.end(1) :]}"
+    return text
+
+
+def tree(text: str) -> dict[str, str]:
+    """Path -> what the annotated tree says of it. Two blanks of indentation are a level."""
+    lines = block(text, "tree")[1].splitlines()
+    found: dict[str, str] = {}
+    above: list[str] = []
+    for line in lines:
+        if entry := re.fullmatch(r"((?:  )*)([\w.][^\s]*)(?:\s\s+(\S.*))?", line):
+            above[len(entry[1]) // 2 :] = [entry[2]]
+            found["".join(above)] = entry[3] or ""
+    return found
+
+
+def tree_faults(text: str) -> list[str]:
+    """What the tree names that is not there, and what it leaves out of the package, the examples and the recipes."""
+    named = set(tree(text))
+    there = {path for path in named if (ROOT / path).is_dir() == path.endswith("/") and (ROOT / path).exists()}
+    parts = {f"armlite/{path.name}" for path in (ROOT / "armlite").glob("*.py")}
+    parts |= {f"armlite/{path.parent.name}/" for path in (ROOT / "armlite").glob("*/__init__.py")}
+    for folder in ("examples", "recipes"):
+        parts |= {f"{folder}/{path.name}" for path in (ROOT / folder).iterdir() if path.suffix in (".py", ".yaml")}
+    return [f"the tree names {path}, which is not there" for path in sorted(named - there)] + [
+        f"the tree does not name {path}" for path in sorted(parts - named)
+    ]
+
+
+def main() -> int:
+    """Returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where README.md is not up to date")
+    check = parser.parse_args().check
+    text = README.read_text(encoding="utf-8")
+    fresh, faults = rewritten(text), tree_faults(text)
+    if check and fresh != text:
+        faults.append("a marked block is out of date: run python tests/readme.py")
+    if not check:
+        README.write_text(fresh, encoding="utf-8")
+    for fault in faults:
+        print(f"README.md: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

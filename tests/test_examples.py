@@ -1,0 +1,166 @@
+"""Every script in `examples/` does what its docstring says, run as a user would run it, in a folder of its own."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from make_pdf import write_pdf
+from PIL import Image
+
+from armlite import store
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+TESTS = Path(__file__).parent
+MODEL = "{model}"
+"""Stands for the scripted server in a command line."""
+
+
+def calls(name, **arguments):
+    call = json.dumps({"name": name, "arguments": arguments})
+    return f"<think>I had better check.</think>\n<tool_call>\n{call}\n</tool_call>"
+
+
+def says(answer):
+    return f"<think>I have seen it.</think>\n<answer>{answer}</answer>"
+
+
+FIRST = says("Overall Judgment: Answer 1 is better.")
+WORDS = "check_whether_response_word_count_in_range"
+TINY = "threads=1 data.n_traces=24 data.n_tasks=3 data.n_evaluation=3 evaluation.max_new_tokens=8 evaluation.swap=false"
+CASES = {
+    "compare_photo.py": [
+        (
+            f"--model {MODEL} --image photo.png --question Which? --answer Ann --answer Bo",
+            [calls("image_zoom_in_tool", image="original_image", bbox_2d=[0, 0, 500, 500]), FIRST],
+            ["split: answer None, confidence 0.5", "armlite view judgments/trajectories.jsonl"],
+        ),
+        (
+            f"--model {MODEL} --out mine",
+            [calls("image_zoom_in_tool", image="original_image", bbox_2d=[356, 753, 427, 819]), says("Tie")],
+            ["judged: answer 0, confidence 1.0", "I have seen it.", "- image_zoom_in_tool{'image': 'original_image'"],
+        ),
+    ],
+    "judge_pdf.py": [
+        (
+            f"paper.pdf 'What stands there?' 'A lighthouse.' --model {MODEL}",
+            [
+                calls("doc_page_retrieval_by_query", filename="paper", query="lighthouse"),
+                says("Overall Judgment: True"),
+            ],
+            ["correct\nI have seen it.", "- looked for 'lighthouse', read page 2"],
+        ),
+        (
+            f"paper.pdf 'What stands there?' 'A lighthouse.' --model {MODEL}",
+            [calls("doc_page_retrieval_by_index", filename="paper", image_idx=3), says("I would rather not say.")],
+            ["could not judge (no_answer)"],
+        ),
+    ],
+    "check_constraint.py": [
+        ("", [], ["verifier: False (", "10 words"]),
+        (
+            f"'A pier and a lighthouse.' --words 3 6 --model {MODEL}",
+            [calls(WORDS, response="text_0", lower_bound=3, upper_bound=6), says("Overall Judgment: True")],
+            ["verifier: True", "judge: True (judged)", f"- {WORDS}: Check result: True"],
+        ),
+    ],
+    "add_a_tool.py": [
+        (
+            "photo.png",
+            [],
+            ["Usage: mean_colour(image: string).", "The mean colour of `original_image` is [10, 20, 200]."],
+        ),
+        (
+            f"photo.png --model {MODEL}",
+            [calls("mean_colour", image="original_image"), FIRST],
+            ["judged: answer 1\n- The mean colour of `original_image` is [10, 20, 200]."],
+        ),
+    ],
+    "openai_server.py": [
+        (
+            f"--model {MODEL} --votes 3 --image photo.png",
+            [
+                calls("image_zoom_in_tool", image="original_image", bbox_2d=[0, 0, 500, 500]),
+                says("Overall Judgment: 8"),
+            ],
+            ["vote 3, step 1: image_zoom_in_tool", "vote 1, step 2: ", "judged: 8.0 of 10, confidence 1.0"],
+        ),
+    ],
+    "train_pocket.py": [
+        (
+            f"--output run --n 3 {TINY} stages.sft.steps=1 stages.grpo1=null stages.grpo2=null",
+            [],
+            ["base: accuracy", "sft: accuracy", "with_tools=False: accuracy", "on 3 tasks", "report: run/report.md"],
+        ),
+    ],
+}
+"""Script -> (command line, what the server says turn by turn, what the output holds)."""
+RUNS = [
+    pytest.param(script, *case, id=f"{script}-{number}")
+    for script, cases in CASES.items()
+    for number, case in enumerate(cases, 1)
+]
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Base address of a scripted endpoint."""
+    command = [sys.executable, str(TESTS / "fake_server.py"), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Where a script is run: a bluish photo and a PDF of three pages."""
+    Image.new("RGB", (320, 240), (10, 20, 200)).save(tmp_path / "photo.png")
+    write_pdf(tmp_path / "paper.pdf", ["# Intro\nThe pier.", "# Results\nA lighthouse stands there.", "The end."])
+    return tmp_path
+
+
+@pytest.mark.parametrize(("script", "words", "turns", "output"), RUNS)
+def test_an_example_runs_as_it_says(script, words, turns, output, folder, server):
+    httpx.post(f"{server}/control", json={"turns": turns}).raise_for_status()
+    model = f"openai:judge-7b@{server}/v1"
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("OPENAI_")}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / script), *shlex.split(words.replace(MODEL, model))],
+        cwd=folder,
+        env=clean | {"OMP_NUM_THREADS": "1", "ARMLITE_CACHE": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for expected in output:
+        assert expected in done.stdout
+    asked = httpx.get(f"{server}/record").json()["requests"]
+    assert bool(asked) == bool(turns), "what the script printed came from the model, or from none"
+
+
+def test_what_compare_photo_keeps_can_be_looked_at(folder, server):
+    httpx.post(f"{server}/control", json={}).raise_for_status()
+    model = f"openai:judge-7b@{server}/v1"
+    subprocess.run([sys.executable, str(EXAMPLES / "compare_photo.py"), "--model", model], cwd=folder, check=True)
+    rows = list(store.read(folder / "judgments"))
+    assert [row.trajectory.order for row in rows] == [(1, 2), (2, 1)]
+    crop = next(info for info in rows[0].trajectory.images if info.parent)
+    assert store.open_image(rows[0].path, crop).size == (crop.width, crop.height)
+
+
+def test_every_example_has_a_row():
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(CASES)
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_is_short_and_says_how_to_run_it(script):
+    text = script.read_text(encoding="utf-8")
+    assert 10 <= len(text.splitlines()) <= 40
+    assert re.match(rf'"""[A-Z].*?^Run: .*python examples/{script.name} .*?"""', text, re.DOTALL | re.MULTILINE)

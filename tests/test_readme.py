@@ -1,0 +1,183 @@
+"""README.md says what is: its blocks are what commands make, its example and its commands run as they stand."""
+
+import io
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import readme
+from make_pdf import write_pdf
+from PIL import Image
+
+from armlite import store
+from armlite.cli import main
+from armlite.data.tasks import write_tasks
+from armlite.pocket.model import save_pocket
+from armlite.pocket.traces import sample_texts
+from armlite.pocket.world import generate
+from armlite.recipe import load_recipe
+from armlite.view.demo import demo
+
+TEXT = readme.README.read_text(encoding="utf-8")
+ADDRESS = "http://localhost:8000"
+"""Where the README has its server."""
+
+
+def fences(language):
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+
+
+SHELL = [line for fence in fences("bash") for line in fence.replace("\\\n", " ").splitlines()]
+SET_UPS = [line for line in SHELL if "-m venv" in line]
+COMMANDS = [line for line in SHELL if line.startswith("armlite ")]
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Address of a scripted endpoint that zooms once and then prefers the first response."""
+    command = [sys.executable, str(Path(__file__).parent / "fake_server.py"), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder as the README's reader has it: the recipes, a run (of a model that has learnt nothing), own files."""
+    root = tmp_path_factory.mktemp("clone")
+    shutil.copytree(readme.ROOT / "recipes", root / "recipes")
+    Image.radial_gradient("L").convert("RGB").save(root / "photo.jpg")
+    write_pdf(root / "paper.pdf", ["# Intro\nThe pier.", "# Results\nTable 2: lighthouses.", "The end."])
+    run, recipe = (
+        root / "runs" / "pocket",
+        load_recipe(root / "recipes" / "pocket.yaml", ["evaluation.max_new_tokens=9"]),
+    )
+    tasks = list(generate("test", 24, 0, run / "data" / "test"))
+    write_tasks(run / "data" / "test" / "tasks.jsonl", tasks)
+    save_pocket(sample_texts(tasks, recipe.episode, run / "data" / "test", 0), 0, run / "checkpoints" / "sft")
+    store.write_atomic(run / "recipe.yaml", recipe.to_yaml())
+    row, images = demo()
+    store.save(run / "eval" / "sft" / "greedy.jsonl", [row], images)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch, tmp_path):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("ARMLITE_CACHE", str(tmp_path / "cache"))
+
+
+def test_the_marked_blocks_are_what_their_commands_make():
+    assert readme.rewritten(TEXT) == TEXT, "run: python tests/readme.py"
+
+
+def test_the_capture_shows_a_whole_judgment():
+    capture = readme.block(TEXT, "capture")[1]
+    assert "$ armlite view" in capture
+    for part in ("question", "call", "result", "answer", "verdict"):
+        assert part in capture
+    assert max(map(len, capture.splitlines())) <= readme.WIDTH
+
+
+def test_the_tree_names_what_is_there_and_all_of_the_package():
+    assert readme.tree_faults(TEXT) == []
+    assert all(said for path, said in readme.tree(TEXT).items() if path.count("/") > path.endswith("/"))
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (("  loop.py ", "  lopp.py "), "the tree names armlite/lopp.py, which is not there"),
+        (("  loop.py ", "  lopp.py "), "the tree does not name armlite/loop.py"),
+        (("  models/ ", "  models  "), "the tree does not name armlite/models/"),
+        (("  pocket.yaml ", "  pokcet.yaml "), "the tree does not name recipes/pocket.yaml"),
+    ],
+)
+def test_a_tree_that_is_wrong_is_told(change, fault):
+    assert fault in readme.tree_faults(TEXT.replace(*change))
+
+
+def test_there_are_exactly_two_set_up_commands_of_one_line_each():
+    start = "python3 -m venv .venv && .venv/bin/pip install torch==2.13.0 && .venv/bin/pip install -e "
+    assert SET_UPS == [
+        start + ". && .venv/bin/armlite train recipes/pocket.yaml",
+        start + '".[test]" && .venv/bin/python -m pytest',
+    ]
+
+
+def test_the_second_set_up_command_is_what_ci_runs():
+    script = (readme.ROOT / ".ci" / "run").read_text(encoding="utf-8").replace('"$environment/bin/', '".venv/bin/')
+    for step in SET_UPS[1].split(" && ")[1:]:
+        program, *words = shlex.split(step)
+        ran = [[w for w in shlex.split(line) if w != "--quiet"] for line in script.splitlines() if '".venv/' in line]
+        assert [program, *words] in ran
+
+
+def test_the_example_is_six_lines_and_runs_as_it_stands(place, monkeypatch, capsys):
+    [example] = fences("python")
+    assert len([line for line in example.splitlines() if line.strip()]) == 6
+    monkeypatch.chdir(place)
+    exec(compile(example, "README.md", "exec"), {})
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split(" None ")[0][-1] for line in out] == ["?", "?", "?"], "a model without training judges nothing"
+
+
+def test_the_example_shows_verdicts_and_what_they_rest_on(place, server, monkeypatch, capsys):
+    [example] = fences("python")
+    monkeypatch.chdir(place)
+    exec(example.replace('"runs/pocket")', f'"openai:judge-7b@{server}/v1")'), {})
+    zoom = capsys.readouterr().out.splitlines()[0]
+    assert zoom.endswith("? 1 The crop agrees with the first response. ['image_zoom_in_tool']")
+
+
+def test_every_command_of_the_table_of_commands_has_an_example():
+    assert [line.split()[1] for line in COMMANDS] == ["judge", "chat", "view", "eval", "tools", "data", "train"]
+
+
+@pytest.mark.parametrize("line", COMMANDS, ids=lambda line: line.split()[1])
+def test_a_command_runs_as_it_stands(line, place, server, monkeypatch, capsys):
+    """With the server elsewhere, an empty standard input, three tasks instead of many, and training only planned."""
+    words = shlex.split(line.replace(ADDRESS, server))[1:]
+    if "--n" in words:
+        words[words.index("--n") + 1] = "3"
+    words += ["--dry-run"] if words[0] == "train" else []
+    monkeypatch.chdir(place)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    out, err = capsys.readouterr()
+    assert not end.value.code, err
+    assert out or words[0] in ("chat", "view")
+
+
+def test_what_the_set_up_trains_is_a_recipe(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    command = SET_UPS[0].split(" && ")[-1].split()
+    with pytest.raises(SystemExit) as end:
+        main([*command[1:], "--dry-run"])
+    assert not end.value.code
+    assert "\n# grpo2: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", sorted(set(re.findall(r"`armlite ([a-z]+(?: [^`]+)?)`", TEXT))))
+def test_options_that_are_named_in_the_text_exist(line, capsys):
+    name, *rest = shlex.split(line)
+    with pytest.raises(SystemExit) as end:
+        main([name, "--help"])
+    assert not end.value.code
+    text = capsys.readouterr().out
+    for word in rest:
+        assert not word.startswith("--") or word in text
+
+
+def test_files_that_are_named_in_the_text_exist():
+    named = re.findall(r"`((?:armlite|recipes|examples|tests)/[\w./-]*)`", TEXT)
+    assert named
+    assert [path for path in named if not (readme.ROOT / path).exists()] == []
