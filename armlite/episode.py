@@ -1,4 +1,5 @@
-"""One judgment in progress: takes the model's text for a turn, runs the tool, returns the observation, knows when to stop.
+"""One judgment in progress: takes the model's text for a turn, runs the tool, returns the observation, knows when to
+stop.
 
 Single use; it never calls a model (the loop does) and never prints. Everything it did comes out as a Trajectory.
 """

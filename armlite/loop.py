@@ -1,6 +1,7 @@
 """The loop: think, act, observe, for a batch of episodes at once, until all have stopped.
 
-It prints nothing and writes no file; `on_step` is its only window. `judge`, `chat`, `eval` and the GRPO trainer all call it.
+It prints nothing and writes no file; `on_step` is its only window. `judge`, `chat`, `eval` and the GRPO trainer all
+call it.
 """
 
 from collections.abc import Callable, Sequence

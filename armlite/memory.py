@@ -1,7 +1,7 @@
 """The indexed memory map of one episode: texts, images and a document under stable ids.
 
-Ids are the paper's (`img_0`, `resp_1`); the reference code's names (`original_image`, `observation_1`, `text_0`) are the
-names on the wire and are accepted for the same things. A tool can reach nothing outside this map.
+Ids are the paper's (`img_0`, `resp_1`); the reference code's names (`original_image`, `observation_1`, `text_0`) are
+the names on the wire and are accepted for the same things. A tool can reach nothing outside this map.
 """
 
 import hashlib

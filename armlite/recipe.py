@@ -111,12 +111,16 @@ class GrpoSettings(StageSettings):
     train_overflow: bool = False
     """Train on rollouts whose last observation did not fit or whose turn ran out of tokens."""
     filter_rollouts: int = Field(0, ge=0)
-    """Before the stage: drop tasks that the model gets right in each of so many rollouts. Reference: 5; 0: no filter."""
+    """Before the stage: drop tasks that the model gets right in each of so many rollouts. Reference: 5; 0: no
+    filter.
+    """
 
     @model_validator(mode="after")
     def _fits(self) -> "GrpoSettings":
         if self.reward not in REWARDS:
-            raise ValueError(f"reward {self.reward!r} is unknown.{nearest(self.reward, REWARDS)} Rewards: {', '.join(REWARDS)}")
+            raise ValueError(
+                f"reward {self.reward!r} is unknown.{nearest(self.reward, REWARDS)} Rewards: {', '.join(REWARDS)}"
+            )
         size = self.per_device_train_batch_size * self.gradient_accumulation_steps
         if size != self.num_generations * self.tasks_per_step:
             raise ValueError(
@@ -172,9 +176,13 @@ class Recipe(Settings):
     def _possible(self) -> "Recipe":
         for name, stage in self.stages.named().items():
             if self.model.quantize == "4bit" and stage.adapter == "none":
-                raise ValueError(f"stages.{name}.adapter: 4-bit weights cannot be trained; use adapter: lora or quantize: none")
+                raise ValueError(
+                    f"stages.{name}.adapter: 4-bit weights cannot be trained; use adapter: lora or quantize: none"
+                )
             if stage.train_vision and stage.adapter == "lora":
-                raise ValueError(f"stages.{name}.train_vision: needs adapter: none (adapters sit on the language model)")
+                raise ValueError(
+                    f"stages.{name}.train_vision: needs adapter: none (adapters sit on the language model)"
+                )
             if isinstance(stage, GrpoSettings):
                 self._check_room(name, stage)
         if not self.stages.named():

@@ -1,8 +1,8 @@
 """Rewards: pure functions from a Trajectory to named parts.
 
 Rules of the paper, section on the two GRPO stages, with the weights of the released stage-2 file
-(`pair_rm_with_tool_reward_v8`: 0.3, 0.1, 0.7, 0.5). As in that file nothing is earned without the format. Unlike it, attempts
-and successes are read from what the loop did, never from text, so nothing that a model writes can forge them.
+(`pair_rm_with_tool_reward_v8`: 0.3, 0.1, 0.7, 0.5). As in that file nothing is earned without the format. Unlike it,
+attempts and successes are read from what the loop did, never from text, so nothing that a model writes can forge them.
 """
 
 from collections.abc import Callable
@@ -24,12 +24,15 @@ class Weights(BaseModel):
 
 
 def format_ok(trajectory: Trajectory) -> bool:
-    """The episode ended in an answer that can be read, in a turn that holds one non-empty thought, the answer and nothing else.
+    """The episode ended in an answer that can be read, in a turn that holds one non-empty thought, the answer and
+    nothing else.
 
     As in the reference only the last turn is checked.
     """
     return (
-        trajectory.stop is StopReason.ANSWERED and trajectory.decision is not None and trajectory.steps[-1].turn.well_formed
+        trajectory.stop is StopReason.ANSWERED
+        and trajectory.decision is not None
+        and trajectory.steps[-1].turn.well_formed
     )
 
 
@@ -76,7 +79,8 @@ def encourage_tools(trajectory: Trajectory, weights: Weights) -> Score:
 def hierarchical(trajectory: Trajectory, weights: Weights) -> Score:
     """Stage 2, be right and be helped by tools.
 
-    R_f + R_try if wrong with a call; R_f + R_a if right without a successful call; R_f + R_a + R_succ if right with one.
+    R_f + R_try if wrong with a call; R_f + R_a if right without a successful call; R_f + R_a + R_succ if right with
+    one.
     """
     fine = format_ok(trajectory)
     right = fine and bool(is_right(trajectory.task, trajectory.decision))

@@ -1,7 +1,8 @@
 """The records that flow through armlite: frozen, JSON in and out without loss, no behaviour beyond reading themselves.
 
 Pixels are never in a record: an `ImageInfo` names the PNG file that `armlite.store` writes beside it.
-`rating` is a kind of its own (design proposals fold it into `pointwise`), because the kind alone decides the answer format.
+`rating` is a kind of its own (design proposals fold it into `pointwise`), because the kind alone decides the answer
+format.
 """
 
 from collections.abc import Mapping

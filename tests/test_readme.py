@@ -1,6 +1,7 @@
 """README.md says what is: its blocks are what commands make, its example and its commands run as they stand."""
 
 import io
+import json
 import re
 import shlex
 import shutil
@@ -78,6 +79,38 @@ def test_the_marked_blocks_are_what_their_commands_make():
     assert readme.rewritten(TEXT) == TEXT, "run: python tests/readme.py"
 
 
+def test_a_trajectory_of_the_trained_judge_is_shown_where_there_is_one(monkeypatch, tmp_path):
+    row, images = demo()
+    store.save(tmp_path / readme.EXAMPLE / "trajectories.jsonl", [row, row], images)
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    lines = readme.capture().splitlines()
+    assert lines[0].startswith("The pocket judge")
+    assert lines[3] == "$ armlite view recipes/pocket.example --index 1"
+    assert sum("Response 2 is better" in line for line in lines) == 1
+
+
+def test_measured_results_become_the_table_and_say_on_what(monkeypatch, tmp_path):
+    figures = {"accuracy": 0.9, "n": 300, "tool_calls_per_task": 1.0}
+    figures["by_family"] = {name: {"accuracy": 0.9, "n": 100} for name in ("zoom", "document", "instruction")}
+    stages = ("base", "sft", "control", "grpo1", "grpo2")
+    runs = [
+        {
+            "seed": seed,
+            "seconds": {"sft": 200.0 + 60 * seed, "grpo1": 100.0, "grpo2": 180.0, "control": 999.0},
+            "eval": {stage: dict.fromkeys(("rollout", "greedy", "no_tools"), figures) for stage in stages},
+        }
+        for seed in (0, 1)
+    ]
+    machine = {"threads": 2, "versions": {"torch": "2.13.0", "trl": "1.16.0"}}
+    found = {"recipe": "pocket", "date": "2026-11-20", "environment": machine, "runs": runs}
+    store.write_atomic(tmp_path / readme.RESULTS, json.dumps(found))
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    text = readme.results()
+    for part in ("300 held-out tasks", "seeds 0, 1,", "at most 9 minutes on 2 CPU threads (2026-11-20, torch 2.13.0"):
+        assert part in text
+    assert re.search(r"^\| GRPO stage 2 \| 90\.0 \(90\.0 to 90\.0\) \|", text, re.MULTILINE)
+
+
 def test_the_capture_shows_a_whole_judgment():
     capture = readme.block(TEXT, "capture")[1]
     assert "$ armlite view" in capture
@@ -106,10 +139,9 @@ def test_a_tree_that_is_wrong_is_told(change, fault):
 
 def test_there_are_exactly_two_set_up_commands_of_one_line_each():
     start = "python3 -m venv .venv && .venv/bin/pip install torch==2.13.0 && .venv/bin/pip install -e "
-    assert SET_UPS == [
-        start + ". && .venv/bin/armlite train recipes/pocket.yaml",
-        start + '".[test]" && .venv/bin/python -m pytest',
-    ]
+    first, second = SET_UPS
+    assert first == start + ". && .venv/bin/armlite train recipes/pocket.yaml"
+    assert second == start + '".[test]" && .venv/bin/python -m pytest'
 
 
 def test_the_second_set_up_command_is_what_ci_runs():

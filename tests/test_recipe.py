@@ -81,9 +81,20 @@ def test_a_mistake_is_one_line_that_names_the_key(tmp_path, text, says):
         (["stages.grpo1.per_device_train_batch_size=3"], "(3) must equal num_generations x tasks_per_step (2)"),
         (["stages.grpo1.max_new_tokens=9000"], "max_new_tokens (9000) must be below max_context (8192)"),
         (["stages.grpo1.reward=hierarchic"], "Did you mean 'hierarchical'?"),
-        (["stages.grpo1.num_iterations=2", "stages.grpo1.save_steps=5"], "save_steps (5) must be a multiple of num_iterations (2)"),
+        (
+            ["stages.grpo1.num_iterations=2", "stages.grpo1.save_steps=5"],
+            "save_steps (5) must be a multiple of num_iterations (2)",
+        ),
         (["engine.max_tokens_in_cache=8000"], "engine.max_tokens_in_cache (8000) is below max_context (8192)"),
-        (["data.tasks=x.jsonl", "data.n_tasks=1", "stages.grpo1.tasks_per_step=2", "stages.grpo1.per_device_train_batch_size=4"], "n_tasks"),
+        (
+            [
+                "data.tasks=x.jsonl",
+                "data.n_tasks=1",
+                "stages.grpo1.tasks_per_step=2",
+                "stages.grpo1.per_device_train_batch_size=4",
+            ],
+            "n_tasks",
+        ),
         (["model.path=pocket", "data.traces=x.jsonl"], "data.traces: pocket"),
         (["stages.grpo1.num_generations=1", "stages.grpo1.per_device_train_batch_size=1"], "greater than 1"),
     ],
@@ -101,7 +112,10 @@ def test_overrides_replace_values_and_make_groups(tmp_path):
     assert (recipe.lora.r, recipe.data.tasks, recipe.threads) == (4, "a=b.jsonl", 2)
     assert load_recipe(path).stages.sft.learning_rate == 1e-5
     assert load_recipe(path, ["episode.tools=[image_zoom_in_tool]"]).episode.tools == ("image_zoom_in_tool",)
-    assert load_recipe(path, ["stages.grpo1={num_generations: 2, per_device_train_batch_size: 2}"]).stages.grpo1 is not None
+    assert (
+        load_recipe(path, ["stages.grpo1={num_generations: 2, per_device_train_batch_size: 2}"]).stages.grpo1
+        is not None
+    )
     assert load_recipe(path, ["stages.sft=null", "stages.grpo1.per_device_train_batch_size=8"]).stages.sft is None
 
 
@@ -131,10 +145,14 @@ def test_a_missing_file_names_the_nearest_and_a_folder_is_no_recipe(tmp_path):
 
 
 def test_the_resolved_text_of_any_recipe_loads_to_the_same_recipe(tmp_path):
-    recipe = Recipe.model_validate({
-        "name": "odd: é", "stages": {"sft": {"learning_rate": 1e-7}, "grpo2": {**GRPO, "epsilon_high": 0.28}},
-        "episode": {"tools": []}, "data": {"tasks": "a b.jsonl"},
-    })
+    recipe = Recipe.model_validate(
+        {
+            "name": "odd: é",
+            "stages": {"sft": {"learning_rate": 1e-7}, "grpo2": {**GRPO, "epsilon_high": 0.28}},
+            "episode": {"tools": []},
+            "data": {"tasks": "a b.jsonl"},
+        }
+    )
     path = tmp_path / "r.yaml"
     path.write_text(recipe.to_yaml(), encoding="utf-8")
     assert load_recipe(path) == recipe

@@ -30,8 +30,15 @@ PIXELS = {"image_max_pixels": 3136, "crop_max_pixels": 3136, "sheet_max_pixels":
 BUDGET = {"max_new_tokens": 32, "max_context": 512}
 COMMON = {"learning_rate": 1e-3, "gradient_checkpointing": False}
 GRPO = {
-    **COMMON, **BUDGET, "steps": 2, "save_steps": 1, "num_generations": 4, "tasks_per_step": 2,
-    "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "train_overflow": True,
+    **COMMON,
+    **BUDGET,
+    "steps": 2,
+    "save_steps": 1,
+    "num_generations": 4,
+    "tasks_per_step": 2,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 2,
+    "train_overflow": True,
 }
 TINY = {
     "threads": 1,
@@ -45,8 +52,15 @@ TINY = {
     "stages": {
         # Long enough to end in answers, so that there are rewards to learn from.
         "sft": {
-            **COMMON, "adapter": "none", "train_vision": True, "steps": 24, "learning_rate": 4e-3, "warmup_ratio": 0.1,
-            "per_device_train_batch_size": 8, "max_length": 512, "save_steps": 10,
+            **COMMON,
+            "adapter": "none",
+            "train_vision": True,
+            "steps": 24,
+            "learning_rate": 4e-3,
+            "warmup_ratio": 0.1,
+            "per_device_train_batch_size": 8,
+            "max_length": 512,
+            "save_steps": 10,
         },
         "grpo1": {**GRPO, "reward": "encourage_tools"},
         "grpo2": {**GRPO, "filter_rollouts": 1},
@@ -82,6 +96,7 @@ def weights(folder):
 def figures(folder):
     """All that a run says of itself, without what depends on the clock."""
     rows = [{k: v for k, v in row.items() if k != "step_time"} for row in MetricsFile(folder / "metrics.jsonl").read()]
+    rows.sort(key=lambda row: row["stage"])
     texts = [f for f in sorted(folder.rglob("*.json*")) if f.parts[len(folder.parts)] in ("rollouts", "eval", "filter")]
     return rows, {str(f.relative_to(folder)): f.read_text() for f in texts}
 
@@ -93,8 +108,19 @@ def snapshot(folder):
 def test_a_run_leaves_what_the_design_says(run):
     folder, _ = run
     assert {p.name for p in folder.iterdir()} == {
-        "recipe.yaml", "environment.json", "metrics.jsonl", "rollouts", "checkpoints", "eval", "report.md", "plots",
-        "stages.json", "filter", "data", "base", "work",
+        "recipe.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "rollouts",
+        "checkpoints",
+        "eval",
+        "report.md",
+        "plots",
+        "stages.json",
+        "filter",
+        "data",
+        "base",
+        "work",
     }
     assert list((folder / "work").iterdir()) == []
     assert {p.name for p in (folder / "checkpoints").iterdir()} == {"sft", "grpo1", "grpo2"}
@@ -104,9 +130,16 @@ def test_a_run_leaves_what_the_design_says(run):
     assert (folder / "checkpoints" / "grpo2" / "tokenizer_config.json").is_file()
     assert {p.name for p in (folder / "eval").iterdir()} == {"base", "sft", "grpo1", "grpo2"}
     assert {p.name for p in (folder / "eval" / "sft").iterdir()} == {
-        "rollout.jsonl", "greedy.jsonl", "no_tools.jsonl", "images", "summary.json"
+        "rollout.jsonl",
+        "greedy.jsonl",
+        "no_tools.jsonl",
+        "images",
+        "summary.json",
     }
-    assert sorted(p.name for p in (folder / "rollouts" / "grpo1").glob("*.jsonl")) == ["step_000001.jsonl", "step_000002.jsonl"]
+    assert sorted(p.name for p in (folder / "rollouts" / "grpo1").glob("*.jsonl")) == [
+        "step_000001.jsonl",
+        "step_000002.jsonl",
+    ]
     assert load_recipe(folder / "recipe.yaml") == tiny(name="tiny")
     versions = json.loads((folder / "environment.json").read_text())["versions"]
     assert {"torch", "transformers", "trl", "peft"} <= set(versions)
@@ -116,7 +149,11 @@ def test_a_run_leaves_what_the_design_says(run):
 def test_metrics_hold_one_line_a_step(run):
     rows = MetricsFile(run[0] / "metrics.jsonl").read()
     assert [(r["stage"], r["step"]) for r in rows] == [
-        *(("sft", n) for n in range(1, 25)), ("grpo1", 1), ("grpo1", 2), ("grpo2", 1), ("grpo2", 2)
+        *(("sft", n) for n in range(1, 25)),
+        ("grpo1", 1),
+        ("grpo1", 2),
+        ("grpo2", 1),
+        ("grpo2", 2),
     ]
     for line in (run[0] / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
@@ -176,12 +213,23 @@ def test_resuming_a_finished_run_changes_nothing(copy):
     assert weights(copy) == before
     assert figures(copy) == said
     touched = {f.name for f, stamp in snapshot(copy).items() if times.get(f) != stamp}
-    assert touched <= {"recipe.yaml", "environment.json", "report.md", "rewards.png", "tools.png", "accuracy.png", "stages.png"}
+    assert touched <= {
+        "recipe.yaml",
+        "environment.json",
+        "report.md",
+        "rewards.png",
+        "tools.png",
+        "accuracy.png",
+        "stages.png",
+    }
 
 
 def test_a_stage_alone_runs_again_with_other_settings_and_is_evaluated_anew(copy):
     before, said = weights(copy), figures(copy)
-    longer = {**TINY, "stages": {**TINY["stages"], "grpo1": {**TINY["stages"]["grpo1"], "steps": 1, "learning_rate": 1e-2}}}
+    longer = {
+        **TINY,
+        "stages": {**TINY["stages"], "grpo1": {**TINY["stages"]["grpo1"], "steps": 1, "learning_rate": 1e-2}},
+    }
     train(check_recipe(longer, "tiny"), copy, only="grpo1")
     after = weights(copy)
     assert {name for name in after if after[name] != before[name]} == {"checkpoints/grpo1/adapter_model.safetensors"}
@@ -193,7 +241,9 @@ def test_a_stage_alone_runs_again_with_other_settings_and_is_evaluated_anew(copy
 
 
 def test_a_stage_without_its_predecessor_is_refused(tmp_path):
-    with pytest.raises(ArmliteError, match=r"stage grpo2 starts from .*grpo1, which does not exist; run stage grpo1 first"):
+    with pytest.raises(
+        ArmliteError, match=r"stage grpo2 starts from .*grpo1, which does not exist; run stage grpo1 first"
+    ):
         train(tiny(), tmp_path / "run", only="grpo2")
     assert not (tmp_path / "run").exists()
 
@@ -254,7 +304,9 @@ def test_a_metrics_file_forgets_steps_that_will_be_taken_again_and_torn_lines(tm
         file.write('{"stage": "grpo1", "st')
     metrics.rewind("grpo1", 1)
     assert metrics.read() == [
-        {"stage": "sft", "step": 1, "loss": 0.5}, {"stage": "sft", "step": 2, "loss": None}, {"stage": "grpo1", "step": 1, "loss": 0.5}
+        {"stage": "sft", "step": 1, "loss": 0.5},
+        {"stage": "sft", "step": 2, "loss": None},
+        {"stage": "grpo1", "step": 1, "loss": 0.5},
     ]
 
 
@@ -273,7 +325,9 @@ def _unmarked(folder):
 
 MOMENTS = {
     "while data are made": lambda run: (run / "data.writing").exists(),
-    "in the cold start": lambda run: (run / "metrics.jsonl").exists() and len((run / "metrics.jsonl").read_text()) > 3000,
+    "in the cold start": lambda run: (
+        (run / "metrics.jsonl").exists() and len((run / "metrics.jsonl").read_text()) > 3000
+    ),
     "in a save": _unmarked,
     "in an evaluation": lambda run: (run / "eval" / "sft.writing").exists(),
     "in a rollout": lambda run: (run / "rollouts" / "grpo1").is_dir() and any((run / "rollouts" / "grpo1").iterdir()),
@@ -306,7 +360,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights_bit_for
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", [2_000, 1_000_000, 9_000_000], ids=["any file", "weights", "optimizer"])
+@pytest.mark.parametrize("limit", [2_000, 1_000_000, 6_000_000], ids=["any file", "weights", "optimizer"])
 def test_a_disk_that_fills_up_is_one_line_and_what_was_done_stays(run, tmp_path, limit):
     def small_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -318,7 +372,7 @@ def test_a_disk_that_fills_up_is_one_line_and_what_was_done_stays(run, tmp_path,
     assert (process.returncode, len(said)) == (2, 1), err
     assert "cannot write" in said[0]
     assert "Traceback" not in err
-    if limit > 8_000_000:
+    if limit > 5_000_000:
         process = _start(folder, "--resume")
         process.communicate(timeout=120)
         assert weights(folder) == weights(run[0])

@@ -42,7 +42,9 @@ def trained(tmp_path_factory):
 def chat(trained):
     """A model that says what the trainer's said."""
     model, processor = load(trained[0].folder)
-    says = script(Vocabulary(processor.tokenizer, model.config.text_config.vocab_size), mixed_plans(trained[0].tasks[:3]))
+    says = script(
+        Vocabulary(processor.tokenizer, model.config.text_config.vocab_size), mixed_plans(trained[0].tasks[:3])
+    )
     sampling = Sampling(temperature=1.0, max_new_tokens=TURN, max_context=CONTEXT)
     return LocalModel(model, processor, sampling, script=says, name="policy")
 
@@ -50,7 +52,10 @@ def chat(trained):
 def test_the_trainer_and_play_give_the_same_trajectories_and_pixels(trained, chat):
     pocket, trajectories, pixels = trained
     assert {t.stop for t in trajectories} == {
-        StopReason.ANSWERED, StopReason.NO_ANSWER, StopReason.TURN_BUDGET, StopReason.CONTEXT_BUDGET
+        StopReason.ANSWERED,
+        StopReason.NO_ANSWER,
+        StopReason.TURN_BUDGET,
+        StopReason.CONTEXT_BUDGET,
     }
     episodes = [Episode.open(t.task, RULES, pocket.root, t.order, t.rollout) for t in trajectories]
     play(episodes, chat)
@@ -74,5 +79,9 @@ def test_the_trainer_and_the_judge_give_the_same_trajectories(trained, chat):
 
 def test_what_is_saved_and_read_again_is_the_same(trained, tmp_path):
     _, trajectories, pixels = trained
-    save(tmp_path / "rows.jsonl", [Saved(trajectory=t) for t in trajectories], {k: v for p in pixels for k, v in p.items()})
+    save(
+        tmp_path / "rows.jsonl",
+        [Saved(trajectory=t) for t in trajectories],
+        {k: v for p in pixels for k, v in p.items()},
+    )
     assert [row.trajectory for row in read(tmp_path)] == trajectories

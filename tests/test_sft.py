@@ -157,7 +157,12 @@ def test_the_loss_is_the_mean_over_what_the_model_said(pocket, tmp_path, size):
     model, processor = load(pocket.folder)
     zoom, _, instruction = pocket.tasks[:3]
     conversations = []
-    for task, turns in ((zoom, [answer(1)]), (zoom, [call(zoom), answer(2)]), (instruction, [answer(2)]), (instruction, [call(instruction), answer(1)])):
+    for task, turns in (
+        (zoom, [answer(1)]),
+        (zoom, [call(zoom), answer(2)]),
+        (instruction, [answer(2)]),
+        (instruction, [call(instruction), answer(1)]),
+    ):
         episode = Episode.open(task, RULES, pocket.root, (1, 2))
         for turn in turns:
             episode.advance(turn)
@@ -172,11 +177,18 @@ def test_the_loss_is_the_mean_over_what_the_model_said(pocket, tmp_path, size):
         count += int((labels != IGNORE).sum())
     metrics = MetricsFile(tmp_path / "metrics.jsonl")
     stage = SftSettings(
-        adapter="none", train_vision=True, steps=1, learning_rate=1e-4, per_device_train_batch_size=size,
-        gradient_accumulation_steps=4 // size, gradient_checkpointing=False,
+        adapter="none",
+        train_vision=True,
+        steps=1,
+        learning_rate=1e-4,
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=4 // size,
+        gradient_checkpointing=False,
     )
     model.requires_grad_(True)
-    _, counts = run_sft(make_recipe(), "sft", stage, model, processor, None, conversations, tmp_path / "work", metrics, False)
+    _, counts = run_sft(
+        make_recipe(), "sft", stage, model, processor, None, conversations, tmp_path / "work", metrics, False
+    )
     assert counts == {"conversations": 4, "too_long": 0}
     (row,) = metrics.read()
     assert row["loss"] == pytest.approx(total / count, rel=1e-5)

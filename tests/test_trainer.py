@@ -7,7 +7,19 @@ from types import SimpleNamespace
 import pytest
 import torch
 from tiny_qwen import noise
-from tiny_run import CONTEXT, UNFINISHED, alone, answer, call, make_pocket, make_recipe, mixed_plans, script, shown, trainer_of
+from tiny_run import (
+    CONTEXT,
+    UNFINISHED,
+    alone,
+    answer,
+    call,
+    make_pocket,
+    make_recipe,
+    mixed_plans,
+    script,
+    shown,
+    trainer_of,
+)
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
@@ -78,14 +90,18 @@ def largest_difference(trainer, batch, seen, plain_model):
     worst = 0.0
     for i, images in enumerate(seen.images):
         prompt, completion = ids_of(batch, i)
-        right = alone(plain_model, trainer.processing_class, prompt + completion, len(prompt), images, trainer.temperature)
+        right = alone(
+            plain_model, trainer.processing_class, prompt + completion, len(prompt), images, trainer.temperature
+        )
         worst = max(worst, (found[i, : len(completion)] - right).abs().max().item())
     return worst
 
 
 @pytest.fixture(scope="module")
 def played(pocket, tmp_path_factory):
-    """A prepared batch with 0 to 4 calls a rollout, its records, and a copy of the model that no trainer has touched."""
+    """A prepared batch with 0 to 4 calls a rollout, its records, and a copy of the model that no trainer has
+    touched.
+    """
     recipe = make_recipe(temperature=0.7)
     trainer, seen = mixed(pocket, tmp_path_factory.mktemp("work"), recipe)
     plain_model = copy.deepcopy(trainer.model).eval()
@@ -101,7 +117,11 @@ def test_the_batch_holds_what_the_truths_are_about(played):
     assert {n for stop, n, _ in found if stop is StopReason.ANSWERED} == {0, 1, 2, 3}
     assert {stop for stop, _, _ in found} == {StopReason.ANSWERED, StopReason.NO_ANSWER, *UNSEEN}
     assert any(fault for _, _, fault in found)
-    forced = [t for t in played.seen.trajectories if any(s.observation.text == LIMIT_REACHED for s in t.steps if s.observation)]
+    forced = [
+        t
+        for t in played.seen.trajectories
+        if any(s.observation.text == LIMIT_REACHED for s in t.steps if s.observation)
+    ]
     assert len(forced) == 1
     assert forced[0].stop is StopReason.ANSWERED
     assert sorted({len(images) for images in played.seen.images}) == [0, 1, 2, 3, 4]
@@ -151,7 +171,9 @@ def test_the_mask_is_on_model_text_and_its_end_of_turn_only(played):
 def test_ids_of_rollouts_that_ended_are_those_of_the_conversation_rendered_again(played):
     processor = played.trainer.processing_class
     compared = 0
-    for i, (conversation, trajectory) in enumerate(zip(played.seen.conversations, played.seen.trajectories, strict=True)):
+    for i, (conversation, trajectory) in enumerate(
+        zip(played.seen.conversations, played.seen.trajectories, strict=True)
+    ):
         prompt, completion = ids_of(played.batch, i)
         text = render(conversation.messages, conversation.tools, add_generation_prompt=False)
         shown_text = processor.tokenizer.decode(prompt + completion)
@@ -221,7 +243,9 @@ def test_cut_rollouts_learn_only_where_they_are_told_to(pocket, tmp_path, train_
 
 def test_a_batch_of_cut_rollouts_only_leaves_the_weights_as_they_were(pocket, tmp_path):
     task = pocket.tasks[0]
-    trainer = trainer_of(pocket, tmp_path, {task.id: [["<think>hm" + UNFINISHED]]}, [task], make_recipe(1, 4, steps=1, weight_decay=0.0))
+    trainer = trainer_of(
+        pocket, tmp_path, {task.id: [["<think>hm" + UNFINISHED]]}, [task], make_recipe(1, 4, steps=1, weight_decay=0.0)
+    )
     before = {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
     with trainer._chat.vision.features_from_ids():
         trainer.train()
@@ -233,7 +257,12 @@ def test_a_batch_without_any_image_is_scored_as_it_was_played(pocket, tmp_path):
     plans = {task.id: [[answer(1)], [call(task), answer(2)], ["nothing"], [answer(2)]]}
     kept = {}
     trainer = trainer_of(
-        pocket, tmp_path, plans, [task], make_recipe(1, 4), on_rollouts=lambda *a: kept.update(images=[shown(e) for e in a[3]])
+        pocket,
+        tmp_path,
+        plans,
+        [task],
+        make_recipe(1, 4),
+        on_rollouts=lambda *a: kept.update(images=[shown(e) for e in a[3]]),
     )
     plain_model = copy.deepcopy(trainer.model).eval()
     for module in plain_model.modules():
@@ -277,8 +306,12 @@ def test_an_environment_must_have_a_public_tool(pocket):
 def test_the_seam_holds_and_a_changed_trl_is_named_in_one_sentence(monkeypatch):
     check_seam()
     source = inspect.getsource(GRPOTrainer)
-    monkeypatch.setattr(inspect, "getsource", lambda _: source.replace("self.environments.append(", "self.rooms.append("))
-    with pytest.raises(ArmliteError, match=r"^trl \S+ changed what armlite builds on: one environment for each rollout.*trl>="):
+    monkeypatch.setattr(
+        inspect, "getsource", lambda _: source.replace("self.environments.append(", "self.rooms.append(")
+    )
+    with pytest.raises(
+        ArmliteError, match=r"^trl \S+ changed what armlite builds on: one environment for each rollout.*trl>="
+    ):
         check_seam()
     monkeypatch.setattr(inspect, "getsource", lambda _: "class GRPOTrainer: ...")
     with pytest.raises(ArmliteError) as error:
@@ -321,7 +354,9 @@ def test_an_evaluation_between_buffered_steps_leaves_their_images_alone(pocket, 
     def compare(model, inputs):
         """The weights stand still, so what was true when the batch was made must be true now."""
         if model.training:
-            drifts.append((trainer_logps(trainer, inputs) - inputs["old_per_token_logps"])[inputs["completion_mask"].bool()])
+            drifts.append(
+                (trainer_logps(trainer, inputs) - inputs["old_per_token_logps"])[inputs["completion_mask"].bool()]
+            )
         return loss(model, inputs)
 
     trainer._compute_loss = compare
@@ -356,7 +391,15 @@ def test_how_a_batch_is_cut_up_changes_no_update(pocket, tmp_path):
     [
         ({"gradient_checkpointing": True, "beta": 0.1}, {}),
         ({"gradient_checkpointing": True, "beta": 0.1}, {"quantize": "4bit"}),
-        ({"adapter": "none", "train_vision": True, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 4}, None),
+        (
+            {
+                "adapter": "none",
+                "train_vision": True,
+                "per_device_train_batch_size": 1,
+                "gradient_accumulation_steps": 4,
+            },
+            None,
+        ),
     ],
     ids=["checkpointing and reference", "4-bit too", "vision trained"],
 )

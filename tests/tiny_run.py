@@ -1,4 +1,6 @@
-"""The pocket model, untrained, with a few tasks and a script of what it says: batches of rollouts as a trainer sees them."""
+"""The pocket model, untrained, with a few tasks and a script of what it says: batches of rollouts as a trainer sees
+them.
+"""
 
 import json
 from collections.abc import Mapping, Sequence

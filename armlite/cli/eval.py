@@ -32,8 +32,16 @@ def evaluate(
         raise ArmliteError(f"{out} holds an evaluation already; give another --out")
     with Counter("judging") as counter:
         summary = evaluate_tasks(
-            model, tasks, n=n, seed=seed, with_tools=not no_tools, temperature=temperature, swap=swap, batch=batch,
-            out=out, on_batch=counter.show,
+            model,
+            tasks,
+            n=n,
+            seed=seed,
+            with_tools=not no_tools,
+            temperature=temperature,
+            swap=swap,
+            batch=batch,
+            out=out,
+            on_batch=counter.show,
         )
     if as_json:
         sys.stdout.write(json.dumps(summary) + "\n")

@@ -28,8 +28,12 @@ class TrainingScreen:
     def __init__(self) -> None:
         self.console = Console(stderr=True)
         columns = (
-            TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.description:<22}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
         )
         self._progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
         self._tasks: dict[str, Any] = {}
@@ -97,16 +101,19 @@ def _figures(row: dict[str, Any]) -> str:
     return " ".join(f"{label} {row[key]:.3f}" for key, label in shown.items() if isinstance(row.get(key), int | float))
 
 
-
-
 class Counter:
     """One progress bar on stderr; use as a context manager."""
 
     def __init__(self, name: str):
         console = Console(stderr=True)
         self._progress = Progress(
-            TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-            console=console, disable=not console.is_terminal,
+            TextColumn(name),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
         )
         self._task = self._progress.add_task(name, total=None)
 

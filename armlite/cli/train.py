@@ -9,11 +9,15 @@ import typer
 def train(
     recipe: Annotated[Path, typer.Argument(help="YAML file, for example recipes/pocket.yaml")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, for example stages.sft.steps=200")] = None,
-    stage: Annotated[str | None, typer.Option(help="run sft, grpo1 or grpo2 alone, on its predecessor's checkpoint")] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="run sft, grpo1 or grpo2 alone, on its predecessor's checkpoint")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with an interrupted run")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved recipe and each stage's work")] = False,
     output: Annotated[Path | None, typer.Option(help="run directory; else runs/RECIPE")] = None,
-    seeds: Annotated[str | None, typer.Option(help="several runs with a control each, as 0,1,2; writes RECIPE.results.json")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="several runs with a control each, as 0,1,2; writes RECIPE.results.json")
+    ] = None,
 ) -> None:
     """Train a judge: SFT cold start, GRPO stage 1 and 2, an evaluation after each, and a report.
 

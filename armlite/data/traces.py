@@ -14,7 +14,8 @@ from armlite.types import StopReason, Trajectory
 
 
 class SavedConversations(Sequence[Conversation]):
-    """The conversations of a file or folder of trajectories, as the model of each saw them; images are read when asked for.
+    """The conversations of a file or folder of trajectories, as the model of each saw them; images are read when
+    asked for.
 
     Only those that end in an answer: a turn that was cut off, or an error's text, is nothing to learn from.
 
@@ -32,7 +33,9 @@ class SavedConversations(Sequence[Conversation]):
         if not found:
             raise ArmliteError(f"data.traces: {path} holds no trajectory that ends in an answer")
         if n is not None and n > len(found):
-            raise ArmliteError(f"data.n_traces is {n}, but {path} holds {len(found)} trajectories that end in an answer")
+            raise ArmliteError(
+                f"data.n_traces is {n}, but {path} holds {len(found)} trajectories that end in an answer"
+            )
         self._rows, self._limits = found[:n], limits
 
     def __len__(self) -> int:

@@ -46,7 +46,14 @@ def evaluate_tasks(
         rules = judge.settings if with_tools else judge.settings.model_copy(update={"tools": ()})
         total = len(found) + (sum(t.kind == "pairwise" for t in found) if swap else 0)
         trajectories = evaluate(
-            found, judge.model, rules, root, seed, batch, swap, out / "trajectories.jsonl" if out else None,
+            found,
+            judge.model,
+            rules,
+            root,
+            seed,
+            batch,
+            swap,
+            out / "trajectories.jsonl" if out else None,
             on_batch=(lambda done: on_batch(done, total)) if on_batch else None,
         )
     summary = summarise(trajectories)

@@ -113,7 +113,9 @@ def _agreements(trajectories: Sequence[Trajectory]) -> list[bool]:
     for t in trajectories:
         if t.task.kind == "pairwise":
             both.setdefault(t.task.id, []).append(t)
-    return [a.decision is not None and a.decision == b.decision for a, b, *_ in (v for v in both.values() if len(v) > 1)]
+    return [
+        a.decision is not None and a.decision == b.decision for a, b, *_ in (v for v in both.values() if len(v) > 1)
+    ]
 
 
 def _share(values: Sequence[bool]) -> float | None:

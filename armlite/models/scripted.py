@@ -1,4 +1,6 @@
-"""A scripted model: answers by a function or from a list, deterministically; the stand-in for a model in tests and demos."""
+"""A scripted model: answers by a function or from a list, deterministically; the stand-in for a model in tests and
+demos.
+"""
 
 from collections.abc import Callable, Sequence
 

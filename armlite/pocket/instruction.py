@@ -69,7 +69,13 @@ def paragraph_count(rng: random.Random) -> Pair:
     arguments = {"lower_bound": lower, "upper_bound": upper}
     name = "check_whether_response_paragraph_number_in_range"
     good = "\n\n".join(_prose(rng, 2) for _ in range(rng.randint(lower, upper)))
-    return f"It has {lower} to {upper} paragraphs.", name, arguments, good, "\n\n".join(_prose(rng, 2) for _ in range(wrong))
+    return (
+        f"It has {lower} to {upper} paragraphs.",
+        name,
+        arguments,
+        good,
+        "\n\n".join(_prose(rng, 2) for _ in range(wrong)),
+    )
 
 
 def keyword(rng: random.Random) -> Pair:

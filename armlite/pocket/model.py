@@ -1,7 +1,7 @@
 """The pocket model: a genuine Qwen2.5-VL of about a million parameters and a byte-level tokenizer trained in place.
 
-The tokenizer can spell any text; the pocket world's words are one token each, and so are the constant pieces of prompts and
-calls ("phrases"), so that a conversation of the real wire format is about 150 tokens long.
+The tokenizer can spell any text; the pocket world's words are one token each, and so are the constant pieces of
+prompts and calls ("phrases"), so that a conversation of the real wire format is about 150 tokens long.
 """
 
 import re
@@ -28,11 +28,23 @@ TAGS = ("<tool_call>", "</tool_call>")
 """Ordinary added tokens, as in the real tokenizer."""
 MAX_POSITIONS = 4096
 INITIALIZER_RANGE = 0.08
-"""About 1 / sqrt(hidden): with the 0.02 of large models so small a model takes three times as many steps to see anything."""
+"""About 1 / sqrt(hidden): with the 0.02 of large models so small a model takes three times as many steps to see
+anything.
+"""
 
 
 def _words() -> list[str]:
-    return [*words.ROWS, *words.COLUMNS, *words.TOPICS, *words.CODES, *words.FILLER, *words.KEYWORDS, *words.TITLES, "horizontal", "vertical"]
+    return [
+        *words.ROWS,
+        *words.COLUMNS,
+        *words.TOPICS,
+        *words.CODES,
+        *words.FILLER,
+        *words.KEYWORDS,
+        *words.TITLES,
+        "horizontal",
+        "vertical",
+    ]
 
 
 def phrases(texts: Sequence[str]) -> list[str]:
@@ -95,7 +107,8 @@ def build_tokenizer(texts: list[str]) -> Any:
 def build_model(tokenizer: Any, seed: int) -> Any:
     """A randomly initialised `Qwen2_5_VLForConditionalGeneration` in float32.
 
-    Text: hidden 128, 4 layers, 4 heads of 32 (2 for keys and values); vision: hidden 64, depth 2. About a million parameters.
+    Text: hidden 128, 4 layers, 4 heads of 32 (2 for keys and values); vision: hidden 64, depth 2. About a million
+    parameters.
     """
     import torch
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration

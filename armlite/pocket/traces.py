@@ -1,7 +1,8 @@
 """Expert traces for the cold start: scripted judgments, played through the same Episode and loop as any model's.
 
 `share` is the knob for how good the cold start is: that share of the traces calls the right tool and decides by what it
-shows; the others guess without a tool. A few traces have no tools at all, or no call left, so that the model can do both.
+shows; the others guess without a tool. A few traces have no tools at all, or no call left, so that the model can do
+both.
 """
 
 import json
@@ -12,7 +13,6 @@ from pathlib import Path
 from armlite.episode import Episode, EpisodeSettings
 from armlite.loop import play
 from armlite.models.scripted import ScriptedModel
-from armlite.protocol.render import Conversation
 from armlite.protocol.render import render
 from armlite.types import Task
 

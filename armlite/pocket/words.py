@@ -10,13 +10,17 @@ COLOURS = {
 """Mean colours of the tiles; each leaves room for the stripes' contrast on both sides."""
 ROWS, COLUMNS = ("north", "middle", "south"), ("west", "centre", "east")
 TOPICS = tuple(
-    "apple banana cherry grape lemon mango melon olive peach pear plum carrot onion pepper potato pumpkin radish tomato "
-    "barley bean corn oat rice wheat".split()
+    (
+        "apple banana cherry grape lemon mango melon olive peach pear plum carrot onion pepper potato pumpkin "
+        "radish tomato barley bean corn oat rice wheat"
+    ).split()
 )
 CODES = ("alpha", "bravo", "delta", "echo")
 FILLER = tuple(
-    "river stone cloud paper window garden silver morning letter music bridge forest candle mirror button pocket winter "
-    "market ladder basket".split()
+    (
+        "river stone cloud paper window garden silver morning letter music bridge forest candle mirror button "
+        "pocket winter market ladder basket"
+    ).split()
 )
 KEYWORDS = ("falcon", "harbor", "violin", "lantern", "meadow", "copper")
 TITLES = ("atlas", "manual", "report", "survey")

@@ -85,17 +85,22 @@ def zoom_task(rng: random.Random, name: str, out: Path) -> dict[str, Any]:
 
 
 def _ground() -> Image.Image:
-    """A ground lit from the side and from below: red grows to the right, green downward, so that each place looks its own."""
+    """A ground lit from the side and from below: red grows to the right, green downward, so that each place looks
+    its own.
+    """
     light = np.rint(np.linspace(50, 205, CELLS * CELL)).astype(np.uint8)
     pixels = np.full((CELLS * CELL, CELLS * CELL, 3), 128, dtype=np.uint8)
     pixels[:, :, 0], pixels[:, :, 1] = light[None, :], light[:, None]
     return Image.fromarray(pixels)
 
 
-def _draw_tile(image: Image.Image, cell: int, way: str, colour: tuple[int, int, int], noise: np.random.Generator) -> None:
+def _draw_tile(
+    image: Image.Image, cell: int, way: str, colour: tuple[int, int, int], noise: np.random.Generator
+) -> None:
     """Stripes of a lighter and a darker shade that fade into their own mean at the tile's edge, under a little noise.
 
-    Bicubic shrinking by 4 turns both ways into the same pixels but for the noise (at most one level of 255 apart without).
+    Bicubic shrinking by 4 turns both ways into the same pixels but for the noise (at most one level of 255 apart
+    without).
     """
     row, column = divmod(cell, CELLS)
     inside = CELL - 8

@@ -23,7 +23,8 @@ FAULTS = {
     "two_answers": "Your turn holds more than one <answer>.",
     "call_and_answer": "Your turn holds both a <tool_call> and an <answer>; it must hold one of them.",
     "bad_json": "The text inside <tool_call> is not valid JSON.",
-    "bad_call": 'The JSON inside <tool_call> must be an object with exactly "name" (a string) and "arguments" (an object).',
+    "bad_call": 'The JSON inside <tool_call> must be an object with exactly "name" (a string) '
+    'and "arguments" (an object).',
     "forged_response": "You wrote a <tool_response> yourself; only tools write those.",
 }
 """Fault code -> what the model is told."""
@@ -54,7 +55,14 @@ def parse_turn(text: str, finish: Literal["stop", "length", "error"] = "stop", t
     acts = call is not None or bool(answer)
     well_formed = acts and bool(think and think.strip()) and not lead.strip() and not rest.strip()
     return Turn(
-        text=text, think=think, call=call, answer=answer, fault=fault, well_formed=well_formed, finish=finish, tokens=tokens
+        text=text,
+        think=think,
+        call=call,
+        answer=answer,
+        fault=fault,
+        well_formed=well_formed,
+        finish=finish,
+        tokens=tokens,
     )
 
 
@@ -116,7 +124,9 @@ def _read_call(body: str) -> tuple[Call | None, str | None]:
 
 
 def _fits_a_record(value: Any, levels: int = 32) -> bool:
-    """JSON can spell what no record holds exactly: half a surrogate pair, 1e999, endless digits, a tower of brackets."""
+    """JSON can spell what no record holds exactly: half a surrogate pair, 1e999, endless digits, a tower of
+    brackets.
+    """
     if isinstance(value, dict):
         return levels > 0 and all(_fits_a_record(part, levels - 1) for pair in value.items() for part in pair)
     if isinstance(value, list):
@@ -148,7 +158,8 @@ def parse_decision(answer: str, kind: Kind, choices: int = 0, letters: str = "")
         letters: the letters of a multiple choice question.
 
     Returns:
-        The presented number (0 for a tie), bool, rating, letter or text; None if it cannot be read or contradicts itself.
+        The presented number (0 for a tie), bool, rating, letter or text; None if it cannot be read or contradicts
+        itself.
     """
     text = re.sub(r"^\s*\**\s*Overall Judg(?:e)?ment\s*:?\s*\**\s*", "", answer, flags=re.IGNORECASE).strip()
     bare = text.strip("*.[]()` \n")

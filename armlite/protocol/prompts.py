@@ -40,7 +40,9 @@ def _task_lines(task: Task, memory: Memory) -> list[str]:
         what = "satisfies the constraint" if task.constraints else "is correct"
         return [f"Judge whether the response `{memory.text_name(1)}` {what}."]
     if task.kind == "rating":
-        return [f"Rate the response `{memory.text_name(1)}` from 1 (useless) to 10 (perfect). Correctness matters most."]
+        return [
+            f"Rate the response `{memory.text_name(1)}` from 1 (useless) to 10 (perfect). Correctness matters most."
+        ]
     if task.kind == "multiple_choice":
         return ["Answer the question by choosing one of the options."]
     return ["Answer the question."]
@@ -87,7 +89,8 @@ def _contract(memory: Memory, with_tools: bool) -> list[str]:
         return [*lines, "Reason in <think>...</think>, then give your answer in <answer>...</answer>."]
     return [
         *lines,
-        "Reason in <think>...</think>, then either call a tool in <tool_call>...</tool_call> or answer in <answer>...</answer>.",
+        "Reason in <think>...</think>, then either call a tool in <tool_call>...</tool_call> "
+        "or answer in <answer>...</answer>.",
         "You may call tools in several turns, **but only one tool per turn**. If a call fails, try again or stop.",
         "When you need no more calls, give your answer in <answer>...</answer>.",
     ]
@@ -120,5 +123,7 @@ LIMIT_REACHED = (
     "Reason in <think>...</think> and give your final answer in <answer>...</answer> now."
 )
 """The notice before the one forced final turn (reference: 1.7)."""
-NO_TOOLS = "Error: there are no tools here. Reason in <think>...</think> and give your answer in <answer>...</answer> now."
+NO_TOOLS = (
+    "Error: there are no tools here. Reason in <think>...</think> and give your answer in <answer>...</answer> now."
+)
 SAME_CALL = "Note: you made this same call before and the result is the same; look elsewhere or answer."

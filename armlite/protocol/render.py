@@ -1,6 +1,7 @@
 """Conversations and their exact text: the chat template is the only source of it.
 
-`Conversation` is append-only; a model never sees a message change. Text that comes from outside cannot forge control tokens.
+`Conversation` is append-only; a model never sees a message change. Text that comes from outside cannot forge control
+tokens.
 """
 
 import json

@@ -1,7 +1,8 @@
 """`@tool`: one documented function becomes a tool.
 
 The function's docstring and type hints are the model's manual and the source of its JSON schema, which holds only
-{type, description, enum} as the reference's checkpoints were trained on. Arguments are checked here, once, for every tool.
+{type, description, enum} as the reference's checkpoints were trained on. Arguments are checked here, once, for every
+tool.
 """
 
 import inspect
@@ -72,7 +73,9 @@ class Tool:
         for name, value in arguments.items():
             problem = _mismatch(value, self.parameters[name])
             if problem:
-                raise ToolError(f"Error: parameter '{name}' of {self.name} {problem}, got {_short(value)}. {self.usage()}")
+                raise ToolError(
+                    f"Error: parameter '{name}' of {self.name} {problem}, got {_short(value)}. {self.usage()}"
+                )
             checked[name] = value
         return self.function(memory, **checked)
 
@@ -119,9 +122,7 @@ def tool(
         needs=needs,
         parameters={p.name: hints[p.name] for p in parameters},
         descriptions=descriptions,
-        required=tuple(
-            p.name for p in parameters if p.default is p.empty or p.name in (stands_in or {}).values()
-        ),
+        required=tuple(p.name for p in parameters if p.default is p.empty or p.name in (stands_in or {}).values()),
         hidden=frozenset(hidden),
         stands_in=dict(stands_in or {}),
     )

@@ -3,9 +3,11 @@
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -42,6 +44,8 @@ def train_to_end(trainer: Any, resume: bool) -> Any:
     A Trainer that resumes when all steps are done takes one more, so then the weights are only loaded.
     """
     trainer.remove_callback(PrinterCallback)  # stdout is not for progress
+    if not isinstance(trainer.model, PeftModel):
+        trainer._load_from_checkpoint = partial(_load_whole, trainer.model)
     folder = Path(trainer.args.output_dir)
     newest = last_complete(folder) if resume else None
     if newest is not None and last_step(folder) >= trainer.args.max_steps:
@@ -49,6 +53,16 @@ def train_to_end(trainer: Any, resume: bool) -> Any:
     else:
         trainer.train(resume_from_checkpoint=newest)
     return trainer.model
+
+
+def _load_whole(model: Any, checkpoint: str, _: Any = None) -> None:
+    """Put a checkpoint's weights into a model.
+
+    The Trainer's own loader goes by the names in memory; Qwen2.5-VL is saved under older ones, so that it would
+    leave all weights as they are, and go on from there without an error.
+    """
+    saved = type(model).from_pretrained(checkpoint, dtype=model.dtype)
+    model.load_state_dict(saved.state_dict())
 
 
 def last_step(folder: Path) -> int:

@@ -69,7 +69,10 @@ def encode(conversation: Conversation, processor: Any, max_length: int | None = 
     if max_length is not None and len(ids) > max_length:
         return None
     return Encoded(
-        ids, labels, None if pixels is None else pixels["pixel_values"], None if pixels is None else pixels["image_grid_thw"]
+        ids,
+        labels,
+        None if pixels is None else pixels["pixel_values"],
+        None if pixels is None else pixels["image_grid_thw"],
     )
 
 

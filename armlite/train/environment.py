@@ -1,21 +1,24 @@
 """JudgeEnvironment: an Episode in the shape that TRL's `environment_factory` wants.
 
-Our own trainer takes the episode and plays it with `armlite.loop`. The stock `GRPOTrainer` can use the same class: then the
-tools are its public methods, and `reward_functions` replay each completion through a fresh episode to score it.
+Our own trainer takes the episode and plays it with `armlite.loop`. The stock `GRPOTrainer` can use the same class: then its
+public methods are the tools, and `reward_functions` replay each completion through a fresh episode to score it.
 """
 
 import functools
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from armlite.episode import Episode, EpisodeSettings
-from armlite.errors import ToolError
 from armlite.rewards import REWARDS, Weights
 from armlite.tools import get_tool
 from armlite.tools.tool import Tool
-from armlite.types import Task, Trajectory
+from armlite.types import Call, Score, Task, Trajectory, Turn
+
+
+HEADER = "assistant\n"
+"""Of a turn, behind `<|im_start|>`."""
 
 
 class JudgeEnvironment:
@@ -46,7 +49,9 @@ class JudgeEnvironment:
         return self._episode.conversation.messages[0].blocks()["content"]
 
 
-def environment_factory(settings: EpisodeSettings, root: Path | str, tools: Sequence[str] = ("image_zoom_in_tool",)) -> Any:
+def environment_factory(
+    settings: EpisodeSettings, root: Path | str, tools: Sequence[str] = ("image_zoom_in_tool",)
+) -> Any:
     """A class for TRL's `environment_factory`.
 
     Args:
@@ -68,32 +73,34 @@ def _method(tool: Tool) -> Callable[..., list[dict[str, Any]]]:
     """A tool as a method that returns content blocks, with the signature and docstring TRL reads its schema from."""
 
     def method(self: Any, **arguments: Any) -> Any:
-        memory = self._episode.memory
-        try:
-            observation = tool(memory, **arguments)
-        except ToolError as error:
-            return [{"type": "text", "text": str(error)}]
-        images = [{"type": "image", "image": memory.images[i]} for i in observation.images]
+        episode: Episode = self._episode
+        observation = episode._act(Turn(text="", call=Call(name=tool.name, arguments=arguments)))
+        images = [{"type": "image", "image": episode.memory.images[i]} for i in observation.images]
         return [*images, {"type": "text", "text": observation.text}]
 
-    shown = [p for p in tool.parameters if p not in tool.hidden]
+    # Without its items' type a list has the same schema as on our own wire.
+    shown = {n: list if get_origin(t) is list else t for n, t in tool.parameters.items() if n not in tool.hidden}
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter("self", kind)]
-    parameters += [inspect.Parameter(p, kind, annotation=tool.parameters[p]) for p in shown]
+    parameters += [inspect.Parameter(p, kind, annotation=t) for p, t in shown.items()]
     manual = "\n".join(f"    {p}: {tool.descriptions.get(p, '')}" for p in shown)
     method.__name__ = method.__qualname__ = tool.name
     method.__doc__ = f"{tool.description}\n\nArgs:\n{manual}\n"
     method.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    method.__annotations__ = {p: tool.parameters[p] for p in shown}
+    method.__annotations__ = shown
     return method
 
 
-def replay(environment: Any, turns: Sequence[str]) -> Trajectory:
-    """The trajectory of a completion: its turns, played through a fresh episode of the environment's task."""
+def replay(environment: Any, turns: Sequence[str], ended: bool = True) -> Trajectory:
+    """The trajectory of a completion: its turns, played through a fresh episode of the environment's task.
+
+    Args:
+        ended: the last turn ended by itself; else it ran out of tokens.
+    """
     episode: Episode = environment._open()
-    for turn in turns:
+    for number, turn in enumerate(turns, 1):
         if episode.stop is None:
-            episode.advance(turn)
+            episode.advance(turn, "stop" if ended or number < len(turns) else "length")
     if episode.stop is None:
         episode.advance("", "length")
     return episode.trajectory()
@@ -105,13 +112,23 @@ def reward_functions(reward: str, weights: Weights, tokenizer: Any) -> list[Call
     Args:
         reward: a name in `armlite.rewards.REWARDS`.
         weights: size of the parts.
-        tokenizer: decodes completions, control tokens included.
+        tokenizer: knows the control tokens that part the turns of a completion.
     """
+    seen: list[Any] = [[], []]
+
+    def scores(completion_ids: list[list[int]], environments: list[Any]) -> list[Score]:
+        """Played once for all parts: a new batch has new episodes."""
+        episodes = [e._episode for e in environments]
+        if len(seen[0]) != len(episodes) or any(a is not b for a, b in zip(seen[0], episodes, strict=True)):
+            played = [
+                replay(e, *split_turns(ids, tokenizer)) for e, ids in zip(environments, completion_ids, strict=True)
+            ]
+            seen[:] = episodes, [REWARDS[reward](trajectory, weights) for trajectory in played]
+        return seen[1]
 
     def part(name: str) -> Callable[..., list[float]]:
         def function(completion_ids: list[list[int]], environments: list[Any], **_: Any) -> list[float]:
-            trajectories = [replay(e, split_turns(tokenizer.decode(i))) for e, i in zip(environments, completion_ids, strict=True)]
-            return [REWARDS[reward](t, weights).parts[name] for t in trajectories]
+            return [score.parts[name] for score in scores(completion_ids, environments)]
 
         function.__name__ = name
         return function
@@ -119,8 +136,27 @@ def reward_functions(reward: str, weights: Weights, tokenizer: Any) -> list[Call
     return [part(name) for name in Weights.model_fields]
 
 
-def split_turns(text: str) -> list[str]:
-    """The assistant turns in a decoded completion of our chat template."""
-    turns = [piece.rpartition("<|im_start|>assistant\n")[2] for piece in text.split("<|im_end|>")]
-    pieces = text.split("<|im_end|>")
-    return [t for i, t in enumerate(turns) if (i == 0 or "<|im_start|>assistant\n" in pieces[i]) and t.strip()]
+def split_turns(ids: Sequence[int], tokenizer: Any) -> tuple[list[str], bool]:
+    """The assistant turns in a completion of our chat template, and whether the last one ended by itself.
+
+    By token ids, not by text: a model can spell `<|im_end|>`, but what it spelt parts nothing.
+    """
+    start, end = (tokenizer.convert_tokens_to_ids(t) for t in ("<|im_start|>", "<|im_end|>"))
+    blocks: list[list[int]] = [[]]
+    for token in ids:
+        if token == end:
+            blocks.append([])
+        else:
+            blocks[-1].append(token)
+    open_end, turns = blocks.pop(), []
+    if open_end:
+        blocks.append(open_end)
+    for number, block in enumerate(blocks):
+        if number:  # behind the first turn each has a header
+            block = block[block.index(start) + 1 :] if start in block else []
+        text = tokenizer.decode(block, skip_special_tokens=False)
+        if not number:
+            turns.append(text)
+        elif text.startswith(HEADER):
+            turns.append(text.removeprefix(HEADER))
+    return turns, not open_end

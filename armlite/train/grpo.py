@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from trl import GRPOConfig
 from trl.chat_template_utils import qwen3_template
@@ -81,20 +82,26 @@ def filter_tasks(
     return [t for t in tasks if rates[t.id] < 1.0]
 
 
-def dataset(tasks: Sequence[Task], without_tools: float, seed: int) -> Dataset:
-    """Rows for the trainer: the environment opens each task itself."""
-    rng = random.Random(f"tools/{seed}")
-    return Dataset.from_list(
-        [
-            {
-                "prompt": [{"role": "user", "content": []}],
-                "task": task.to_json(),
-                "with_tools": rng.random() >= without_tools,
-                "order": list(presented_order(task, seed)),
-            }
-            for task in tasks
-        ]
-    )
+def dataset(tasks: Sequence[Task], batches: int, size: int, without_tools: float, seed: int) -> Dataset:
+    """Rows for the trainer, in the order of training: so many batches of different tasks, in shuffled passes.
+
+    One long pass instead of many: TRL shuffles each anew, and a run that resumes in a later one would not know how. The
+    environment opens each task itself.
+    """
+    rng, shuffle = random.Random(f"tools/{seed}"), torch.Generator().manual_seed(seed)
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": []}],
+            "task": task.to_json(),
+            "with_tools": rng.random() >= without_tools,
+            "order": list(presented_order(task, seed)),
+        }
+        for task in tasks
+    ]
+    order: list[int] = []
+    while len(order) < batches * size:
+        order += torch.randperm(len(rows), generator=shuffle).tolist()[: len(rows) // size * size]
+    return Dataset.from_list([rows[i] for i in order[: batches * size]])
 
 
 def save_rollouts(
@@ -133,8 +140,15 @@ def run_grpo(
     if stage.filter_rollouts:
         file = output / "filter" / f"{name}.json"
         kept = filter_tasks(
-            tasks, stage.filter_rollouts, chat, recipe.episode, root, recipe.seed, file,
-            recipe.evaluation.batch, on_filter,
+            tasks,
+            stage.filter_rollouts,
+            chat,
+            recipe.episode,
+            root,
+            recipe.seed,
+            file,
+            recipe.evaluation.batch,
+            on_filter,
         )
     if len(kept) < stage.tasks_per_step:
         raise ArmliteError(
@@ -143,7 +157,13 @@ def run_grpo(
         )
     work = output / "work" / name
     trainer = make_trainer(
-        recipe, stage, chat, peft_config, kept, root, work,
+        recipe,
+        stage,
+        chat,
+        peft_config,
+        kept,
+        root,
+        work,
         callbacks=[CompleteCheckpoints(), metrics.callback(name)],
         on_rollouts=lambda step, *rows: save_rollouts(output / "rollouts" / name, step, *rows),
     )
@@ -170,11 +190,13 @@ def make_trainer(
         peft_config: a new adapter, or None to train what is trainable.
         work: folder for checkpoints to resume from.
     """
+    batches = -(-stage.steps // stage.num_iterations)
     chat.processor.tokenizer.response_template = qwen3_template  # TRL demands one; ours is no template it knows
     arguments = GRPOConfig(
         **common_arguments(recipe, stage, work),
         num_generations=stage.num_generations,
         num_iterations=stage.num_iterations,
+        shuffle_dataset=False,
         max_completion_length=stage.max_context,
         temperature=stage.temperature,
         top_p=stage.top_p,
@@ -188,7 +210,7 @@ def make_trainer(
     return JudgeGRPOTrainer(
         model=chat.model,
         args=arguments,
-        train_dataset=dataset(tasks, recipe.data.without_tools, recipe.seed),
+        train_dataset=dataset(tasks, batches, stage.tasks_per_step, recipe.data.without_tools, recipe.seed),
         processing_class=chat.processor,
         peft_config=peft_config,
         environment_factory=environment_factory(recipe.episode, root),

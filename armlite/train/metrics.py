@@ -1,4 +1,6 @@
-"""`metrics.jsonl`: one line a training step, with the stage's name; never two lines for a step, however often a run resumes."""
+"""`metrics.jsonl`: one line a training step, with the stage's name; never two lines for a step, however often a run
+resumes.
+"""
 
 import json
 import math

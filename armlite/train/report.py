@@ -26,7 +26,16 @@ def write_report(run: Path) -> None:
     rows = MetricsFile(run / "metrics.jsonl").read()
     found = summaries(run)
     plots = _plots(run, rows, found)
-    text = [f"# {run.name}", "", "## Accuracy on held-out tasks", "", *_accuracy_table(found), "", "## Use of tools", ""]
+    text = [
+        f"# {run.name}",
+        "",
+        "## Accuracy on held-out tasks",
+        "",
+        *_accuracy_table(found),
+        "",
+        "## Use of tools",
+        "",
+    ]
     text += [*_tool_table(found), "", "## Stages", "", *_stage_table(run), ""]
     for title, file in plots:
         text += [f"## {title}", "", f"![{title}]({file})", ""]
@@ -44,18 +53,26 @@ def percent(value: float | None, interval: list[float] | None = None) -> str:
 
 def _accuracy_table(found: dict[str, dict[str, Any]]) -> list[str]:
     families = sorted({f for s in found.values() for r in s.values() for f in r["by_family"]})
-    lines = [f"| checkpoint | decoding | n | accuracy (95 %) | {' | '.join(families)} | format |", "|---" * (5 + len(families)) + "|"]
+    lines = [
+        f"| checkpoint | decoding | n | accuracy (95 %) | {' | '.join(families)} | format |",
+        "|---" * (5 + len(families)) + "|",
+    ]
     for name, summary in found.items():
         for key, label in ROUNDS.items():
             s = summary[key]
             cells = [percent(s["by_family"].get(f, {}).get("accuracy")) for f in families]
             accuracy = percent(s["accuracy"], s["ci95"].get("accuracy"))
-            lines.append(f"| {name} | {label} | {s['n']} | {accuracy} | {' | '.join(cells)} | {percent(s['format_rate'])} |")
+            lines.append(
+                f"| {name} | {label} | {s['n']} | {accuracy} | {' | '.join(cells)} | {percent(s['format_rate'])} |"
+            )
     return lines
 
 
 def _tool_table(found: dict[str, dict[str, Any]]) -> list[str]:
-    lines = ["| checkpoint | decoding | calls per task | calls that succeed | same in both orders |", "|---|---|---|---|---|"]
+    lines = [
+        "| checkpoint | decoding | calls per task | calls that succeed | same in both orders |",
+        "|---|---|---|---|---|",
+    ]
     for name, summary in found.items():
         for key in ("rollout", "greedy"):
             s = summary[key]
@@ -82,11 +99,15 @@ def _plots(run: Path, rows: list[dict[str, Any]], found: dict[str, dict[str, Any
 
     (run / "plots").mkdir(exist_ok=True)
     made = []
-    grpo = [r for r in rows if r["stage"].startswith("grpo")]
+    # By stage, not as they stand: a stage that ran alone has added its lines last.
+    grpo = sorted((r for r in rows if r["stage"].startswith("grpo")), key=lambda r: (r["stage"], r["step"]))
     parts = {f"rewards/{p}/mean": p for p in ("format", "attempt", "answer", "success")}
     pictures = {
         "Reward parts": ("rewards.png", parts),
-        "Tool calls per task": ("tools.png", {"tools/call_frequency": "calls", "tools/failure_frequency": "failed share"}),
+        "Tool calls per task": (
+            "tools.png",
+            {"tools/call_frequency": "calls", "tools/failure_frequency": "failed share"},
+        ),
         "Accuracy of rollouts": ("accuracy.png", {"accuracy": "accuracy"}),
     }
     for title, (file, series) in pictures.items():

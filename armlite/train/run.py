@@ -1,6 +1,8 @@
-"""A run: the recipe's stages one after the other, each followed by its evaluation, in one directory that can be resumed.
+"""A run: the recipe's stages one after the other, each followed by its evaluation, in one directory that can be
+resumed.
 
-What is finished appears by renaming (`checkpoints/<stage>`, `eval/<checkpoint>`, `data`), so a killed run knows what is left.
+What is finished appears by renaming (`checkpoints/<stage>`, `eval/<checkpoint>`, `data`), so a killed run knows what
+is left.
 """
 
 import errno
@@ -41,7 +43,11 @@ def plan(recipe: Recipe) -> list[dict[str, Any]]:
             "learning_rate": stage.learning_rate,
         }
         if isinstance(stage, GrpoSettings):
-            row |= {"reward": stage.reward, "tasks_per_step": stage.tasks_per_step, "rollouts_per_task": stage.num_generations}
+            row |= {
+                "reward": stage.reward,
+                "tasks_per_step": stage.tasks_per_step,
+                "rollouts_per_task": stage.num_generations,
+            }
         rows.append(row)
     return rows
 
@@ -61,14 +67,16 @@ def train(
         The run directory.
 
     Raises:
-        ArmliteError: the directory holds another run, a predecessor's checkpoint is missing, or the data cannot be read.
+        ArmliteError: the directory holds another run, a predecessor's checkpoint is missing, or the data cannot be
+        read.
     """
     with disk_errors(output):
         return _Run(recipe, output, notify or (lambda event, values: None)).go(only, resume)
 
 
 def run_control(recipe: Recipe, output: Path, notify: Notify | None = None) -> None:
-    """Spend the time of a finished run's GRPO stages on more of its SFT, from its sft checkpoint; evaluate as `control`.
+    """Spend the time of a finished run's GRPO stages on more of its SFT, from its sft checkpoint; evaluate as
+    `control`.
 
     Raises:
         ArmliteError: the run is not finished.
@@ -119,7 +127,9 @@ class _Run:
         saved = self.output / "recipe.yaml"
         if saved.is_file():
             if not resume and only is None:
-                raise ArmliteError(f"{self.output} holds a run already: --resume goes on with it, --output starts another")
+                raise ArmliteError(
+                    f"{self.output} holds a run already: --resume goes on with it, --output starts another"
+                )
             # A stage alone may be tried again with other settings of its own; the rest must be the run's.
             free = f"stages.{only}." if only is not None and not resume else None
             if change := difference(load_recipe(saved), self.recipe, free):
@@ -150,8 +160,11 @@ class _Run:
 
     def _settle(self) -> None:
         import torch
+        import transformers
 
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+        transformers.utils.logging.disable_progress_bar()
         if self.recipe.threads is not None:
             torch.set_num_threads(self.recipe.threads)
 
@@ -226,7 +239,9 @@ class _Run:
             return self._base()
         folder = self.output / "checkpoints" / earlier[-1]
         if not folder.is_dir():
-            raise ArmliteError(f"stage {name} starts from {folder}, which does not exist; run stage {earlier[-1]} first")
+            raise ArmliteError(
+                f"stage {name} starts from {folder}, which does not exist; run stage {earlier[-1]} first"
+            )
         return str(folder)
 
     def _stage(self, name: str, stage: SftSettings | GrpoSettings, source: str, resume: bool) -> None:
@@ -249,14 +264,33 @@ class _Run:
             from armlite.train.sft import run_sft
 
             model, counts = run_sft(
-                self.recipe, name, stage, model, processor, peft_config, self._conversations(), work, self.metrics, resume
+                self.recipe,
+                name,
+                stage,
+                model,
+                processor,
+                peft_config,
+                self._conversations(),
+                work,
+                self.metrics,
+                resume,
             )
         else:
             from armlite.train.grpo import run_grpo
 
             model, counts = run_grpo(
-                self.recipe, name, stage, model, processor, peft_config, self.tasks, self.tasks_root, self.output,
-                self.metrics, resume, lambda now, total: self.notify("filter", {"stage": name, "done": now, "total": total}),
+                self.recipe,
+                name,
+                stage,
+                model,
+                processor,
+                peft_config,
+                self.tasks,
+                self.tasks_root,
+                self.output,
+                self.metrics,
+                resume,
+                lambda now, total: self.notify("filter", {"stage": name, "done": now, "total": total}),
             )
         self._note(name, {"seconds": round(time.monotonic() - start, 1), **counts})
         publish(done, lambda folder: save_weights(model, processor, folder, done))
@@ -295,7 +329,9 @@ class _Run:
 
         settings, start = self.recipe.evaluation, time.monotonic()
         quantize = "4bit" if self.recipe.model.quantize == "4bit" else None
-        model, processor = load(source, quantize=quantize, dtype=self.recipe.model.dtype, attn=self.recipe.model.attention)
+        model, processor = load(
+            source, quantize=quantize, dtype=self.recipe.model.dtype, attn=self.recipe.model.attention
+        )
         blind = self.recipe.episode.model_copy(update={"tools": ()})
         summary: dict[str, Any] = {}
         rounds = {"rollout": (settings.temperature, self.recipe.episode), "greedy": (0.0, self.recipe.episode)}
@@ -309,8 +345,14 @@ class _Run:
             chat = LocalModel(model, processor, sampling, self.recipe.engine, name=name)
             report = {"stage": name, "round": label, "total": len(self.held_out)}
             trajectories = evaluate(
-                self.held_out, chat, rules, self.held_out_root, self.recipe.seed, settings.batch,
-                settings.swap and label == "greedy", folder / f"{label}.jsonl",
+                self.held_out,
+                chat,
+                rules,
+                self.held_out_root,
+                self.recipe.seed,
+                settings.batch,
+                settings.swap and label == "greedy" and name != "base",
+                folder / f"{label}.jsonl",
                 on_batch=lambda n, report=report: self.notify("evaluation", {**report, "done": n}),
             )
             summary[label] = summarise(trajectories)

@@ -29,7 +29,12 @@ def run_seeds(recipe: Recipe, folder: Path, seeds: list[int], notify: Notify) ->
         train(seeded, run, resume=run.is_dir(), notify=notify)
         run_control(seeded, run, notify)
         rows.append({"seed": seed, **_figures(run)})
-    return {"recipe": recipe.name, "date": datetime.now(UTC).date().isoformat(), "environment": environment(), "runs": rows}
+    return {
+        "recipe": recipe.name,
+        "date": datetime.now(UTC).date().isoformat(),
+        "environment": environment(),
+        "runs": rows,
+    }
 
 
 def _figures(run: Path) -> dict[str, Any]:
@@ -55,7 +60,8 @@ def results_table(path: Path) -> list[str]:
         raise ArmliteError(f"{path} does not exist; armlite train RECIPE --seeds 0,1,2 makes it")
     runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
     lines = [
-        "| after | with tools, rollout temperature | with tools, greedy | zoom | document | instruction | without tools | calls per task |",
+        "| after | with tools, rollout temperature | with tools, greedy | zoom | document | instruction "
+        "| without tools | calls per task |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in [n for n in ("base", "sft", "control", "grpo1", "grpo2") if n in runs[0]["eval"]]:

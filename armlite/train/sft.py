@@ -23,7 +23,8 @@ from armlite.train.metrics import MetricsFile
 def step_order(lengths: Sequence[int], steps: int, batch: int, seed: int) -> list[int]:
     """Row numbers for all steps: shuffled passes over the rows, and within a step by length.
 
-    Micro-batches of a step then hold rows of like length, which spares padding without changing what a step learns from.
+    Micro-batches of a step then hold rows of like length, which spares padding without changing what a step learns
+    from.
     """
     rng, pool, order = random.Random(f"sft/{seed}"), [], []
     for _ in range(steps):
@@ -102,9 +103,7 @@ def run_sft(
     """
     rows = EncodedRows(conversations, processor, stage.max_length)
     tokenizer = processor.tokenizer
-    gather = partial(
-        collate, pad_id=tokenizer.pad_token_id, image_id=tokenizer.convert_tokens_to_ids("<|image_pad|>")
-    )
+    gather = partial(collate, pad_id=tokenizer.pad_token_id, image_id=tokenizer.convert_tokens_to_ids("<|image_pad|>"))
     batch = stage.per_device_train_batch_size * stage.gradient_accumulation_steps
     order = step_order(rows.lengths, stage.steps, batch, recipe.seed)
     trainer = _InOrder(
@@ -118,5 +117,7 @@ def run_sft(
         peft_config=peft_config,
         callbacks=[CompleteCheckpoints(), metrics.callback(name)],
     )
+    done = [row for row in metrics.read() if row["stage"] == name]
+    trainer._total_train_tokens = done[-1]["num_tokens"] if resume and done else 0  # TRL would count from 0 again
     trained = train_to_end(trainer, resume)
     return trained, {"conversations": len(rows), "too_long": len(conversations) - len(rows)}

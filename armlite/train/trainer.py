@@ -1,8 +1,8 @@
 """JudgeGRPOTrainer: TRL's GRPOTrainer whose generation step plays armlite episodes with armlite's loop and engine.
 
-Everything after generation (padding, log-probs, advantages, loss, checkpoints) stays TRL's. This file holds every private
-name of TRL that armlite touches: `_generate`'s eight results, `environments`, `tools`, `_metrics`, `_generate_and_score_completions`.
-`check_seam` says in a sentence which of them changed.
+Everything after generation (padding, log-probs, advantages, loss, checkpoints) stays TRL's. This file holds every
+private name of TRL that armlite touches: `_generate`'s eight results, `environments`, `tools`, `_metrics`,
+`_generate_and_score_completions`. `check_seam` says in a sentence which of them changed.
 """
 
 import inspect
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from transformers import PrinterCallback
 from trl import GRPOTrainer
 
 from armlite.episode import Episode
@@ -20,6 +21,8 @@ from armlite.models.tokens import TokenRecord
 from armlite.rewards import REWARDS, Weights
 from armlite.types import Score, StopReason, Trajectory
 
+RESULTS = "prompt_ids, completion_ids, tool_mask, completions, logprobs, extra_fields, images, tool_images"
+"""What `_generate` returns."""
 Rollouts = Callable[[int, Sequence[Trajectory], Sequence[Score], Sequence[Episode]], None]
 _UNSEEN = (StopReason.CONTEXT_BUDGET, StopReason.TURN_BUDGET)
 """Stops at which the policy did not say its last word."""
@@ -36,7 +39,7 @@ def check_seam() -> None:
     source = inspect.getsource(GRPOTrainer)
     seams = {
         "_generate(self, prompts": "the generation step",
-        "return prompt_ids, completion_ids, tool_mask, completions, logprobs, extra_fields, images, tool_images": "its results",
+        f"return {RESULTS}": "its results",
         "self.environments.append(": "one environment for each rollout",
         "self._metrics[mode]": "its metrics",
         "if self.tools and any(imgs for imgs in tool_images) and self._is_vlm": "images that tools return",
@@ -77,6 +80,7 @@ class JudgeGRPOTrainer(GRPOTrainer):
         super().__init__(*args, reward_funcs=[self._part(name) for name in Weights.model_fields], **kwargs)
         if not self.tools:
             raise ArmliteError("the environment has no public tool method: TRL would drop the images of tools")
+        self.remove_callback(PrinterCallback)  # metrics.jsonl and the screen have it all
         chat.model = self.model
 
     def _part(self, name: str) -> Callable[..., list[float]]:
@@ -108,9 +112,7 @@ class JudgeGRPOTrainer(GRPOTrainer):
         ]
         images = [[*r.prompt_images, *r.completion_images] for r in records]
         self._measure("train" if training else "eval", records, trajectories)
-        completions = [
-            [{"role": m.role, "content": m.text} for m in e.conversation.messages[1:]] for e in episodes
-        ]
+        completions = [[{"role": m.role, "content": m.text} for m in e.conversation.messages[1:]] for e in episodes]
         return (
             [r.prompt_ids for r in records],
             [r.completion_ids for r in records],

@@ -1,4 +1,6 @@
-"""Weights between stages: what a stage starts from, and how its result is kept (a whole model, or an adapter on one)."""
+"""Weights between stages: what a stage starts from, and how its result is kept (a whole model, or an adapter on
+one).
+"""
 
 import os
 from pathlib import Path
@@ -6,7 +8,7 @@ from typing import Any
 
 from armlite.errors import ArmliteError
 from armlite.models.loading import load
-from armlite.recipe import Recipe, SftSettings, GrpoSettings
+from armlite.recipe import GrpoSettings, Recipe, SftSettings
 
 
 def load_for_stage(recipe: Recipe, stage: SftSettings | GrpoSettings, source: str) -> tuple[Any, Any, Any]:
@@ -21,7 +23,11 @@ def load_for_stage(recipe: Recipe, stage: SftSettings | GrpoSettings, source: st
     transformers.set_seed(recipe.seed)
     quantize = "4bit" if recipe.model.quantize == "4bit" else None
     model, processor = load(
-        source, quantize=quantize, dtype=recipe.model.dtype, attn=recipe.model.attention, trainable=stage.adapter == "lora"
+        source,
+        quantize=quantize,
+        dtype=recipe.model.dtype,
+        attn=recipe.model.attention,
+        trainable=stage.adapter == "lora",
     )
     has_adapter = isinstance(model, peft.PeftModel)
     if stage.adapter == "none":
