@@ -129,8 +129,8 @@ class GrpoSettings(StageSettings):
             )
         if self.save_steps % self.num_iterations:
             raise ValueError(
-                f"save_steps ({self.save_steps}) must be a multiple of num_iterations ({self.num_iterations}): rollouts "
-                "in use are not saved, so that a run could not be resumed amid them"
+                f"save_steps ({self.save_steps}) must be a multiple of num_iterations ({self.num_iterations}): "
+                "rollouts in use are not saved, so a run could not be resumed amid them"
             )
         if self.max_new_tokens >= self.max_context:
             raise ValueError(f"max_new_tokens ({self.max_new_tokens}) must be below max_context ({self.max_context})")
@@ -239,6 +239,22 @@ def check_recipe(raw: dict[str, Any], origin: str) -> Recipe:
         return Recipe.model_validate(raw)
     except ValidationError as error:
         raise ArmliteError(f"recipe {origin}: " + "; ".join(_sentence(e) for e in error.errors()[:5])) from error
+
+
+def difference(old: Recipe, new: Recipe, free: str | None = None) -> str | None:
+    """The first value that two recipes disagree on, as a sentence; names and keys that begin with `free` may differ."""
+    one, other = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    for key in sorted({*one, *other} - {"name"}):
+        if one.get(key) != other.get(key) and not (free and f"{key}.".startswith(free)):
+            return f"{key} is {one.get(key)!r} there and {other.get(key)!r} here"
+    return None
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    for key, value in tree.items():
+        rows |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return rows
 
 
 def _override(raw: dict[str, Any], override: str) -> None:

@@ -91,6 +91,7 @@ CASES = {
             ["vote 3, step 1: image_zoom_in_tool", "vote 1, step 2: ", "judged: 8.0 of 10, confidence 1.0"],
         ),
     ],
+    "own_trl_trainer.py": [("1", [], ["reward: ["])],
     "train_pocket.py": [
         (
             f"--output run --n 3 {TINY} stages.sft.steps=1 stages.grpo1=null stages.grpo2=null",

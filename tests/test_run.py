@@ -62,7 +62,7 @@ TINY = {
             "max_length": 512,
             "save_steps": 10,
         },
-        "grpo1": {**GRPO, "reward": "encourage_tools"},
+        "grpo1": {**GRPO, "reward": "accuracy_only"},
         "grpo2": {**GRPO, "filter_rollouts": 1},
     },
     "evaluation": {"batch": 4, **BUDGET, "swap": True},

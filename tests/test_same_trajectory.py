@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_run import CONTEXT, RULES, TURN, make_pocket, make_recipe, mixed_plans, script, trainer_of
+from tiny_run import RULES, TURN, make_pocket, make_recipe, mixed_plans, script, trainer_of
 
 from armlite.episode import Episode
 from armlite.judge import Judge
@@ -27,7 +27,7 @@ def trained(tmp_path_factory):
         tmp_path_factory.mktemp("work"),
         mixed_plans(tasks),
         tasks,
-        make_recipe(),
+        make_recipe(max_context=pocket.tight),
         on_rollouts=lambda step, trajectories, scores, episodes: made.update(
             trajectories=trajectories, pixels=[e.pixels() for e in episodes]
         ),
@@ -45,7 +45,7 @@ def chat(trained):
     says = script(
         Vocabulary(processor.tokenizer, model.config.text_config.vocab_size), mixed_plans(trained[0].tasks[:3])
     )
-    sampling = Sampling(temperature=1.0, max_new_tokens=TURN, max_context=CONTEXT)
+    sampling = Sampling(temperature=1.0, max_new_tokens=TURN, max_context=trained[0].tight)
     return LocalModel(model, processor, sampling, script=says, name="policy")
 
 

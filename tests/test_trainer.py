@@ -8,7 +8,6 @@ import pytest
 import torch
 from tiny_qwen import noise
 from tiny_run import (
-    CONTEXT,
     UNFINISHED,
     alone,
     answer,
@@ -54,7 +53,13 @@ def mixed(pocket, folder, recipe=None, **options):
         seen.images = [shown(e) for e in episodes]
 
     trainer = trainer_of(
-        pocket, folder, mixed_plans(tasks), tasks, recipe or make_recipe(), on_rollouts=keep, **options
+        pocket,
+        folder,
+        mixed_plans(tasks),
+        tasks,
+        recipe or make_recipe(max_context=pocket.tight),
+        on_rollouts=keep,
+        **options,
     )
     return trainer, seen
 
@@ -102,7 +107,7 @@ def played(pocket, tmp_path_factory):
     """A prepared batch with 0 to 4 calls a rollout, its records, and a copy of the model that no trainer has
     touched.
     """
-    recipe = make_recipe(temperature=0.7)
+    recipe = make_recipe(temperature=0.7, max_context=pocket.tight)
     trainer, seen = mixed(pocket, tmp_path_factory.mktemp("work"), recipe)
     plain_model = copy.deepcopy(trainer.model).eval()
     for module in plain_model.modules():
@@ -215,7 +220,7 @@ def test_an_observation_that_does_not_fit_ends_its_own_rollout_only_and_is_count
     assert metrics["tools/call_frequency"] == [calls / 12]
     i = stops.index(StopReason.CONTEXT_BUDGET)
     prompt, completion = ids_of(played.batch, i)
-    assert len(prompt + completion) < CONTEXT
+    assert len(prompt + completion) < pocket.tight
     assert played.seen.conversations[i].messages[-1].role == "assistant"
     wide = make_recipe(max_context=1000, temperature=0.7)
     trainer, _ = mixed(pocket, tmp_path, wide)
@@ -227,7 +232,7 @@ def test_an_observation_that_does_not_fit_ends_its_own_rollout_only_and_is_count
         batch = prepare(trainer)
     for j in set(range(12)) - {i}:
         assert ids_of(batch, j) == ids_of(played.batch, j)
-    assert sum(map(len, ids_of(batch, i))) > CONTEXT
+    assert sum(map(len, ids_of(batch, i))) > pocket.tight
 
 
 @pytest.mark.parametrize("train_overflow", [True, False])
@@ -343,7 +348,7 @@ def test_an_evaluation_between_buffered_steps_leaves_their_images_alone(pocket, 
     steps, ids, drifts = [], [], []
     trainer = trainer_of(pocket, tmp_path, plans, tasks, recipe, on_rollouts=lambda step, *_: steps.append(step))
     trainer.args.per_device_eval_batch_size = 2
-    vision, logps, loss = trainer._chat.vision, trainer._get_per_token_logps_and_entropies, trainer._compute_loss
+    vision, loss = trainer._chat.vision, trainer._compute_loss
 
     class Evaluate(TrainerCallback):
         def on_step_end(self, args, state, control, **_):

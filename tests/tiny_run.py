@@ -13,13 +13,14 @@ import torch
 from armlite.episode import Episode, EpisodeSettings
 from armlite.memory import Limits
 from armlite.models.loading import load
-from armlite.models.local import LocalModel
+from armlite.models.processor import load_processor
 from armlite.models.vocabulary import Vocabulary
 from armlite.pocket.model import save_pocket
 from armlite.pocket.traces import sample_texts
 from armlite.pocket.world import generate
 from armlite.protocol.render import Conversation
 from armlite.recipe import Recipe, check_recipe
+from armlite.train.encode import encode
 from armlite.train.grpo import chat_model, make_trainer
 from armlite.types import Task
 
@@ -36,8 +37,8 @@ RULES = EpisodeSettings(
     ),
 )
 """As the pocket recipe's, with one call more and larger crops."""
-CONTEXT, TURN = 495, 64
-"""Tokens of a conversation and of a turn."""
+TURN, CONTEXT = 200, 600
+"""Tokens of a turn, and of a conversation where nothing is to overflow."""
 UNFINISHED = "<|unfinished|>"
 """At the end of a scripted turn: it runs out of tokens there."""
 
@@ -49,6 +50,8 @@ class Pocket:
     folder: Path
     """Of the model; its parent is the tasks' root."""
     tasks: list[Task]
+    tight: int
+    """A context that all rollouts of `mixed_plans` fit into but the one that is to overflow."""
 
     @property
     def root(self) -> Path:
@@ -59,7 +62,24 @@ def make_pocket(root: Path, n: int = 30) -> Pocket:
     """Tasks below a folder and a model whose tokenizer was trained on them."""
     tasks = list(generate("train", n, 0, root))
     save_pocket(sample_texts(tasks, RULES, root, 0), 0, root / "model")
-    return Pocket(root / "model", tasks)
+    return Pocket(root / "model", tasks, _tight(tasks[:3], root, load_processor(root / "model")))
+
+
+def _tight(tasks: Sequence[Task], root: Path, processor: Any) -> int:
+    plans, lengths = mixed_plans(tasks), {}
+    for task in tasks:
+        for number, turns in enumerate(plans[task.id]):
+            episode = Episode.open(task, RULES, root)
+            for turn in turns:
+                if episode.stop is None and len(turn) < 1000:
+                    episode.advance(turn.removesuffix(UNFINISHED))
+            row = encode(episode.conversation, processor)
+            assert row is not None
+            lengths[task.id, number] = len(row.input_ids)
+    too_long = lengths.pop((tasks[0].id, 2))
+    room = max(max(lengths.values()) + 16, TURN + 100)
+    assert too_long > room + 16, (too_long, lengths)
+    return room
 
 
 def call(task: Task, **changes: Any) -> str:
@@ -91,7 +111,7 @@ def mixed_plans(tasks: Sequence[Task]) -> dict[str, list[list[str]]]:
     title = Path(document.document or "").stem
     look = [_call("doc_page_retrieval_by_index", {"filename": title, "image_idx": n}) for n in range(1, 9)]
     crop = [call(zoom, bbox_2d=[x, 0, x + 333, 333]) for x in (0, 333, 666)]
-    whole = call(zoom, bbox_2d=[0, 0, 1000, 1000]).replace("I look", "why " * 15)
+    whole = call(zoom, bbox_2d=[0, 0, 1000, 1000]).replace("I look", "why " * 50)
     malformed = "<think>Hm.</think>\n<tool_call>\n{not json\n</tool_call>"
     wrong = call(instruction, response="resp_9")
     return {

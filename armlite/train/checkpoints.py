@@ -1,8 +1,11 @@
 """Checkpoints that survive a kill: a folder counts only once its marker is on disk, and results appear by renaming."""
 
+import errno
 import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,12 @@ from peft import PeftModel
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
+from armlite.errors import ArmliteError
 from armlite.store import write_atomic
 
 MARKER = "complete"
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+"""What the operating system says of a disk that takes no more."""
 
 
 class CompleteCheckpoints(TrainerCallback):
@@ -98,3 +104,21 @@ def publish(folder: Path, write: Callable[[Path], None]) -> None:
     write(draft)
     sync_tree(draft)
     draft.rename(folder)
+
+
+@contextmanager
+def disk_errors(output: Path) -> Iterator[None]:
+    """What a disk that is full or write-protected does to a run, as one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        why, place = error.strerror, error.filename or output
+    except Exception as error:  # whatever torch and safetensors make of it
+        if not re.search(r"\(os error (27|28|30|122)\)|PytorchStreamWriter|inline_container", str(error)):
+            raise
+        why, place = os.strerror(errno.ENOSPC), output
+    else:
+        return
+    raise ArmliteError(f"cannot write {place}: {why}; make room, and --resume goes on from the last checkpoint")

@@ -1,6 +1,6 @@
 """JudgeEnvironment: an Episode in the shape that TRL's `environment_factory` wants.
 
-Our own trainer takes the episode and plays it with `armlite.loop`. The stock `GRPOTrainer` can use the same class: then its
+Our own trainer takes the episode and plays it with `armlite.loop`. The stock `GRPOTrainer` can use the same class: its
 public methods are the tools, and `reward_functions` replay each completion through a fresh episode to score it.
 """
 
@@ -8,14 +8,13 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any
 
 from armlite.episode import Episode, EpisodeSettings
 from armlite.rewards import REWARDS, Weights
 from armlite.tools import get_tool
 from armlite.tools.tool import Tool
 from armlite.types import Call, Score, Task, Trajectory, Turn
-
 
 HEADER = "assistant\n"
 """Of a turn, behind `<|im_start|>`."""
@@ -78,8 +77,7 @@ def _method(tool: Tool) -> Callable[..., list[dict[str, Any]]]:
         images = [{"type": "image", "image": episode.memory.images[i]} for i in observation.images]
         return [*images, {"type": "text", "text": observation.text}]
 
-    # Without its items' type a list has the same schema as on our own wire.
-    shown = {n: list if get_origin(t) is list else t for n, t in tool.parameters.items() if n not in tool.hidden}
+    shown = {name: hint for name, hint in tool.parameters.items() if name not in tool.hidden}
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter("self", kind)]
     parameters += [inspect.Parameter(p, kind, annotation=t) for p, t in shown.items()]

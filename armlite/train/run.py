@@ -5,29 +5,26 @@ What is finished appears by renaming (`checkpoints/<stage>`, `eval/<checkpoint>`
 is left.
 """
 
-import errno
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError
-from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, load_recipe
+from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, difference, load_recipe
 from armlite.store import write_atomic
 from armlite.types import Task
 
 Notify = Callable[[str, dict[str, Any]], None]
 """Called with an event (`stage`, `step`, `filter`, `evaluation`, `note`) and its figures."""
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 PACKAGES = ("armlite", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes")
 
 
@@ -70,6 +67,8 @@ def train(
         ArmliteError: the directory holds another run, a predecessor's checkpoint is missing, or the data cannot be
         read.
     """
+    from armlite.train.checkpoints import disk_errors
+
     with disk_errors(output):
         return _Run(recipe, output, notify or (lambda event, values: None)).go(only, resume)
 
@@ -81,6 +80,8 @@ def run_control(recipe: Recipe, output: Path, notify: Notify | None = None) -> N
     Raises:
         ArmliteError: the run is not finished.
     """
+    from armlite.train.checkpoints import disk_errors
+
     notes_file = output / "stages.json"
     notes = json.loads(notes_file.read_text(encoding="utf-8")) if notes_file.is_file() else {}
     if recipe.stages.sft is None or not {"sft", "grpo1", "grpo2"} <= set(notes):
@@ -367,40 +368,6 @@ def _make_pocket(recipe: Recipe, folder: Path) -> None:
     for split, n in (("traces", data.n_traces), ("train", data.n_tasks), ("test", data.n_evaluation)):
         tasks = generate(split, n or 300, recipe.seed, folder / split)
         write_tasks(folder / split / "tasks.jsonl", tasks)
-
-
-def difference(old: Recipe, new: Recipe, free: str | None = None) -> str | None:
-    """The first value that two recipes disagree on, as a sentence; names and keys that begin with `free` may differ."""
-    one, other = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
-    for key in sorted({*one, *other} - {"name"}):
-        if one.get(key) != other.get(key) and not (free and f"{key}.".startswith(free)):
-            return f"{key} is {one.get(key)!r} there and {other.get(key)!r} here"
-    return None
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    rows: dict[str, Any] = {}
-    for key, value in tree.items():
-        rows |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return rows
-
-
-@contextmanager
-def disk_errors(output: Path) -> Iterator[None]:
-    """What a disk that is full or write-protected does to a run, as one line."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK:
-            raise
-        why, place = error.strerror, error.filename or output
-    except Exception as error:  # whatever torch and safetensors make of it
-        if not re.search(r"\(os error (27|28|30|122)\)|PytorchStreamWriter|inline_container", str(error)):
-            raise
-        why, place = os.strerror(errno.ENOSPC), output
-    else:
-        return
-    raise ArmliteError(f"cannot write {place}: {why}; make room, and --resume goes on from the last checkpoint")
 
 
 def environment() -> dict[str, Any]:

@@ -12,22 +12,31 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.chat_template_utils import qwen3_template
 
 from armlite.models.vocabulary import Vocabulary
+from armlite.tools import get_tool
 
 
 class StockGRPOTrainer(GRPOTrainer):
     """GRPOTrainer, given a processor of `armlite.models`."""
 
-    def __init__(self, model: Any, *args: Any, args_: None = None, processing_class: Any, **kwargs: Any):
-        # TRL knows the parser of templates of its own only; calls in ours look like Qwen3's.
+    def __init__(self, *, model: Any, args: GRPOConfig, processing_class: Any, **kwargs: Any):
+        # TRL knows the parsers of its own templates; calls in ours look like Qwen3's.
         processing_class.tokenizer.response_template = qwen3_template
-        config: GRPOConfig = kwargs["args"]
-        # A sampled image, video or role token is an image that nobody gave, or a turn that nobody took.
+        # A sampled image, video or role token would be an image that nobody gave, or a turn that nobody took.
         forbidden = Vocabulary(processing_class.tokenizer, model.config.get_text_config().vocab_size).forbidden
-        config.generation_kwargs = {"suppress_tokens": forbidden, **(config.generation_kwargs or {})}
-        super().__init__(model, *args, processing_class=processing_class, **kwargs)
+        args.generation_kwargs = {"suppress_tokens": forbidden, **(args.generation_kwargs or {})}
+        super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[Any, Any, dict[str, Any]]:
-        """TRL counts on tensors; without torchvision the processor gives lists unless it is asked for tensors."""
-        ids, images, fields = super()._tokenize_prompts(prompts)
+        """Prompts with the schemas of our own wire, and pixels as tensors.
+
+        The schemas that transformers makes of methods differ between its versions. Without torchvision its processor gives
+        lists unless it is asked for tensors, on which TRL counts.
+        """
+        methods = self._env_tools
+        self._env_tools = {name: [get_tool(m.__name__).schema for m in group] for name, group in methods.items()}
+        try:
+            ids, images, fields = super()._tokenize_prompts(prompts)
+        finally:
+            self._env_tools = methods
         made = {k: torch.as_tensor(np.array(v)) for k, v in fields.items() if k in ("pixel_values", "image_grid_thw")}
         return ids, images, {**fields, **made}
