@@ -25,18 +25,11 @@ class StockGRPOTrainer(GRPOTrainer):
         forbidden = Vocabulary(processing_class.tokenizer, model.config.get_text_config().vocab_size).forbidden
         args.generation_kwargs = {"suppress_tokens": forbidden, **(args.generation_kwargs or {})}
         super().__init__(model=model, args=args, processing_class=processing_class, **kwargs)
+        # The schemas of our own wire; those that transformers makes of methods differ between its versions.
+        self._env_tools = {e: [get_tool(m.__name__).schema for m in tools] for e, tools in self._env_tools.items()}
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[Any, Any, dict[str, Any]]:
-        """Prompts with the schemas of our own wire, and pixels as tensors.
-
-        The schemas that transformers makes of methods differ between its versions. Without torchvision its processor gives
-        lists unless it is asked for tensors, on which TRL counts.
-        """
-        methods = self._env_tools
-        self._env_tools = {name: [get_tool(m.__name__).schema for m in group] for name, group in methods.items()}
-        try:
-            ids, images, fields = super()._tokenize_prompts(prompts)
-        finally:
-            self._env_tools = methods
+        """TRL counts on tensors; without torchvision the processor gives lists unless it is asked for tensors."""
+        ids, images, fields = super()._tokenize_prompts(prompts)
         made = {k: torch.as_tensor(np.array(v)) for k, v in fields.items() if k in ("pixel_values", "image_grid_thw")}
         return ids, images, {**fields, **made}
