@@ -128,7 +128,7 @@ def test_a_run_leaves_what_the_design_says(run):
     adapter = json.loads((folder / "checkpoints" / "grpo2" / "adapter_config.json").read_text())
     assert adapter["base_model_name_or_path"] == "../sft"
     assert (folder / "checkpoints" / "grpo2" / "tokenizer_config.json").is_file()
-    assert {p.name for p in (folder / "eval").iterdir()} == {"base", "sft", "grpo1", "grpo2"}
+    assert {p.name for p in (folder / "eval").iterdir()} == {"base", "sft", "grpo1", "grpo2", "baselines.json"}
     assert {p.name for p in (folder / "eval" / "sft").iterdir()} == {
         "rollout.jsonl",
         "greedy.jsonl",

@@ -36,11 +36,20 @@ def write_report(run: Path) -> None:
         "## Use of tools",
         "",
     ]
+    if blind := read_baselines(run):
+        said = ", ".join(f"{name} {percent(value)}" for name, value in blind.items())
+        text[4:4] = [f"Policies that do not read the question, on the family they are made for: {said}.", ""]
     text += [*_tool_table(found), "", "## Stages", "", *_stage_table(run), ""]
     for title, file in plots:
         text += [f"## {title}", "", f"![{title}]({file})", ""]
     text += ["Every trajectory is on disk: `armlite view " + run.name + "`.", ""]
     write_atomic(run / "report.md", "\n".join(text))
+
+
+def read_baselines(run: Path) -> dict[str, float]:
+    """Accuracy of the pocket world's blind policies, where the run has them."""
+    file = run / "eval" / "baselines.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def percent(value: float | None, interval: list[float] | None = None) -> str:

@@ -109,6 +109,7 @@ class _Run:
         self._settle()
         self.metrics = MetricsFile(self.output / "metrics.jsonl", lambda row: self.notify("step", row))
         self._prepare_data()
+        self._write_baselines()
         if only is None:
             self._evaluate("base", self._base())
         for name, stage in self.recipe.stages.named().items():
@@ -182,6 +183,17 @@ class _Run:
 
             texts = self._texts()
             publish(self.output / "base", lambda folder: save_pocket(texts, self.recipe.seed, folder))
+
+    def _write_baselines(self) -> None:
+        """What policies that do not read the question reach on the pocket world's held-out tasks."""
+        file = self.output / "eval" / "baselines.json"
+        if self.recipe.data.evaluation != "pocket" or file.is_file():
+            return
+        from armlite.pocket.baselines import baselines
+
+        file.parent.mkdir(exist_ok=True)
+        found = baselines(self.held_out, self.recipe.episode, self.held_out_root, self.recipe.seed)
+        write_atomic(file, json.dumps(found, indent=2) + "\n")
 
     def _read_tasks(self) -> None:
         """Read what is there: files at once, the pocket world once it is made."""

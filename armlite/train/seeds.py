@@ -9,7 +9,7 @@ from typing import Any
 from armlite.errors import ArmliteError
 from armlite.recipe import Recipe
 from armlite.store import write_atomic
-from armlite.train.report import summaries
+from armlite.train.report import read_baselines, summaries
 from armlite.train.run import Notify, environment, run_control, train
 
 
@@ -42,6 +42,7 @@ def _figures(run: Path) -> dict[str, Any]:
     return {
         "seconds": {name: values["seconds"] for name, values in notes.items()},
         "eval": summaries(run),
+        "baselines": read_baselines(run),
     }
 
 
