@@ -452,7 +452,7 @@ def test_a_refused_key_is_named_without_being_shown(server: Server, given: str, 
 
 @pytest.mark.parametrize("status", [402, 403])
 def test_a_key_without_the_right_or_the_money_is_named(server: Server, status: int) -> None:
-    server.script(faults=[{"status": status, "error": {"message": "top up"}}])
+    server.script(faults=[{"status": status, "error": {"message": "top up"}}] * 5)
     assert "does not let this API key use 'judge-7b': top up" in refusal(model(server, workers=1))
 
 

@@ -17,6 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError
 from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, difference, load_recipe
@@ -141,6 +143,7 @@ class _Run:
 
     def _check_sources(self, only: StageName | None) -> None:
         """See that the model, the tasks and the traces are there and can be learnt from; writes nothing."""
+        self._check_trl()
         if only is not None:
             self._source(only)
         if self.recipe.model.path != "pocket" and not (self.output / "eval" / "base").is_dir():
@@ -150,6 +153,12 @@ class _Run:
         self._read_tasks()
         if self.recipe.data.traces != "pocket" and self.recipe.stages.sft is not None and only in (None, "sft"):
             self._conversations()
+
+    def _check_trl(self) -> None:
+        import torch
+
+        if not torch.cuda.is_available() and Version(version("trl")) < Version("1.16"):
+            raise ArmliteError(f"trl {version('trl')} trains on a GPU only, and there is none; install trl>=1.16")
 
     def _open(self) -> None:
         """Make the run directory."""
