@@ -20,7 +20,7 @@ README = ROOT / "README.md"
 EXAMPLE = "recipes/pocket.example"
 """A run's folder with `trajectories.jsonl` and `images/`; its first trajectory is shown."""
 RESULTS = "recipes/pocket.results.json"
-SEEDS = "armlite train recipes/pocket.yaml --seeds 0,1,2"
+COMMAND = "armlite train recipes/pocket.yaml --seeds"
 WIDTH = 100
 """Columns of the capture."""
 
@@ -45,16 +45,17 @@ def results() -> str:
     """The measured table with what it was measured on, or how to make it."""
     path = ROOT / RESULTS
     if not path.is_file():
-        return f"Not measured yet: `{SEEDS}` trains three seeds and makes the table."
+        return f"Not measured yet: `{COMMAND} 0,1,2` makes the table."
     found = json.loads(path.read_text(encoding="utf-8"))
     runs, versions = found["runs"], found["environment"]["versions"]
     seeds = ", ".join(str(run["seed"]) for run in runs)
+    numbers = seeds.replace(" ", "")
     tasks = min(run["eval"]["grpo2"]["greedy"]["n"] for run in runs)
     minutes = max(sum(seconds for name, seconds in run["seconds"].items() if name != "control") for run in runs) / 60
     about = (
         f"Accuracy in percent on {tasks} held-out tasks: mean of seeds {seeds}, with the lowest and the highest. The "
         f"stages of a run took at most {minutes:.0f} minutes on {found['environment']['threads']} CPU threads "
-        f"({found['date']}, torch {versions['torch']}, TRL {versions['trl']}). Made by `{SEEDS}`."
+        f"({found['date']}, torch {versions['torch']}, TRL {versions['trl']}). Made by `{COMMAND} {numbers}`."
     )
     return "\n".join([about, "", *results_table(path)])
 
