@@ -20,6 +20,8 @@ from pydantic import PrivateAttr, ValidationError
 from armlite.errors import ArmliteError, DataError, nearest
 from armlite.types import ImageInfo, Record, Score, Trajectory
 
+TORN = ".[0-9a-f]*.tmp"
+"""Names (a glob pattern) of the files that `write_atomic` had not finished when its process was killed."""
 _FIRST_LINE = re.compile(rb'\s*\{\s*"trajectory"\s*:')
 
 

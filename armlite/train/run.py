@@ -22,7 +22,7 @@ from packaging.version import Version
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError
 from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, difference, load_recipe
-from armlite.store import write_atomic
+from armlite.store import TORN, write_atomic
 from armlite.types import Task
 
 Notify = Callable[[str, dict[str, Any]], None]
@@ -161,7 +161,9 @@ class _Run:
             raise ArmliteError(f"trl {version('trl')} trains on a GPU only, and there is none; install trl>=1.16")
 
     def _open(self) -> None:
-        """Make the run directory."""
+        """Make the run directory, or clear the one there is of files that a kill left half-written."""
+        for torn in self.output.rglob(TORN):
+            torn.unlink()
         try:
             self.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
