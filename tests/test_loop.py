@@ -141,7 +141,7 @@ def test_an_error_of_ours_is_not_swallowed() -> None:
 
 
 def test_no_episodes_are_played_at_once() -> None:
-    play([], ScriptedModel([ANSWER]))
+    assert play([], ScriptedModel([ANSWER])).wait() == []
 
 
 def test_a_list_is_a_script_whose_last_turn_repeats() -> None:

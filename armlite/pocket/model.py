@@ -1,7 +1,7 @@
 """The pocket model: a genuine Qwen2.5-VL of about a million parameters and a byte-level tokenizer trained in place.
 
 The tokenizer can spell any text; the pocket world's words are one token each, and so are the constant pieces of
-prompts and calls ("phrases"), so that a conversation of the real wire format is about 150 tokens long.
+prompts and calls ("phrases"), so that a conversation of the real wire format is about 90 tokens long.
 """
 
 import re
