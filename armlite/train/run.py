@@ -280,8 +280,9 @@ class _Run:
             for old in (done, work, self.output / "eval" / name, self.output / "rollouts" / name):
                 discard(old)
             (self.output / "filter" / f"{name}.json").unlink(missing_ok=True)
-        self.metrics.rewind(name, last_step(work) if work.is_dir() else 0)
-        self.notify("stage", {"stage": name, "steps": stage.steps, "done": last_step(work) if work.is_dir() else 0})
+        taken = last_step(work) if work.is_dir() else 0
+        self.metrics.rewind(name, taken)
+        self.notify("stage", {"stage": name, "steps": stage.steps, "done": taken})
         start = time.monotonic()
         model, processor, peft_config = load_for_stage(self.recipe, stage, source)
         if isinstance(stage, SftSettings):

@@ -9,7 +9,6 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from transformers import PrinterCallback
 from trl import GRPOTrainer
 
@@ -18,7 +17,7 @@ from armlite.errors import ArmliteError
 from armlite.loop import play
 from armlite.models.local import LocalModel
 from armlite.models.tokens import TokenRecord
-from armlite.rewards import REWARDS, Weights
+from armlite.rewards import REWARDS, Weights, is_right
 from armlite.types import Score, StopReason, Trajectory
 
 RESULTS = "prompt_ids, completion_ids, tool_mask, completions, logprobs, extra_fields, images, tool_images"
@@ -169,16 +168,4 @@ class JudgeGRPOTrainer(GRPOTrainer):
 
 
 def _right(trajectory: Trajectory) -> bool:
-    from armlite.rewards import is_right
-
     return bool(is_right(trajectory.task, trajectory.decision))
-
-
-def weights_digest(model: torch.nn.Module) -> str:
-    """SHA-256 of all weights in order of their names, to compare runs bit for bit."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
