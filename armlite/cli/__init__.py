@@ -27,6 +27,8 @@ COMMANDS = {
     "train": "armlite.cli.train:train",
     "eval": "armlite.cli.eval:evaluate",
     "data": "armlite.cli.data:app",
+    "plan": "armlite.cli.plan:plan",
+    "doctor": "armlite.cli.doctor:doctor",
 }
 """Name -> where its function, or its typer app of further commands, is."""
 

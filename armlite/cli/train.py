@@ -15,6 +15,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="go on with an interrupted run")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved recipe and each stage's work")] = False,
     output: Annotated[Path | None, typer.Option(help="run directory; else runs/RECIPE")] = None,
+    force: Annotated[bool, typer.Option("--force", help="train although `armlite plan` says it cannot fit")] = False,
     seeds: Annotated[
         str | None, typer.Option(help="several runs with a control each, as 0,1,2; writes RECIPE.results.json")
     ] = None,
@@ -36,6 +37,10 @@ def train(
         return
     folder = output or Path("runs") / loaded.name
     from armlite.cli.screen import TrainingScreen, numbers
+    from armlite.plan import check_fits
+
+    if not force:
+        check_fits(loaded)
 
     with TrainingScreen() as screen:
         if seeds is not None:

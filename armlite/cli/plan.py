@@ -1,0 +1,60 @@
+"""`armlite plan`: what a recipe will take on a card, before anything is loaded."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def plan(
+    recipe: Annotated[Path, typer.Argument(help="YAML file, for example recipes/qwen2.5-vl-7b-24gb.yaml")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value, for example engine.max_slots=4")] = None,
+    gpu: Annotated[
+        str | None, typer.Option(help="24gb, rtx4090, or the GiB that are free as 20gib; else this one")
+    ] = None,
+    fit: Annotated[str | None, typer.Option(help="write the largest recipe like this one that fits the card")] = None,
+    out: Annotated[Path | None, typer.Option(help="where --fit writes; else stdout")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the plan as JSON")] = False,
+) -> None:
+    """Predict memory and time of a recipe; exits 1 where it does not fit. Needs no weights and no GPU.
+
+    Example: armlite plan recipes/qwen2.5-vl-7b-24gb.yaml --gpu 24gb
+    """
+    from armlite.plan import make_plan, write_fitted
+    from armlite.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides or [])
+    if fit is not None:
+        write_fitted(loaded, fit, out, recipe)
+        return
+    made = make_plan(loaded, gpu)
+    if as_json:
+        sys.stdout.write(json.dumps(made) + "\n")
+    else:
+        _show(made)
+    raise typer.Exit(int(made["fits"] is False))
+
+
+def _show(made: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    table = Table(title=f"{made['recipe']}: predicted peak, GiB", title_justify="left")
+    table.add_column("part")
+    stages = made["stages"]
+    for name, stage in stages.items():
+        table.add_column(f"{name} ({stage['moment']})", justify="right")
+    for part in dict.fromkeys(p for stage in stages.values() for p in stage["parts"]):
+        table.add_row(part, *(f"{s['parts'][part]:.2f}" if part in s["parts"] else "" for s in stages.values()))
+    table.add_section()
+    table.add_row("in all", *(f"{s['gib']:.1f}" for s in stages.values()))
+    if any(s["seconds"] for s in stages.values()):
+        table.add_row(
+            "seconds a step", *(f"{s['seconds']['step']:.0f}" if s["seconds"] else "" for s in stages.values())
+        )
+    console.print(table)
+    for line in made["notes"]:
+        console.print(line)

@@ -1,0 +1,124 @@
+"""Knowing before running: what a recipe takes on a card, and what to turn down where that is too much.
+
+Called by `armlite plan`, and by `armlite train` before it loads anything onto a GPU. Figures come from sizes, not from
+a run; where a measured profile stands beside the recipe (`RECIPE.measured.json`), its rates are used for the time.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from armlite.errors import ArmliteError
+from armlite.plan.cards import Card, find_card, this_card
+from armlite.plan.fit import fit, highest, peaks, ways
+from armlite.plan.seconds import Course, step_seconds
+from armlite.plan.shapes import Shape, shape_of
+from armlite.recipe import GrpoSettings, Recipe
+from armlite.store import write_atomic
+
+MARGIN = 0.92
+"""Share of a card that `--fit` fills: the prediction is not exact."""
+
+
+def make_plan(recipe: Recipe, gpu: str | None = None, profile: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The plan of a recipe as plain data.
+
+    Args:
+        gpu: a card by name, size or free memory; None: this machine's, if it has one.
+        profile: measured rates, see `armlite.plan.seconds`.
+
+    Returns:
+        `recipe`, `card` (or null), `usable_gib`, `fits` (null without a card), `stages` (name -> `gib`, `moment`,
+        `parts`, `seconds`), `ways` (what would make it fit), `notes`.
+
+    Raises:
+        ArmliteError: the card or the model's shape is not known.
+    """
+    shape = shape_of(recipe.model.path)
+    card = find_card(gpu) if gpu else this_card()
+    stages = {}
+    for name, memory in peaks(recipe, shape).items():
+        stage = recipe.stages.named()[name]
+        seconds: dict[str, float] = {}
+        if card is not None and isinstance(stage, GrpoSettings):
+            seconds = step_seconds(recipe, stage, shape, card, Course(), profile)
+            seconds["step"] = sum(seconds.values())
+        parts = {part: round(value, 3) for part, value in memory.parts.items()}
+        stages[name] = {"gib": round(memory.gib, 2), "moment": memory.moment, "parts": parts, "seconds": seconds}
+    fits = None if card is None else highest(recipe, shape) <= card.usable
+    found = ways(recipe, shape, card.usable) if card is not None and not fits else []
+    return {
+        "recipe": recipe.name,
+        "card": card.name if card else None,
+        "usable_gib": round(card.usable, 1) if card else None,
+        "fits": fits,
+        "stages": stages,
+        "ways": [{"overrides": text, "cost": cost, "gib": round(then, 1)} for text, cost, then in found],
+        "notes": _notes(recipe, shape, card, fits, found, profile is not None),
+    }
+
+
+def _notes(
+    recipe: Recipe, shape: Shape, card: Card | None, fits: bool | None, found: list[Any], measured: bool
+) -> list[str]:
+    lines = []
+    if card is None:
+        lines.append("no GPU here: name one with --gpu 24gb to see whether it fits")
+    elif fits:
+        lines.append(
+            f"fits: {highest(recipe, shape):.1f} of the {card.usable:.1f} GiB that tensors can take ({card.name})"
+        )
+    else:
+        lines.append(
+            f"does not fit: {highest(recipe, shape):.1f} GiB, but tensors can take {card.usable:.1f} ({card.name})"
+        )
+        lines += [f"  {text}  -> {then:.1f} GiB ({cost})" for text, cost, then in found]
+        if not found:
+            lines.append("  no setting makes it fit: use a smaller model or a larger card")
+    lines.append("memory is computed from sizes and not yet compared with a GPU")
+    if card is not None and not measured:
+        course = Course()
+        lines.append(
+            f"seconds are estimated from the card's data sheet, for rollouts of {course.prompt} prompt, "
+            f"{course.observations} observation and {course.generated} generated tokens"
+        )
+    return lines
+
+
+def check_fits(recipe: Recipe) -> None:
+    """Refuse a recipe that cannot fit this machine's card, before anything is loaded; without a card, nothing.
+
+    Raises:
+        ArmliteError: says by how much, and the cheapest ways to make it fit.
+    """
+    card = this_card()
+    if card is None:
+        return
+    shape = shape_of(recipe.model.path)
+    needed = highest(recipe, shape)
+    if needed > card.usable:
+        found = ways(recipe, shape, card.usable)
+        fixes = "; ".join(f"{text} ({cost})" for text, cost, _ in found) or "a smaller model or a larger card"
+        raise ArmliteError(
+            f"{recipe.name} needs about {needed:.1f} GiB, but only {card.usable:.1f} of {card.name} are free. To make "
+            f"it fit: {fixes}. To try all the same: --force"
+        )
+
+
+def write_fitted(recipe: Recipe, gpu: str, out: Path | None, origin: Path) -> None:
+    """Write the largest recipe like this one that fits a card, to a file or to stdout.
+
+    Raises:
+        ArmliteError: nothing makes it fit, or `out` is the recipe itself.
+    """
+    shape, card = shape_of(recipe.model.path), find_card(gpu)
+    if out is not None and out.resolve() == origin.resolve():
+        raise ArmliteError(f"--out {out} is the recipe itself; give another file")
+    fitted = fit(recipe, shape, MARGIN * card.usable)
+    text = (
+        f"# {origin.name}, fitted to {card.name}: {highest(fitted, shape):.1f} of {card.usable:.1f} GiB predicted "
+        f"(armlite plan).\n{fitted.to_yaml()}"
+    )
+    if out is None:
+        print(text, end="")
+    else:
+        write_atomic(out, text)

@@ -1,0 +1,76 @@
+"""Graphics cards by size or name, with the figures of their data sheets; and what a word for one stands for."""
+
+import re
+from dataclasses import dataclass
+
+from armlite.errors import ArmliteError, nearest
+
+CONTEXT = 0.6
+"""GiB that the driver and the CUDA context take of a card before the first tensor; an estimate."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card."""
+
+    name: str
+    gib: float
+    """Memory, as the driver reports it."""
+    tflops: float
+    """Dense bfloat16 (float16 where there is none), 1e12 operations a second, data sheet."""
+    bandwidth: float
+    """Of its memory, 1e9 bytes a second, data sheet."""
+
+    @property
+    def usable(self) -> float:
+        """GiB that tensors can take."""
+        return self.gib - CONTEXT
+
+
+CARDS = {
+    "t4": Card("T4", 14.7, 65, 300),
+    "rtx3090": Card("RTX 3090", 23.7, 71, 936),
+    "rtx4090": Card("RTX 4090", 23.6, 165, 1008),
+    "rtx5090": Card("RTX 5090", 31.4, 210, 1792),
+    "l40s": Card("L40S", 44.4, 362, 864),
+    "a6000": Card("RTX A6000", 47.5, 155, 768),
+    "a100": Card("A100 80 GB", 79.3, 312, 2039),
+    "h100": Card("H100 80 GB", 79.1, 989, 3350),
+    "h200": Card("H200", 139.8, 989, 4800),
+}
+SIZES = {"16gb": "t4", "24gb": "rtx4090", "32gb": "rtx5090", "48gb": "l40s", "80gb": "a100", "141gb": "h200"}
+"""What a size stands for: of the cards of that size, a common one."""
+
+
+def find_card(word: str) -> Card:
+    """A card by its name, its size (`24gb`), or memory that is free (`20gib`, with the speed of the next larger card).
+
+    Raises:
+        ArmliteError: it is none of these.
+    """
+    key = word.lower().replace(" ", "").replace("-", "")
+    if key in CARDS:
+        return CARDS[key]
+    if key in SIZES:
+        return CARDS[SIZES[key]]
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)gi?b", key):
+        gib = float(match[1])
+        like = next((c for c in map(CARDS.get, SIZES.values()) if c and c.gib >= gib), CARDS["h200"])
+        return Card(f"{match[1]} GiB", gib, like.tflops, like.bandwidth)
+    known = [*SIZES, *CARDS]
+    raise ArmliteError(
+        f"there is no card {word!r}.{nearest(key, known)} Give a size like 24gb or one of {', '.join(CARDS)}"
+    )
+
+
+def this_card() -> Card | None:
+    """The card of this machine, with the memory that is free on it now; None where there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    free, _ = torch.cuda.mem_get_info()
+    name = torch.cuda.get_device_name()
+    key = re.sub(r"[^a-z0-9]", "", name.lower().replace("nvidia", "").replace("geforce", ""))
+    like = next((c for k, c in CARDS.items() if k in key), CARDS["rtx4090"])
+    return Card(name, free / 2**30 + CONTEXT, like.tflops, like.bandwidth)

@@ -1,0 +1,180 @@
+"""How much memory a recipe's stages take on a GPU, part by part, from sizes alone.
+
+Weights, adapters, optimiser states and the key-value cache are exact: tests compare them with real modules. What a
+forward and backward pass keeps is counted from the operations of one layer. Nothing here has been compared with a GPU
+yet; `UNKNOWN` is the allowance for that.
+"""
+
+from dataclasses import dataclass
+
+from armlite.models.sampling import EngineSettings
+from armlite.plan.shapes import Shape
+from armlite.recipe import GrpoSettings, Recipe, SftSettings, StageName
+
+GIB = 2**30
+NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
+"""Bytes a weight in NF4 with double quantisation: 4 bits, a byte a block of 64, a float32 a 256 of these."""
+OPTIMIZER = {"adamw_torch": 8.0, "adamw_torch_fused": 8.0, "adamw_8bit": 2.1, "paged_adamw_8bit": 2.1}
+"""Bytes of state a trained float32 weight; the 8-bit ones keep a float32 for each block of 256."""
+ADAPTER_BYTES = 4
+"""PEFT keeps adapters of half-precision models in float32."""
+VISION_CACHE = 1.0
+"""GiB of image features kept on the card at most (`armlite.models.vision`)."""
+LOGITS = 4096
+"""Positions whose logits are there at once in the update."""
+GRAIN = 64
+"""Tokens the cache grows by (`armlite.models.engine`)."""
+UNKNOWN = 0.05
+"""Share of what is not weights that is added for the allocator's rounding; an estimate until measured."""
+WORKSPACE = 0.2
+"""GiB for the libraries' workspaces; an estimate until measured."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What goes through the model in one step of a stage, in tokens."""
+
+    rollouts: int
+    """Conversations of a step."""
+    conversation: int
+    """Tokens of the longest."""
+    image: int
+    """Visual tokens of the largest image."""
+    images: int
+    """Distinct images of a step."""
+    update: int
+    """Tokens, padding included, of the largest forward and backward pass."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Predicted peak of a stage."""
+
+    parts: dict[str, float]
+    """Name -> GiB, at the moment of the peak."""
+    moment: str
+    """`rollout` or `update`."""
+
+    @property
+    def gib(self) -> float:
+        return sum(self.parts.values())
+
+
+def load_of(recipe: Recipe, stage: SftSettings | GrpoSettings, shape: Shape) -> Load:
+    """The most that a recipe lets happen in one step of a stage."""
+    limits = recipe.episode.limits
+    pixels = (limits.image_max_pixels, limits.crop_max_pixels, limits.sheet_max_pixels, limits.page_max_pixels)
+    image = shape.image_tokens(max(pixels))
+    if isinstance(stage, SftSettings):
+        tokens = stage.max_length
+        return Load(1, tokens, image, tokens // max(1, image), stage.per_device_train_batch_size * tokens)
+    rollouts = stage.num_generations * stage.tasks_per_step
+    tokens = stage.max_context
+    update = getattr(stage, "update_tokens", None) or stage.per_device_train_batch_size * tokens
+    return Load(rollouts, tokens, image, rollouts * (tokens // max(1, image)), update)
+
+
+def stage_memory(recipe: Recipe, name: StageName, shape: Shape, load: Load | None = None) -> Memory:
+    """The peak of one stage: of the rollout or of the update, whichever is higher."""
+    stage = recipe.stages.named()[name]
+    load = load or load_of(recipe, stage, shape)
+    size = 4 if recipe.model.dtype == "float32" else 2
+    kept = weights(recipe, stage, shape, size)
+    cache = (
+        {}
+        if stage.train_vision
+        else {"image features": min(VISION_CACHE, gib(load.images * load.image * shape.hidden_size * size))}
+    )
+    moments = {"update": {**kept, **cache, **update(stage, shape, load, size, recipe.model.quantize == "4bit")}}
+    if isinstance(stage, GrpoSettings):
+        moments["rollout"] = {**kept, **cache, **rollout(recipe.engine, shape, load, size, recipe)}
+    for parts in moments.values():
+        moving = sum(v for k, v in parts.items() if k not in kept)
+        parts["allocator and workspaces"] = UNKNOWN * moving + WORKSPACE
+    moment = max(moments, key=lambda m: sum(moments[m].values()))
+    return Memory(moments[moment], moment)
+
+
+def weights(recipe: Recipe, stage: SftSettings | GrpoSettings, shape: Shape, size: int) -> dict[str, float]:
+    """What stays on the card for the whole stage."""
+    linears = shape.linears * (NF4 if recipe.model.quantize == "4bit" else size)
+    parts = {
+        "language model": gib(linears + shape.text_rest * size),
+        "embeddings and output": gib(shape.embeddings * size),
+        "vision tower": gib(shape.vision * size),
+    }
+    state = OPTIMIZER.get(stage.optim, 8.0)
+    if stage.adapter == "lora":
+        trained = shape.adapter(recipe.lora.r, recipe.lora.target)
+        parts["adapter"] = gib(trained * ADAPTER_BYTES)
+        parts["gradients and optimizer"] = gib(trained * (ADAPTER_BYTES + state))
+    else:
+        trained = shape.total - (0 if stage.train_vision else shape.vision)
+        parts["gradients and optimizer"] = gib(trained * (size + state * size / 4))
+    return parts
+
+
+def rollout(engine: EngineSettings, shape: Shape, load: Load, size: int, recipe: Recipe) -> dict[str, float]:
+    """What the engine takes: cache, a prefill pass, a decode step."""
+    slots = min(engine.max_slots, load.rollouts)
+    tokens = slots * -(-load.conversation // GRAIN) * GRAIN
+    if engine.max_tokens_in_cache is not None:
+        tokens = min(tokens, engine.max_tokens_in_cache)
+    h, i = shape.hidden_size, shape.intermediate_size
+    # One layer at a time, at the widest place: an adapter's float32 detour beside the up projection.
+    token = size * (4 * h + 2 * i) + 3 * ADAPTER_BYTES * i
+    width = min(engine.prefill_tokens, slots * load.conversation)
+    return {
+        "key-value cache": gib(tokens * 2 * shape.num_hidden_layers * shape.kv_size * size),
+        "prefill": gib(width * token) + _unpacked(shape, size, recipe.model.quantize == "4bit"),
+        "logits": gib(slots * shape.vocab_size * 4 * 3),
+        "pixels": _pixels(shape, load.image, size),
+    }
+
+
+def update(stage: SftSettings | GrpoSettings, shape: Shape, load: Load, size: int, packed: bool) -> dict[str, float]:
+    """What one forward and backward pass takes."""
+    h, layers = shape.hidden_size, shape.num_hidden_layers
+    token = layer_bytes(shape, size, stage.adapter == "lora")
+    if stage.gradient_checkpointing:
+        kept, live = layers * h * size, token
+    else:
+        kept, live = layers * token, 0
+    positions = min(load.update, LOGITS)
+    parts = {
+        "activations": gib(load.update * (kept + live)) + _unpacked(shape, size, packed),
+        "logits": gib(positions * min(shape.vocab_size, 32768) * 4),
+    }
+    if isinstance(stage, SftSettings):
+        parts["pixels"] = _pixels(shape, load.image, size) * max(1, load.update // max(1, load.image) // 4)
+    return parts
+
+
+def layer_bytes(shape: Shape, size: int, adapter: bool) -> int:
+    """Bytes that the backward pass of one decoder layer needs, for each token.
+
+    Norms keep their input and its scaled copy; attention its queries, keys, values and result; the MLP both
+    projections, the activation and the product. What adapters keep of their inputs the frozen layers do not; in half
+    precision the casts around them leave two more copies.
+    """
+    h, i, kv = shape.hidden_size, shape.intermediate_size, shape.kv_size
+    plain = size * (2 * 2 * h + 2 * h + 2 * kv + h + 4 * i) + 4 * 2 * h
+    return plain + (size * 2 * h if adapter and size < 4 else 0)
+
+
+def gib(number: float) -> float:
+    """Bytes in GiB."""
+    return number / GIB
+
+
+def _unpacked(shape: Shape, size: int, packed: bool) -> float:
+    """The largest linear layer, unpacked from 4 bits for a product."""
+    return gib(max(a * b for a, b in shape.projections.values()) * size) if packed else 0.0
+
+
+def _pixels(shape: Shape, tokens: int, size: int) -> float:
+    """An image on its way through the tower, alone: its pixels and one block's activations."""
+    patches = tokens * shape.spatial_merge_size**2
+    return gib(
+        patches * (shape.patch_numbers * 4 + size * (8 * shape.vision_hidden_size + 4 * shape.vision_intermediate_size))
+    )

@@ -1,0 +1,160 @@
+"""The sizes of a Qwen2.5-VL: parameters by part and bytes by token, from its configuration alone. No torch."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from armlite.errors import ArmliteError, nearest
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An architecture; names are those of its config.json, `vision_` before those of the tower."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    vocab_size: int
+    tie_word_embeddings: bool
+    vision_depth: int
+    vision_hidden_size: int
+    vision_intermediate_size: int
+    patch_size: int = 14
+    spatial_merge_size: int = 2
+    temporal_patch_size: int = 2
+    in_channels: int = 3
+
+    @property
+    def kv_size(self) -> int:
+        """Numbers in the keys of one token in one layer."""
+        return self.hidden_size // self.num_attention_heads * self.num_key_value_heads
+
+    @property
+    def projections(self) -> dict[str, tuple[int, int]]:
+        """Linear layers of one decoder layer: name -> (inputs, outputs)."""
+        h, i, kv = self.hidden_size, self.intermediate_size, self.kv_size
+        return {
+            "self_attn.q_proj": (h, h),
+            "self_attn.k_proj": (h, kv),
+            "self_attn.v_proj": (h, kv),
+            "self_attn.o_proj": (h, h),
+            "mlp.gate_proj": (h, i),
+            "mlp.up_proj": (h, i),
+            "mlp.down_proj": (i, h),
+        }
+
+    @property
+    def linears(self) -> int:
+        """Weights of the decoder's linear layers: what 4-bit quantises."""
+        return self.num_hidden_layers * sum(a * b for a, b in self.projections.values())
+
+    @property
+    def text_rest(self) -> int:
+        """Biases and norms of the text model."""
+        biases = self.hidden_size + 2 * self.kv_size
+        return self.num_hidden_layers * (biases + 2 * self.hidden_size) + self.hidden_size
+
+    @property
+    def embeddings(self) -> int:
+        """Input embeddings and output layer."""
+        return self.vocab_size * self.hidden_size * (1 if self.tie_word_embeddings else 2)
+
+    @property
+    def vision(self) -> int:
+        """All of the vision tower, its merger included."""
+        h, i = self.vision_hidden_size, self.vision_intermediate_size
+        block = 2 * h + (3 * h * h + 3 * h) + (h * h + h) + (3 * h * i + 2 * i + h)
+        wide = h * self.spatial_merge_size**2
+        merger = h + (wide * wide + wide) + (wide * self.hidden_size + self.hidden_size)
+        return self.patch_numbers * h + self.vision_depth * block + merger
+
+    @property
+    def patch_numbers(self) -> int:
+        """Numbers in one patch of pixels: 1176."""
+        return self.in_channels * self.temporal_patch_size * self.patch_size**2
+
+    @property
+    def total(self) -> int:
+        return self.linears + self.text_rest + self.embeddings + self.vision
+
+    def image_tokens(self, pixels: int) -> int:
+        """Most visual tokens of an image of so many pixels."""
+        return -(-pixels // (self.patch_size * self.spatial_merge_size) ** 2)
+
+    def adapter(self, r: int, target: str) -> int:
+        """Weights of a LoRA adapter of rank `r` on the modules that a regular expression matches."""
+        size = 0
+        for name, (a, b) in self.projections.items():
+            if re.fullmatch(target, f"model.language_model.layers.0.{name}"):
+                size += r * (a + b)
+        return size * self.num_hidden_layers
+
+
+_TOWER = {"vision_depth": 32, "vision_hidden_size": 1280, "vision_intermediate_size": 3420}
+SHAPES = {
+    "Qwen/Qwen2.5-VL-3B-Instruct": Shape(2048, 11008, 36, 16, 2, 151936, True, **_TOWER),
+    "Qwen/Qwen2.5-VL-7B-Instruct": Shape(3584, 18944, 28, 28, 4, 152064, False, **_TOWER),
+    "pocket": Shape(128, 384, 4, 4, 2, 900, True, 2, 64, 128, spatial_merge_size=1),
+}
+"""Known offline: from the published config.json files, and `armlite.pocket.model`; the pocket vocabulary is made for
+its traces, so its size is rounded."""
+
+
+def shape_of(model: str) -> Shape:
+    """The shape of a model by its hub id, folder, or `pocket`.
+
+    Raises:
+        ArmliteError: it is not known offline and no folder here holds its configuration.
+    """
+    if model in SHAPES:
+        return SHAPES[model]
+    folder = Path(model).expanduser()
+    for name in ("config.json", "base/config.json"):
+        if (folder / name).is_file():
+            return from_config(json.loads((folder / name).read_text(encoding="utf-8")), str(folder / name))
+    adapter = folder / "adapter_config.json"
+    if adapter.is_file():
+        base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
+        return shape_of(str(folder / base) if (folder / base).is_dir() else base)
+    raise ArmliteError(
+        f"the shape of {model} is not known here.{nearest(model, SHAPES)} Give a folder with its config.json, or one "
+        f"of {', '.join(SHAPES)}"
+    )
+
+
+def from_config(config: dict[str, Any], origin: str) -> Shape:
+    """A shape from a config.json, in the nested form of today or the flat one of early releases.
+
+    Raises:
+        ArmliteError: it is another architecture, or lacks a size.
+    """
+    if config.get("model_type") != "qwen2_5_vl":
+        raise ArmliteError(f"{origin} is of the type {config.get('model_type')!r}; only qwen2_5_vl can be planned")
+    text, vision = config.get("text_config") or config, config.get("vision_config") or {}
+    tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
+    sizes = (
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "vocab_size",
+    )
+    try:
+        return Shape(
+            **{name: int(text[name]) for name in sizes},
+            tie_word_embeddings=bool(tied),
+            vision_depth=vision["depth"],
+            vision_hidden_size=vision["hidden_size"],
+            vision_intermediate_size=vision["intermediate_size"],
+            patch_size=vision.get("patch_size", 14),
+            spatial_merge_size=vision.get("spatial_merge_size", 2),
+            temporal_patch_size=vision.get("temporal_patch_size", 2),
+            in_channels=vision.get("in_channels", vision.get("in_chans", 3)),
+        )
+    except KeyError as error:
+        raise ArmliteError(f"{origin} does not say {error.args[0]}") from error

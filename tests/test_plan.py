@@ -1,0 +1,164 @@
+"""The plan: sizes against real modules, and what it tells a user whose card is too small."""
+
+import json
+
+import pytest
+import torch
+from tiny_qwen import tiny
+from typer.testing import CliRunner
+
+from armlite.cli import app
+from armlite.errors import ArmliteError
+from armlite.models.cache import Slab
+from armlite.plan import make_plan
+from armlite.plan.cards import CONTEXT, find_card
+from armlite.plan.fit import fit, highest, ways
+from armlite.plan.memory import Load, layer_bytes, rollout, stage_memory
+from armlite.plan.shapes import SHAPES, from_config, shape_of
+from armlite.recipe import load_recipe
+
+TARGET = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
+SEVEN = SHAPES["Qwen/Qwen2.5-VL-7B-Instruct"]
+
+
+@pytest.fixture(scope="module")
+def small():
+    model = tiny()[0]
+    return model, from_config(model.config.to_dict(), "tiny")
+
+
+def test_parameters_of_each_part_equal_those_of_a_real_model(small):
+    model, shape = small
+    inner = model.model
+    count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
+    assert shape.vision == count(inner.visual)
+    assert shape.total == count(model)
+    linears = [m.weight.numel() for m in inner.language_model.layers.modules() if isinstance(m, torch.nn.Linear)]
+    assert shape.linears == sum(linears)
+
+
+def test_the_7b_has_its_published_number_of_parameters():
+    assert SEVEN.total == 8_292_166_656
+
+
+def test_an_adapter_has_the_size_that_peft_makes_it(small):
+    from peft import LoraConfig, get_peft_model
+
+    model = tiny()[0]
+    wrapped = get_peft_model(model, LoraConfig(r=4, target_modules=TARGET))
+    made = sum(p.numel() for n, p in wrapped.named_parameters() if "lora_" in n)
+    assert small[1].adapter(4, TARGET) == made
+
+
+def test_an_adapter_on_fewer_modules_is_smaller(small):
+    _, shape = small
+    assert 0 < shape.adapter(4, r".*language_model.*\.q_proj") < shape.adapter(4, TARGET)
+    assert shape.adapter(4, "nothing") == 0
+
+
+def test_the_cache_has_the_size_that_the_engine_makes_it(small):
+    _, shape = small
+    recipe = load_recipe("recipes/pocket.yaml")
+    parts = rollout(recipe.engine, shape, Load(4, 100, 10, 2, 100), 4, recipe)
+    slab = Slab(shape.num_hidden_layers, shape.num_key_value_heads, shape.kv_size // shape.num_key_value_heads,
+                torch.float32, torch.device("cpu"))  # fmt: skip
+    slab.resize(4, 128)
+    assert parts["key-value cache"] * 2**30 == sum(t.nbytes for t in [*slab.keys, *slab.values])
+
+
+def test_a_layer_keeps_within_a_tenth_what_the_plan_says(small):
+    model, shape = small
+    layer, tokens = model.model.language_model.layers[0], 512
+    x = torch.randn(1, tokens, shape.hidden_size, requires_grad=True)
+    places = model.model.language_model.rotary_emb(x, torch.arange(tokens).expand(3, 1, tokens))
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        layer(x, position_embeddings=places, attention_mask=None)
+    per_token = sum(n for n in kept.values() if n >= 16 * tokens) / tokens
+    assert per_token == pytest.approx(layer_bytes(shape, 4, adapter=False), rel=0.1)
+
+
+@pytest.mark.parametrize("size", ["24gb", "48gb", "80gb"])
+def test_each_shipped_recipe_fits_the_card_it_is_named_for(size):
+    made = make_plan(load_recipe(f"recipes/qwen2.5-vl-7b-{size}.yaml"), size)
+    assert made["fits"] and set(made["stages"]) == {"sft", "grpo1", "grpo2"} and not made["ways"]
+
+
+def test_the_pocket_recipe_is_planned_without_a_card():
+    made = make_plan(load_recipe("recipes/pocket.yaml"), "8gib")
+    assert made["fits"] and made["stages"]["sft"]["gib"] < 4
+
+
+def test_a_recipe_that_is_too_large_comes_with_ways_that_each_make_it_fit():
+    recipe = load_recipe("recipes/qwen2.5-vl-7b-80gb.yaml")
+    card = find_card("48gb")
+    assert highest(recipe, SEVEN) > card.usable
+    found = ways(recipe, SEVEN, card.usable)
+    assert 1 <= len(found) <= 3
+    for overrides, cost, then in found:
+        turned = load_recipe("recipes/qwen2.5-vl-7b-80gb.yaml", overrides.split())
+        assert highest(turned, SEVEN) == pytest.approx(then) and then <= card.usable and cost
+
+
+def test_fit_writes_a_recipe_that_fits_and_is_larger_where_there_is_room(tmp_path):
+    recipe = load_recipe("recipes/qwen2.5-vl-7b-24gb.yaml")
+    room = fit(recipe, SEVEN, 40.0)
+    assert highest(room, SEVEN) <= 40.0 and room.stages.grpo2.max_context > recipe.stages.grpo2.max_context
+    tight = fit(load_recipe("recipes/qwen2.5-vl-7b-80gb.yaml"), SEVEN, 15.0)
+    assert highest(tight, SEVEN) <= 15.0
+
+
+def test_nothing_makes_a_7b_fit_into_four_gib():
+    with pytest.raises(ArmliteError, match="smaller model"):
+        fit(load_recipe("recipes/qwen2.5-vl-7b-24gb.yaml"), SEVEN, 4.0)
+
+
+def test_a_cache_budget_lowers_the_rollout_and_4_bit_the_weights():
+    recipe = load_recipe("recipes/qwen2.5-vl-7b-80gb.yaml")
+    less = load_recipe("recipes/qwen2.5-vl-7b-80gb.yaml", ["engine.max_tokens_in_cache=65536"])
+    packed = load_recipe("recipes/qwen2.5-vl-7b-80gb.yaml", ["model.quantize=4bit"])
+    gib = stage_memory(recipe, "grpo2", SEVEN).gib
+    assert stage_memory(less, "grpo2", SEVEN).gib < gib
+    assert stage_memory(packed, "grpo2", SEVEN).gib < gib - 8
+
+
+@pytest.mark.parametrize(("word", "usable"), [("24gb", 23.0), ("RTX 4090", 23.0), ("10gib", 10 - CONTEXT)])
+def test_cards_are_known_by_size_and_name_and_free_memory(word, usable):
+    assert find_card(word).usable == pytest.approx(usable)
+
+
+@pytest.mark.parametrize(("word", "hint"), [("24bg", "24gb"), ("rtx4080x", "rtx"), ("", "no card")])
+def test_an_unknown_card_names_the_nearest(word, hint):
+    with pytest.raises(ArmliteError, match=hint):
+        find_card(word)
+
+
+def test_an_unknown_model_says_what_to_give(tmp_path):
+    with pytest.raises(ArmliteError, match=r"config\.json"):
+        shape_of(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    with pytest.raises(ArmliteError, match="llama"):
+        shape_of(str(tmp_path))
+
+
+def test_the_command_prints_json_and_exits_1_where_it_does_not_fit():
+    run = CliRunner().invoke(app, ["plan", "recipes/qwen2.5-vl-7b-80gb.yaml", "--gpu", "24gb", "--json"])
+    made = json.loads(run.stdout)
+    assert run.exit_code == 1 and made["fits"] is False and made["ways"]
+    assert CliRunner().invoke(app, ["plan", "recipes/qwen2.5-vl-7b-24gb.yaml", "--gpu", "24gb"]).exit_code == 0
+
+
+def test_the_command_writes_a_fitted_recipe_but_never_over_the_recipe_itself(tmp_path):
+    out = tmp_path / "fitted.yaml"
+    args = ["plan", "recipes/qwen2.5-vl-7b-80gb.yaml", "--fit", "24gb", "--out"]
+    assert CliRunner().invoke(app, [*args, str(out)]).exit_code == 0
+    assert make_plan(load_recipe(out), "24gb")["fits"]
+    assert CliRunner().invoke(app, [*args, "recipes/qwen2.5-vl-7b-80gb.yaml"]).exit_code == 2
