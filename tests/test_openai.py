@@ -20,7 +20,8 @@ from armlite.episode import Episode, EpisodeSettings
 from armlite.errors import ArmliteError
 from armlite.loop import Reply, play
 from armlite.memory import Limits, Memory
-from armlite.models.openai import OpenAIModel, parse_spec, read_reply, turn_seed
+from armlite.models.completion import read_reply, turn_seed
+from armlite.models.openai import OpenAIModel, parse_spec
 from armlite.protocol.render import Conversation, Message, render, system_text
 from armlite.types import StopReason, Task
 

@@ -6,7 +6,6 @@ A fault of one request ends at most its own episode; what only the user can mend
 """
 
 import base64
-import hashlib
 import io
 import json
 import os
@@ -24,13 +23,13 @@ from urllib.parse import urlsplit
 
 from armlite.errors import ArmliteError, nearest
 from armlite.loop import Reply
+from armlite.models.completion import STOP, read_reply, turn_seed
 from armlite.protocol.render import Conversation, Message, system_text
 
 if TYPE_CHECKING:
     import httpx
     from PIL import Image
 
-STOP = "</tool_call>"
 DEFAULT_URL = "https://api.openai.com/v1"
 _OVERFLOW = re.compile(
     r"context_length_exceeded|exceed_context_size|max_model_len|maximum (?:context|model) length|longer than the model"
@@ -362,67 +361,6 @@ class OpenAISession:
         wired = self._wired.setdefault(id(conversation), [])
         wired += [self._model.wire(m) for m in conversation.messages[len(wired) :]]
         return wired
-
-
-def turn_seed(seed: int, conversation: Conversation) -> int:
-    """31-bit seed of a conversation's next turn, independent of whatever else is in flight."""
-    name = json.dumps([seed, conversation.task_id, conversation.rollout, conversation.turns])
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") >> 1
-
-
-def read_reply(value: dict[str, Any]) -> Reply:
-    """The turn in a chat completion, in our wire format whatever the server took out of it.
-
-    Raises:
-        KeyError, TypeError, AttributeError, IndexError: it is not a chat completion.
-    """
-    choice = value["choices"][0]
-    message = choice["message"]
-    finish = choice.get("finish_reason") or "stop"
-    text = _content(message)
-    tokens = (value.get("usage") or {}).get("completion_tokens") or 0
-    if _was_stripped(choice, text):
-        text += STOP
-    if STOP in text:
-        # A server that knows no stop string has gone on: the turn had ended here.
-        return Reply(text[: text.index(STOP) + len(STOP)], "stop", tokens)
-    if finish == "length":
-        return Reply(text, "length", tokens)
-    if finish in ("content_filter", "error"):
-        return Reply(f"the server ended the turn ({finish})", "error", tokens)
-    return Reply(text, "stop", tokens)
-
-
-def _content(message: dict[str, Any]) -> str:
-    """The turn's text. A server that parses thoughts or calls into fields of their own has them put back."""
-    text = message.get("content") or message.get("refusal") or ""
-    if isinstance(text, list):
-        text = "".join(block.get("text", "") for block in text)
-    thought = message.get("reasoning_content") or message.get("reasoning") or ""
-    if thought and "<think>" not in text:
-        text = f"<think>{thought}</think>\n{text}"
-    elif "</think>" in text and "<think>" not in text:
-        # The server's own template has opened the thought in the prompt.
-        text = "<think>" + text
-    for call in (message.get("tool_calls") or [])[:1]:
-        function = call["function"]
-        name, arguments = json.dumps(function["name"], ensure_ascii=False), function["arguments"]
-        arguments = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        text = f'{text}\n<tool_call>\n{{"name": {name}, "arguments": {arguments}}}\n{STOP}'
-    # JSON can spell half a surrogate pair, of which no UTF-8 record can be made.
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _was_stripped(choice: dict[str, Any], text: str) -> bool:
-    """Did the server end the turn at the stop string, and take it out of the text?"""
-    if choice.get("finish_reason") != "stop":
-        return False
-    for key in ("stop_reason", "matched_stop"):
-        # vLLM and SGLang say which stop it was: None or a token id is the model's own end of turn.
-        if key in choice:
-            return choice[key] == STOP
-    opened = text.rfind("<tool_call>")
-    return opened >= 0 and opened > max(text.rfind(tag) for tag in (STOP, "</think>", "</answer>"))
 
 
 def _data_url(image: "Image.Image") -> str:

@@ -7,13 +7,11 @@ is left.
 
 import json
 import os
-import platform
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +21,12 @@ from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError
 from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, difference, load_recipe
 from armlite.store import TORN, write_atomic
+from armlite.train.processes import on_first
+from armlite.train.provenance import environment
 from armlite.types import Task
 
 Notify = Callable[[str, dict[str, Any]], None]
 """Called with an event (`stage`, `step`, `filter`, `evaluation`, `note`) and its figures."""
-PACKAGES = ("armlite", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes")
 
 
 def plan(recipe: Recipe) -> list[dict[str, Any]]:
@@ -102,24 +101,35 @@ class _Run:
         self.recipe, self.output, self.notify = recipe, output, notify
 
     def go(self, only: StageName | None, resume: bool) -> Path:
-        self._check_folder(only, resume)
-        self._check_sources(only)
-        self._open()
-        from armlite.train.metrics import MetricsFile
+        on_first(lambda: self._begin(only, resume))
         from armlite.train.report import write_report
 
-        self._settle()
-        self.metrics = MetricsFile(self.output / "metrics.jsonl", lambda row: self.notify("step", row))
-        self._prepare_data()
-        self._write_baselines()
+        self._ready()
         if only is None:
-            self._evaluate("base", self._base())
+            on_first(lambda: self._evaluate("base", self._base()))
         for name, stage in self.recipe.stages.named().items():
             if only is None or name == only:
                 self._stage(name, stage, self._source(name), resume)
-                self._evaluate(name, str(self.output / "checkpoints" / name))
-        write_report(self.output)
+                on_first(partial(self._evaluate, name, str(self.output / "checkpoints" / name)))
+        on_first(lambda: write_report(self.output))
         return self.output
+
+    def _begin(self, only: StageName | None, resume: bool) -> None:
+        """All that is read and written before the first stage."""
+        self._check_folder(only, resume)
+        self._check_sources(only)
+        self._open()
+        self._settle()
+        self._prepare_data()
+        self._write_baselines()
+
+    def _ready(self) -> None:
+        """What each process holds."""
+        from armlite.train.metrics import MetricsFile
+
+        self._settle()
+        self.metrics = MetricsFile(self.output / "metrics.jsonl", lambda row: self.notify("step", row))
+        self._read_tasks()
 
     def _check_folder(self, only: StageName | None, resume: bool) -> None:
         """See that the run directory is new, or holds this very run; writes nothing."""
@@ -269,20 +279,14 @@ class _Run:
         return str(folder)
 
     def _stage(self, name: str, stage: SftSettings | GrpoSettings, source: str, resume: bool) -> None:
-        from armlite.train.checkpoints import discard, last_step, publish
+        from armlite.train.checkpoints import publish
         from armlite.train.weights import load_for_stage, save_weights
 
         done, work = self.output / "checkpoints" / name, self.output / "work" / name
         if done.is_dir() and resume:
-            shutil.rmtree(work, ignore_errors=True)
+            on_first(lambda: shutil.rmtree(work, ignore_errors=True))
             return
-        if not resume:
-            for old in (done, work, self.output / "eval" / name, self.output / "rollouts" / name):
-                discard(old)
-            (self.output / "filter" / f"{name}.json").unlink(missing_ok=True)
-        taken = last_step(work) if work.is_dir() else 0
-        self.metrics.rewind(name, taken)
-        self.notify("stage", {"stage": name, "steps": stage.steps, "done": taken})
+        on_first(lambda: self._clear(name, stage, resume))
         start = time.monotonic()
         model, processor, peft_config = load_for_stage(self.recipe, stage, source)
         if isinstance(stage, SftSettings):
@@ -317,17 +321,30 @@ class _Run:
                 resume,
                 lambda now, total: self.notify("filter", {"stage": name, "done": now, "total": total}),
             )
-        self._note(name, {"seconds": round(time.monotonic() - start, 1), **counts})
-        publish(done, lambda folder: save_weights(model, processor, folder, done))
-        shutil.rmtree(work, ignore_errors=True)
+
+        def finish() -> None:
+            self._note(name, {"seconds": round(time.monotonic() - start, 1), **counts})
+            publish(done, lambda folder: save_weights(model, processor, folder, done))
+            shutil.rmtree(work, ignore_errors=True)
+
+        on_first(finish)
+
+    def _clear(self, name: str, stage: SftSettings | GrpoSettings, resume: bool) -> None:
+        """Remove what an earlier try at a stage left, or what it did after its last checkpoint."""
+        from armlite.train.checkpoints import discard, last_step
+
+        work = self.output / "work" / name
+        if not resume:
+            for old in (self.output / part / name for part in ("checkpoints", "work", "eval", "rollouts")):
+                discard(old)
+            (self.output / "filter" / f"{name}.json").unlink(missing_ok=True)
+        taken = last_step(work) if work.is_dir() else 0
+        self.metrics.rewind(name, taken)
+        self.notify("stage", {"stage": name, "steps": stage.steps, "done": taken})
 
     def control(self, stage: SftSettings) -> None:
         """Train and evaluate `control`."""
-        from armlite.train.metrics import MetricsFile
-
-        self._settle()
-        self.metrics = MetricsFile(self.output / "metrics.jsonl", lambda row: self.notify("step", row))
-        self._prepare_data()
+        self._ready()
         self._stage("control", stage, str(self.output / "checkpoints" / "sft"), resume=False)
         self._evaluate("control", str(self.output / "checkpoints" / "control"))
 
@@ -341,48 +358,17 @@ class _Run:
     def _evaluate(self, name: str, source: str) -> None:
         """`eval/<name>/`: at the rollout temperature, greedy, and greedy without tools."""
         from armlite.train.checkpoints import publish
+        from armlite.train.rounds import evaluate_checkpoint
 
         done = self.output / "eval" / name
         if done.is_dir():
             return
-        publish(done, lambda folder: self._write_evaluation(name, source, folder))
-
-    def _write_evaluation(self, name: str, source: str, folder: Path) -> None:
-        from armlite.evals.tasks import evaluate, summarise
-        from armlite.models.loading import load
-        from armlite.models.local import LocalModel, Sampling
-
-        settings, start = self.recipe.evaluation, time.monotonic()
-        quantize = "4bit" if self.recipe.model.quantize == "4bit" else None
-        model, processor = load(
-            source, quantize=quantize, dtype=self.recipe.model.dtype, attn=self.recipe.model.attention
+        publish(
+            done,
+            lambda folder: evaluate_checkpoint(
+                self.recipe, name, source, self.held_out, self.held_out_root, folder, self.notify
+            ),
         )
-        blind = self.recipe.episode.model_copy(update={"tools": ()})
-        summary: dict[str, Any] = {}
-        rounds = {"rollout": (settings.temperature, self.recipe.episode), "greedy": (0.0, self.recipe.episode)}
-        for label, (temperature, rules) in {**rounds, "no_tools": (0.0, blind)}.items():
-            sampling = Sampling(
-                temperature=temperature,
-                max_new_tokens=settings.max_new_tokens,
-                max_context=settings.max_context,
-                seed=self.recipe.seed,
-            )
-            chat = LocalModel(model, processor, sampling, self.recipe.engine, name=name)
-            report = {"stage": name, "round": label, "total": len(self.held_out)}
-            trajectories = evaluate(
-                self.held_out,
-                chat,
-                rules,
-                self.held_out_root,
-                self.recipe.seed,
-                settings.batch,
-                settings.swap and label == "greedy" and name != "base",
-                folder / f"{label}.jsonl",
-                on_batch=lambda n, report=report: self.notify("evaluation", {**report, "done": n}),
-            )
-            summary[label] = summarise(trajectories)
-        write_atomic(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
-        self.notify("evaluated", {"stage": name, "seconds": round(time.monotonic() - start, 1), "summary": summary})
 
 
 def _make_pocket(recipe: Recipe, folder: Path) -> None:
@@ -392,24 +378,3 @@ def _make_pocket(recipe: Recipe, folder: Path) -> None:
     for split, n in (("traces", data.n_traces), ("train", data.n_tasks), ("test", data.n_evaluation)):
         tasks = generate(split, n or 300, recipe.seed, folder / split)
         write_tasks(folder / split / "tasks.jsonl", tasks)
-
-
-def environment() -> dict[str, Any]:
-    """Versions, machine and git revision of this process."""
-    import torch
-
-    versions = {}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    revision = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": versions,
-        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
-        "threads": torch.get_num_threads(),
-        "git": revision.stdout.strip() or None,
-    }

@@ -9,8 +9,9 @@ from typing import Any
 from armlite.errors import ArmliteError
 from armlite.recipe import Recipe
 from armlite.store import write_atomic
+from armlite.train.provenance import environment
 from armlite.train.report import read_baselines, summaries
-from armlite.train.run import Notify, environment, run_control, train
+from armlite.train.run import Notify, run_control, train
 
 
 def run_seeds(recipe: Recipe, folder: Path, seeds: list[int], notify: Notify) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from armlite.recipe import Recipe, SftSettings
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.encode import EncodedRows, collate
 from armlite.train.metrics import MetricsFile
+from armlite.train.processes import share
 
 
 def step_order(lengths: Sequence[int], steps: int, batch: int, seed: int) -> list[int]:
@@ -53,6 +54,7 @@ def common_arguments(recipe: Recipe, stage: Any, folder: Path) -> dict[str, Any]
     """The training arguments that all stages share."""
     import torch
 
+    batch, accumulation = share(stage.per_device_train_batch_size, stage.gradient_accumulation_steps)
     return {
         "output_dir": str(folder),
         "max_steps": stage.steps,
@@ -62,8 +64,8 @@ def common_arguments(recipe: Recipe, stage: Any, folder: Path) -> dict[str, Any]
         "weight_decay": stage.weight_decay,
         "max_grad_norm": stage.max_grad_norm,
         "optim": stage.optim,
-        "per_device_train_batch_size": stage.per_device_train_batch_size,
-        "gradient_accumulation_steps": stage.gradient_accumulation_steps,
+        "per_device_train_batch_size": batch,
+        "gradient_accumulation_steps": accumulation,
         "gradient_checkpointing": stage.gradient_checkpointing,
         "save_steps": stage.save_steps,
         "save_total_limit": 2,

@@ -1,0 +1,59 @@
+"""The rounds of a checkpoint's evaluation: at the rollout temperature, greedy, and greedy without tools."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from armlite.evals.tasks import evaluate, summarise
+from armlite.models.loading import load
+from armlite.models.local import LocalModel, Sampling
+from armlite.recipe import Recipe
+from armlite.store import write_atomic
+from armlite.types import Task
+
+Notify = Callable[[str, dict[str, Any]], None]
+
+
+def evaluate_checkpoint(
+    recipe: Recipe, name: str, source: str, tasks: Sequence[Task], root: Path, folder: Path, notify: Notify
+) -> None:
+    """Write `rollout.jsonl`, `greedy.jsonl`, `no_tools.jsonl` and `summary.json` of a checkpoint.
+
+    Args:
+        name: of the checkpoint.
+        source: where its weights are.
+        tasks: held out, with gold answers; their paths are relative to `root`.
+        folder: where the files go.
+        notify: told of the progress.
+    """
+    settings, start = recipe.evaluation, time.monotonic()
+    quantize = "4bit" if recipe.model.quantize == "4bit" else None
+    model, processor = load(source, quantize=quantize, dtype=recipe.model.dtype, attn=recipe.model.attention)
+    blind = recipe.episode.model_copy(update={"tools": ()})
+    summary: dict[str, Any] = {}
+    rounds = {"rollout": (settings.temperature, recipe.episode), "greedy": (0.0, recipe.episode)}
+    for label, (temperature, rules) in {**rounds, "no_tools": (0.0, blind)}.items():
+        sampling = Sampling(
+            temperature=temperature,
+            max_new_tokens=settings.max_new_tokens,
+            max_context=settings.max_context,
+            seed=recipe.seed,
+        )
+        chat = LocalModel(model, processor, sampling, recipe.engine, name=name)
+        report = {"stage": name, "round": label, "total": len(tasks)}
+        trajectories = evaluate(
+            tasks,
+            chat,
+            rules,
+            root,
+            recipe.seed,
+            settings.batch,
+            settings.swap and label == "greedy" and name != "base",
+            folder / f"{label}.jsonl",
+            on_batch=lambda n, report=report: notify("evaluation", {**report, "done": n}),
+        )
+        summary[label] = summarise(trajectories)
+    write_atomic(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    notify("evaluated", {"stage": name, "seconds": round(time.monotonic() - start, 1), "summary": summary})
