@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import Image
 from tiny_run import RULES, answer, call, make_pocket, make_recipe, mixed_plans, script
 from torch.nn.functional import cross_entropy
 
@@ -11,6 +12,7 @@ from armlite.errors import ArmliteError
 from armlite.loop import play
 from armlite.models.loading import load
 from armlite.models.local import LocalModel, Sampling
+from armlite.models.vision import no_vision_gradient
 from armlite.models.vocabulary import Vocabulary
 from armlite.recipe import SftSettings
 from armlite.store import Saved, save
@@ -194,3 +196,15 @@ def test_the_loss_is_the_mean_over_what_the_model_said(pocket, tmp_path, size):
     assert row["loss"] == pytest.approx(total / count, rel=1e-5)
     assert (row["stage"], row["step"]) == ("sft", 1)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_frozen_tower_leaves_no_graph_and_the_same_features(pocket):
+    model, processor = load(pocket.folder)
+    model.enable_input_require_grads()
+    made = processor.image_processor(images=[Image.new("RGB", (56, 56), "red")], return_tensors="pt")
+    plain = model.model.get_image_features(**made).pooler_output[0]
+    with no_vision_gradient(model):
+        alone = model.model.get_image_features(**made).pooler_output[0]
+    after = model.model.get_image_features(**made).pooler_output[0]
+    assert plain.requires_grad and not alone.requires_grad and after.requires_grad
+    assert torch.equal(plain, alone)

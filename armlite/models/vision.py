@@ -167,6 +167,21 @@ class VisionCache:
             del inner.get_image_features
 
 
+@contextmanager
+def no_vision_gradient(model: Any) -> Iterator[None]:
+    """Inside, the tower of a model runs without an autograd graph.
+
+    Transformers makes the output of every embedding require gradients when adapters are trained under checkpointing,
+    the tower's too: its graph would be built, kept and walked for nothing.
+    """
+    inner = base_model(model).model
+    inner.get_image_features = torch.no_grad()(inner.get_image_features)
+    try:
+        yield
+    finally:
+        del inner.get_image_features
+
+
 class _IdMaker:
     """The image processor inside `ids_as_pixels`; all but the call is the real one's."""
 

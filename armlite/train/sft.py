@@ -5,6 +5,7 @@ TRL's own collator leaves out the tools text and cannot place images in tool tur
 
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from datasets import Dataset
 from torch.utils.data import SequentialSampler
 from trl import SFTConfig, SFTTrainer
 
+from armlite.models.vision import no_vision_gradient
 from armlite.protocol.render import Conversation
 from armlite.recipe import Recipe, SftSettings
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
@@ -121,5 +123,6 @@ def run_sft(
     )
     done = [row for row in metrics.read() if row["stage"] == name]
     trainer._total_train_tokens = done[-1]["num_tokens"] if resume and done else 0  # TRL would count from 0 again
-    trained = train_to_end(trainer, resume)
+    with nullcontext() if stage.train_vision else no_vision_gradient(trainer.model):
+        trained = train_to_end(trainer, resume)
     return trained, {"conversations": len(rows), "too_long": len(conversations) - len(rows)}
