@@ -236,6 +236,7 @@ class Evidence(Record):
     arguments: dict[str, Any]
     text: str
     images: tuple[str, ...] = ()
+    """File names: keys of `Verdict.images`, and names below `images/` where trajectories are saved."""
     data: dict[str, Any] = {}
 
 

@@ -139,8 +139,15 @@ def _reasoning(vote: Trajectory) -> str:
 
 
 def _evidence(vote: Trajectory) -> tuple[Evidence, ...]:
+    files = {info.id: info.file for info in vote.images}
     return tuple(
-        Evidence(tool=call.name, arguments=call.arguments, text=seen.text, images=seen.images, data=seen.data)
+        Evidence(
+            tool=call.name,
+            arguments=call.arguments,
+            text=seen.text,
+            images=tuple(files[i] for i in seen.images),
+            data=seen.data,
+        )
         for call, seen in ((step.turn.call, step.observation) for step in vote.calls)
         if call is not None and seen is not None and seen.ok
     )

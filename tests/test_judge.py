@@ -169,7 +169,7 @@ def test_the_evidence_is_what_tools_showed_to_the_votes_that_agree(photo):
     [evidence] = verdict.evidence
     assert evidence.tool == "image_zoom_in_tool"
     assert evidence.arguments["bbox_2d"] == [0, 0, 500, 500]
-    [crop] = [i for i in verdict.trajectories[1].images if i.id == evidence.images[0]]
+    [crop] = [i for i in verdict.trajectories[1].images if i.file == evidence.images[0]]
     assert verdict.images[crop.file].size == (crop.width, crop.height)
 
 

@@ -38,7 +38,7 @@ def get_tool(name: str) -> Tool:
     """
     tools = all_tools()
     if name not in tools:
-        raise ArmliteError(f"there is no tool {name!r}.{nearest(name, tools)} Tools: {', '.join(tools)}")
+        raise ArmliteError(f"there is no tool {name!r}.{nearest(name, tools)} `armlite tools list` shows them all")
     return tools[name]
 
 
