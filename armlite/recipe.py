@@ -32,6 +32,8 @@ class ModelSettings(Settings):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto`: bfloat16 on a GPU, float32 on a CPU."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    backend: Literal["transformers", "unsloth"] = "transformers"
+    """Who loads the model for training; `unsloth` is an extra with pins of its own and needs an NVIDIA GPU."""
 
 
 class LoraSettings(Settings):
@@ -110,6 +112,12 @@ class GrpoSettings(StageSettings):
     """Tokens of a conversation, images and tool text included. Reference: 65000 prompt + 8192 response."""
     train_overflow: bool = False
     """Train on rollouts whose last observation did not fit or whose turn ran out of tokens."""
+    update_tokens: int | None = Field(None, gt=0)
+    """Tokens that go through the model at once in the update: each prompt once for its rollouts, and completions. The
+    same update whatever it is; None: `per_device_train_batch_size` rollouts.
+    """
+    shared_prefix: bool = True
+    """Compute a prompt once for all its rollouts in a part of the update; False: once for each, padded."""
     filter_rollouts: int = Field(0, ge=0)
     """Before the stage: drop tasks that the model gets right in each of so many rollouts. Reference: 5; 0: no
     filter.

@@ -198,3 +198,13 @@ def test_a_hub_id_that_cannot_be_fetched_is_one_line(monkeypatch):
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
     assert said.startswith("nobody/no-such-model is no folder here, and the hub cannot be asked for it")
     assert said.count("\n") == 1
+
+
+def test_unsloth_that_is_not_there_is_one_line_with_the_way_out():
+    done = subprocess.run(
+        [sys.executable, "-m", "armlite", "train", "recipes/pocket.yaml", "model.backend=unsloth"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "pip install -e '.[unsloth]'" in done.stderr and "model.backend=transformers" in done.stderr

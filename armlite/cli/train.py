@@ -35,6 +35,10 @@ def train(
 
         print_plan(loaded)
         return
+    if loaded.model.backend == "unsloth":
+        from armlite.models.unsloth import prepare
+
+        prepare()
     folder = output or Path("runs") / loaded.name
     from armlite.cli.screen import TrainingScreen, numbers
     from armlite.plan import check_fits

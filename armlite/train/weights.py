@@ -8,6 +8,7 @@ from typing import Any
 
 from armlite.errors import ArmliteError
 from armlite.models.loading import load
+from armlite.models.unsloth import load_unsloth
 from armlite.recipe import GrpoSettings, Recipe, SftSettings
 
 
@@ -22,13 +23,17 @@ def load_for_stage(recipe: Recipe, stage: SftSettings | GrpoSettings, source: st
 
     transformers.set_seed(recipe.seed)
     quantize = "4bit" if recipe.model.quantize == "4bit" else None
-    model, processor = load(
-        source,
-        quantize=quantize,
-        dtype=recipe.model.dtype,
-        attn=recipe.model.attention,
-        trainable=stage.adapter == "lora",
-    )
+    if recipe.model.backend == "unsloth":
+        longest = stage.max_length if isinstance(stage, SftSettings) else stage.max_context
+        model, processor = load_unsloth(source, quantize=quantize is not None, max_length=longest)
+    else:
+        model, processor = load(
+            source,
+            quantize=quantize,
+            dtype=recipe.model.dtype,
+            attn=recipe.model.attention,
+            trainable=stage.adapter == "lora",
+        )
     has_adapter = isinstance(model, peft.PeftModel)
     if stage.adapter == "none":
         if has_adapter:
