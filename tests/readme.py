@@ -1,8 +1,9 @@
 """The parts of README.md that commands make: `python tests/readme.py` rewrites them, with `--check` it only compares.
 
 `capture` is what `armlite view` prints of the trained pocket judge's trajectory in `recipes/pocket.example/`, or, while
-there is none, of the scripted demo. `results` is the table of `recipes/pocket.results.json`. The annotated tree is
-written by hand and checked against the folders. `tests/test_readme.py` runs the check.
+there is none, of the scripted demo. `results` is the table of `recipes/pocket.results.json`,
+`sets` that of the published sets. The annotated tree is written by hand and checked against the folders.
+`tests/test_readme.py` runs the check.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from armlite.data.sets import MODULES, get_set
 from armlite.train.seeds import results_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,7 +62,17 @@ def results() -> str:
     return "\n".join([about, "", *results_table(path)])
 
 
-BLOCKS = {"capture": capture, "results": results}
+def sets() -> str:
+    """The table of published sets."""
+    lines = ["| set | rows | licence | reader tried on |", "|---|---|---|---|"]
+    for name in MODULES:
+        found = get_set(name)
+        rows = f"{found.counts['all']:,}" if "all" in found.counts else "?"
+        lines.append(f"| `{name}` | {rows} | {found.licence} | {found.seen} |")
+    return "\n".join(lines)
+
+
+BLOCKS = {"capture": capture, "results": results, "sets": sets}
 
 
 def block(text: str, name: str) -> re.Match[str]:

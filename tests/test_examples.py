@@ -14,6 +14,8 @@ from make_pdf import write_pdf
 from PIL import Image
 
 from armlite import store
+from armlite.recipe import load_recipe
+from armlite.train.run import train
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TESTS = Path(__file__).parent
@@ -33,6 +35,7 @@ def says(answer):
 FIRST = says("Overall Judgment: Answer 1 is better.")
 WORDS = "check_whether_response_word_count_in_range"
 TINY = "threads=1 data.n_traces=24 data.n_tasks=3 data.n_evaluation=3 evaluation.max_new_tokens=8 evaluation.swap=false"
+ONE_STEP = ["stages.sft.steps=1", "stages.grpo1=null", "stages.grpo2=null"]
 CASES = {
     "compare_photo.py": [
         (
@@ -92,6 +95,7 @@ CASES = {
         ),
     ],
     "own_trl_trainer.py": [("1", [], ["reward: ["])],
+    "judge_data.py": [],  # wants a run: below
     "train_pocket.py": [
         (
             f"--output run --n 3 {TINY} stages.sft.steps=1 stages.grpo1=null stages.grpo2=null",
@@ -156,6 +160,36 @@ def test_what_compare_photo_keeps_can_be_looked_at(folder, server):
     assert store.open_image(rows[0].path, crop).size == (crop.width, crop.height)
 
 
+def test_judge_data_makes_pairs_and_traces_and_a_mix_and_trains_on_them(folder, server):
+    """Even by a model that has learnt nothing; the traces are made by the scripted server, which zooms and says 1."""
+    recipe = load_recipe(EXAMPLES.parent / "recipes" / "pocket.yaml", [*TINY.split(), *ONE_STEP])
+    train(recipe, folder / "run")
+    httpx.post(f"{server}/control", json={}).raise_for_status()
+    small = "threads=1 stages.sft.steps=1 stages.grpo2.steps=1 stages.grpo2.num_generations=2 data.n_evaluation=3"
+    size = "stages.grpo2.tasks_per_step=2 stages.grpo2.per_device_train_batch_size=4 stages.grpo2.max_new_tokens=8"
+    command = ["--run", "run", "--out", "made", "--n", "24", "--k", "1", "--judge", f"openai:judge-7b@{server}/v1"]
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "judge_data.py"), *command, *small.split(), *size.split()],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "140"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {cells[0]: cells[1:] for line in done.stdout.splitlines() if len(cells := re.findall(r"[^│]+", line)) > 3}
+    table = {name.strip(): [int(cell) for cell in cells[:3]] for name, cells in rows.items()}
+    steps = ["pairs, injected", "filter, injected", "pairs, written", "filter, written", "traces", "mix", "sft", "grpo"]
+    assert list(table) == steps
+    assert all(taken == rejected + kept for taken, rejected, kept in table.values())
+    kept = {name: row[2] for name, row in table.items()}
+    taken = {name: row[0] for name, row in table.items()}
+    assert taken["pairs, injected"] == taken["pairs, written"] == 16
+    assert taken["filter, injected"] == taken["traces"] == kept["pairs, injected"] > 10
+    assert taken["mix"] == kept["filter, injected"] + kept["filter, written"]
+    assert taken["sft"] == kept["traces"] > 0 and taken["grpo"] == kept["mix"] > 0
+    assert table["mix"][1] > 0, "what was made both ways is a duplicate"
+
+
 def test_every_example_has_a_row():
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(CASES)
 
@@ -163,5 +197,5 @@ def test_every_example_has_a_row():
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_an_example_is_short_and_says_how_to_run_it(script):
     text = script.read_text(encoding="utf-8")
-    assert 10 <= len(text.splitlines()) <= 40
+    assert 10 <= len(text.splitlines()) <= (125 if script.name == "judge_data.py" else 40)
     assert re.match(rf'"""[A-Z].*?^Run: .*python examples/{script.name} .*?"""', text, re.DOTALL | re.MULTILINE)

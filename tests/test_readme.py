@@ -13,17 +13,25 @@ import pytest
 import readme
 from make_pdf import write_pdf
 from PIL import Image
+from published import mmlongbench_doc
 
 from armlite import store
+from armlite.cli import COMMANDS as CLI_COMMANDS
 from armlite.cli import main
 from armlite.data.tasks import write_tasks
 from armlite.pocket.model import save_pocket
 from armlite.pocket.traces import sample_texts
 from armlite.pocket.world import generate
 from armlite.recipe import load_recipe
+from armlite.types import Task
 from armlite.view.demo import demo
 
 TEXT = readme.README.read_text(encoding="utf-8")
+GOOD = [
+    Task(id=str(i), kind="open_qa", question=f"How many are in box {i}?", gold=(f"There are {i + 2} red tiles.",))
+    for i in range(4)
+]
+"""What `armlite data pairs` is shown on."""
 ADDRESS = "http://localhost:8000"
 """Where the README has its server."""
 
@@ -64,6 +72,8 @@ def place(tmp_path_factory):
     write_tasks(run / "data" / "test" / "tasks.jsonl", tasks)
     save_pocket(sample_texts(tasks, recipe.episode, run / "data" / "test", 0), 0, run / "checkpoints" / "sft")
     store.write_atomic(run / "recipe.yaml", recipe.to_yaml())
+    mmlongbench_doc.build(root / "data" / "mmlongbench-doc", "json")
+    write_tasks(root / "data" / "good.jsonl", GOOD)
     row, images = demo()
     store.save(run / "eval" / "sft" / "greedy.jsonl", [row], images)
     return root
@@ -170,13 +180,18 @@ def test_the_example_shows_verdicts_and_what_they_rest_on(place, server, monkeyp
 
 
 def test_every_command_of_the_table_of_commands_has_an_example():
-    assert [line.split()[1] for line in COMMANDS] == ["judge", "chat", "view", "eval", "tools", "data", "train"]
+    assert {line.split()[1] for line in COMMANDS} == set(CLI_COMMANDS)
 
 
-@pytest.mark.parametrize("line", COMMANDS, ids=lambda line: line.split()[1])
+@pytest.mark.parametrize(
+    "line",
+    [pytest.param(c, marks=pytest.mark.slow) if " bench " in c else c for c in COMMANDS],
+    ids=lambda line: "-".join(line.split()[1:3]),
+)
 def test_a_command_runs_as_it_stands(line, place, server, monkeypatch, capsys):
     """With the server elsewhere, an empty standard input, three tasks instead of many, and training only planned."""
     words = shlex.split(line.replace(ADDRESS, server))[1:]
+    words += ["--repetitions", "1"] if words[0] == "bench" else []
     if "--n" in words:
         words[words.index("--n") + 1] = "3"
     words += ["--dry-run"] if words[0] == "train" else []
@@ -201,8 +216,9 @@ def test_what_the_set_up_trains_is_a_recipe(place, monkeypatch, capsys):
 @pytest.mark.parametrize("line", sorted(set(re.findall(r"`armlite ([a-z]+(?: [^`]+)?)`", TEXT))))
 def test_options_that_are_named_in_the_text_exist(line, capsys):
     name, *rest = shlex.split(line)
+    deeper = [word for word in rest[:1] if word in ("compare", "list", "unpack")]
     with pytest.raises(SystemExit) as end:
-        main([name, "--help"])
+        main([name, *deeper, "--help"])
     assert not end.value.code
     text = capsys.readouterr().out
     for word in rest:

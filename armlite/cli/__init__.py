@@ -25,10 +25,11 @@ COMMANDS = {
     "view": "armlite.cli.view:view",
     "tools": "armlite.cli.tools:app",
     "train": "armlite.cli.train:train",
-    "eval": "armlite.cli.eval:evaluate",
+    "eval": "armlite.cli.eval:app",
     "data": "armlite.cli.data:app",
     "plan": "armlite.cli.plan:plan",
     "doctor": "armlite.cli.doctor:doctor",
+    "bench": "armlite.cli.measure:bench",
 }
 """Name -> where its function, or its typer app of further commands, is."""
 

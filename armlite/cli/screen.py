@@ -124,8 +124,8 @@ class Counter:
     def __exit__(self, *_: Any) -> None:
         self._progress.stop()
 
-    def show(self, done: int, total: int) -> None:
-        """Move the bar."""
+    def show(self, done: int, total: int | None) -> None:
+        """Move the bar; a total of None: not known."""
         self._progress.update(self._task, completed=done, total=total)
 
 

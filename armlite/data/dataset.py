@@ -31,6 +31,8 @@ class DataSet:
     split: str = "test"
     mirrors: tuple[str, ...] = ()
     """Other hub ids of the same rows."""
+    snapshot: bool = False
+    """From the hub, fetch the whole repository and read its files: where rows name files beside them."""
     counts: dict[str, int] = field(default_factory=dict)
     """Published numbers of rows; `all`, or by a file's or split's name."""
     seen: str = "schema as published; not read on published rows"

@@ -1,4 +1,4 @@
-"""Images of published rows, whatever form they come in, as paths that a Task can hold.
+"""Images and documents of published rows, whatever form they come in, as paths that a Task can hold.
 
 Embedded ones (bytes, base64, PIL) are written to `images/` under their content's hash; those that are files already
 are only named. Nothing is decoded beyond its header, so that a large set costs little.
@@ -10,14 +10,17 @@ import hashlib
 import io
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from armlite.data.archives import Zips
 from armlite.store import write_atomic
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+_PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
 _DATA_URL = re.compile(r"data:image/[a-z+.-]+;base64,")
 
 
@@ -31,7 +34,8 @@ class Pictures:
     def __init__(self, out: Path | None = None):
         self.out = out
         self.missing: list[Path] = []
-        """Image files that rows name and that are not there."""
+        """Files that rows name and that are not there."""
+        self._zips: dict[Path, Zips] = {}
 
     def keep(self, value: Any, root: Path) -> str:
         """Path of an image, relative to `out`.
@@ -47,7 +51,7 @@ class Pictures:
             value = value.get("bytes") or value.get("path")
         if isinstance(value, Image.Image):
             png = io.BytesIO()
-            value.save(png, "PNG")
+            (value if value.mode in _PNG_MODES else value.convert("RGB")).save(png, "PNG")
             return self._write(png.getvalue())
         if isinstance(value, bytes | bytearray | memoryview):
             return self._write(bytes(value))
@@ -55,15 +59,54 @@ class Pictures:
             raise ValueError(f"is no image but {type(value).__name__}")
         if len(value) > 1024 or _DATA_URL.match(value) or not value.lower().endswith(SUFFIXES):
             return self._write(_decoded(value))
-        return self._named(value, root)
+        packed = None if os.path.isfile(root / value) else self._packed(value, root)
+        return self.named(value, root) if packed is None else self._write(packed)
 
-    def _named(self, path: str, root: Path) -> str:
+    def _packed(self, path: str, root: Path) -> bytes | None:
+        """A file that lies in a zip below the folder, its zips being looked through when first asked for."""
+        if root not in self._zips:
+            self._zips[root] = Zips(root)
+        return self._zips[root].read(path)
+
+    def named(self, path: str, root: Path) -> str:
+        """Path of a file that a row names (an image, a PDF), or of a folder of pages, relative to `out`.
+
+        One that is not there is put down in `missing`.
+
+        Args:
+            root: folder that the path is relative to.
+
+        Raises:
+            ValueError: it is outside that folder, or no path.
+        """
         file = Path(os.path.abspath(root / path))
         if not file.is_relative_to(os.path.abspath(root)):
             raise ValueError(f"names {path!r}, outside the set's folder")
-        if not file.is_file():
+        try:
+            there = file.exists()
+        except OSError as error:
+            raise ValueError(f"is no path: {path[:40]!r} ({error.strerror})") from error
+        if not there:
             self.missing.append(file)
         return os.path.relpath(file, self.out or root)
+
+    def pages(self, paths: Sequence[str], name: str) -> str:
+        """Folder of a document, relative to `out`, with its pages as `p_001.jpg` ... in the order given.
+
+        A page is linked, and copied only where the disk cannot link, so that documents that share pages cost little.
+        The folder's name ends in a digest of its pages, since questions may show different parts of one document.
+
+        Args:
+            paths: the pages, as `keep` returned them.
+            name: the document's.
+        """
+        digest = hashlib.sha256("\n".join(paths).encode()).hexdigest()[:12]
+        folder = f"documents/{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:80]}-{digest}"
+        if self.out is not None:
+            for number, path in enumerate(paths, 1):
+                page = Path(os.path.normpath(self.out / path))  # `out/../` needs no folder `out` yet
+                _link(page, self.out / folder / f"p_{number:03d}{Path(path).suffix.lower()}")
+        return folder
 
     def _write(self, data: bytes) -> str:
         try:
@@ -71,14 +114,26 @@ class Pictures:
                 suffix = (image.format or "png").lower()
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ValueError(f"holds {len(data)} bytes that are no image") from error
-        name = f"images/{hashlib.sha256(data).hexdigest()[:32]}.{'jpg' if suffix == 'jpeg' else suffix}"
+        suffix = "jpg" if suffix in ("jpeg", "mpo") else suffix  # MPO: a JPEG with further pictures behind it
+        name = f"images/{hashlib.sha256(data).hexdigest()[:32]}.{suffix}"
         if self.out is not None and not (self.out / name).exists():
             write_atomic(self.out / name, data)
         return name
 
 
-def _decoded(text: str) -> bytes:
+def _link(source: Path, target: Path) -> None:
+    if target.exists() or not source.is_file():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return base64.b64decode(_DATA_URL.sub("", text, count=1), validate=False)
+        os.link(source, target)
+    except OSError:  # another disk, or one without links
+        write_atomic(target, source.read_bytes())
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes that base64 spells; lines may be broken. A path with an unknown ending gets here too."""
+    try:
+        return base64.b64decode("".join(_DATA_URL.sub("", text, count=1).split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ValueError("is neither the path of an image nor base64") from error
+        raise ValueError(f"is neither the path of an image nor base64: {text[:60]!r}") from error

@@ -22,6 +22,7 @@ from armlite.loop import Reply
 from armlite.models.decoder import Chunk, Decoder
 from armlite.models.sampler import choose
 from armlite.models.sampling import EngineSettings, Sampling, stream
+from armlite.models.survival import say, survive
 from armlite.models.tokens import Span, TokenRecord, Tokens
 from armlite.models.vision import VisionCache
 from armlite.models.vocabulary import TAIL, Vocabulary
@@ -49,6 +50,8 @@ class Stats:
     """Decode steps."""
     evictions: int = 0
     """Conversations that had to leave the cache and be prefilled again."""
+    shortages: int = 0
+    """Times that memory ran out; the session has gone on with fewer slots."""
     vision_seconds: float = 0.0
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
@@ -108,7 +111,7 @@ class Session:
     ):
         self.stats = Stats()
         self._model, self._vocabulary, self._vision, self._merge = model, vocabulary, vision, merge
-        self._sampling, self._settings, self._script = sampling, settings, script
+        self._sampling, self.settings, self._script = sampling, settings, script
         with torch.no_grad(), _eval_mode(model):
             self._decoder = Decoder(model)
         self._slab = self._decoder.slab()
@@ -159,13 +162,15 @@ class Session:
             return ready
         with torch.no_grad(), _eval_mode(self._model):
             while self._queue or any(t.active for t in self._held):
-                self._admit()
-                self._make_room()
-                self._timed("prefill_seconds", self._prefill)
-                ended: list[tuple[Conversation, Reply]] = self._timed("decode_seconds", self._step)
-                if ended:
+                if ended := survive(self._advance, self._shrink):
                     return ended
         return []
+
+    def _advance(self) -> list[tuple[Conversation, Reply]]:
+        self._admit()
+        self._make_room()
+        self._timed("prefill_seconds", self._prefill)
+        return self._timed("decode_seconds", self._step)
 
     def close(self, conversation: Conversation) -> None:
         """Release a conversation's slot; `tokens` still knows it."""
@@ -236,21 +241,21 @@ class Session:
         return min(track.length + rest + 1, self._sampling.max_context)
 
     def _fits(self, track: _Track) -> bool:
-        slots, budget = len(self._held) + 1, self._settings.max_tokens_in_cache
-        if slots > self._settings.max_slots:
+        slots, budget = len(self._held) + 1, self.settings.max_tokens_in_cache
+        if slots > self.settings.max_slots:
             return False
         longest = max(self._expected(t) for t in [*self._held, track])
         return budget is None or slots * _grains(longest) <= budget
 
     def _make_room(self) -> None:
         """Make the slab hold all tokens of those in slots; the newest go back to the queue where it cannot."""
-        slab, budget = self._slab, self._settings.max_tokens_in_cache
+        slab, budget = self._slab, self.settings.max_tokens_in_cache
         while budget is not None and len(self._held) * _grains(max(t.length for t in self._held)) > budget:
             self._evict(self._held[-1])
         if len(self._held) <= slab.slots and all(t.length <= slab.length for t in self._held):
             return
         length = max(slab.length, _grains(max(self._expected(t) for t in self._held)))
-        slots = max(slab.slots, min(len(self._held) + len(self._queue), self._settings.max_slots))
+        slots = max(slab.slots, min(len(self._held) + len(self._queue), self.settings.max_slots))
         if budget is not None:
             length = max(min(length, budget // len(self._held)), _grains(max(t.length for t in self._held)))
             slots = min(slots, budget // length)
@@ -281,6 +286,33 @@ class Session:
             return
         if not any(t is not track and t.key == key and t.cached >= n for t in self._held):
             self._prompts[key] = self._slab.take(track.slot, n)  # type: ignore[arg-type]
+
+    def _shrink(self) -> None:
+        """Memory has run out: all leave the cache, and at most half as many come back at once.
+
+        Raises:
+            ArmliteError: one conversation alone is too much.
+        """
+        held, prefill = self._held, self.settings.prefill_tokens
+        if len(held) <= 1 and prefill <= GRAIN:
+            raise ArmliteError(
+                "out of memory in the rollout with one conversation at a time; the cheapest ways out: "
+                "a lower max_context, smaller images (episode.limits), model.quantize: 4bit"
+            )
+        less = {"max_slots": max(1, len(held) // 2), "prefill_tokens": max(GRAIN, prefill // 2)}
+        self.settings = self.settings.model_copy(update=less)
+        self.stats.shortages += 1
+        say(f"rollout: out of memory; goes on with {less['max_slots']} slots, prefill_tokens {less['prefill_tokens']}")
+        self._held, self._prompts, self._slab = [], {}, self._decoder.slab()
+        for track in reversed(held):
+            track.slot, track.cached = None, 0
+            if track.active:
+                self.stats.evictions += 1
+                self._queue.appendleft(track)
+                # A draw that was not used is drawn again: the stream stands at the turn's next token.
+                turn = track.conversation.turns
+                track.random = stream(self._sampling.seed, track.conversation.task_id, track.conversation.rollout, turn)
+                track.random.random(track.length - track.start)
 
     # Running the model
 
@@ -314,7 +346,7 @@ class Session:
 
     def _run(self, work: list[_Track]) -> None:
         """Prefill some conversations, in passes of similar lengths and at most `prefill_tokens` tokens."""
-        limit = self._settings.prefill_tokens
+        limit = self.settings.prefill_tokens
         pieces = [(t, t.cached, min(t.length - 1, t.cached + limit)) for t in work]
         pieces.sort(key=lambda p: (p[1] > 0, p[1] - p[2]))
         while pieces:

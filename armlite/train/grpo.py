@@ -11,14 +11,13 @@ from datasets import Dataset
 from trl import GRPOConfig
 from trl.chat_template_utils import qwen3_template
 
+from armlite.data.making.rollouts import rollouts as play_rollouts
 from armlite.episode import Episode, EpisodeSettings
 from armlite.errors import ArmliteError
 from armlite.evals.tasks import presented_order
-from armlite.loop import play
 from armlite.models.local import LocalModel, Sampling
 from armlite.models.vision import VisionCache
 from armlite.recipe import GrpoSettings, Recipe
-from armlite.rewards import is_right
 from armlite.store import Saved, save, write_atomic
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.environment import environment_factory
@@ -63,18 +62,11 @@ def filter_tasks(
     """
     if not file.is_file():
         rates: dict[str, float] = {}
-        share = max(1, batch // rollouts)
-        for start in range(0, len(tasks), share):
-            part = tasks[start : start + share]
-            episodes = [
-                Episode.open(t, settings, root, presented_order(t, seed), FILTER_ROLLOUT + k)
-                for t in part
-                for k in range(rollouts)
-            ]
-            play(episodes, chat)
-            for i, task in enumerate(part):
-                own = episodes[i * rollouts : (i + 1) * rollouts]
-                rates[task.id] = sum(bool(is_right(task, e.decision)) for e in own) / rollouts
+        for part in play_rollouts(tasks, rollouts, lambda: chat, settings, root, seed, FILTER_ROLLOUT, batch):
+            for played in part:
+                if played.fault:
+                    raise ArmliteError(played.fault)
+                rates[played.task.id] = played.pass_rate
             if on_batch is not None:
                 on_batch(len(rates), len(tasks))
         write_atomic(file, json.dumps({"rollouts": rollouts, "pass_rate": rates}))
@@ -219,5 +211,7 @@ def make_trainer(
         reward=stage.reward,
         weights=stage.weights,
         train_overflow=stage.train_overflow,
+        update_tokens=stage.update_tokens,
+        shared_prefix=stage.shared_prefix,
         on_rollouts=on_rollouts,
     )

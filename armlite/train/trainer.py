@@ -1,14 +1,17 @@
 """JudgeGRPOTrainer: TRL's GRPOTrainer whose generation step plays armlite episodes with armlite's loop and engine.
 
-Everything after generation (padding, log-probs, advantages, loss, checkpoints) stays TRL's. This file holds every
-private name of TRL that armlite touches: `_generate`'s eight results, `environments`, `tools`, `_metrics`,
-`_generate_and_score_completions`. `check_seam` says in a sentence which of them changed.
+Everything after generation (padding, advantages, loss, checkpoints) stays TRL's; how the loss is computed in parts is in
+`update`. These two files hold every private name of TRL that armlite touches: `_generate`'s eight results,
+`environments`, `tools`, `_metrics`, `_generate_and_score_completions`, `_compute_loss` and
+`_get_per_token_logps_and_entropies`. `check_seam` says in a sentence which of them changed.
 """
 
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PrinterCallback
 from trl import GRPOTrainer
 
@@ -18,6 +21,7 @@ from armlite.loop import play
 from armlite.models.local import LocalModel
 from armlite.models.tokens import TokenRecord
 from armlite.rewards import REWARDS, Weights, is_right
+from armlite.train.update import LeanGRPOTrainer
 from armlite.types import Score, StopReason, Trajectory
 
 RESULTS = "prompt_ids, completion_ids, tool_mask, completions, logprobs, extra_fields, images, tool_images"
@@ -41,6 +45,8 @@ def check_seam() -> None:
         f"return {RESULTS}": "its results",
         "self.environments.append(": "one environment for each rollout",
         "self._metrics[mode]": "its metrics",
+        "per_token_logps, entropies, aux_loss = self._get_per_token_logps_and_entropies(": "the log-probabilities",
+        "return self._compute_loss(model, inputs)": "its loss",
         "if self.tools and any(imgs for imgs in tool_images) and self._is_vlm": "images that tools return",
     }
     missing = [f"{what} (`{name}`)" for name, what in seams.items() if name not in source]
@@ -50,7 +56,7 @@ def check_seam() -> None:
         )
 
 
-class JudgeGRPOTrainer(GRPOTrainer):
+class JudgeGRPOTrainer(LeanGRPOTrainer):
     """GRPO on episodes.
 
     Args:
@@ -59,7 +65,7 @@ class JudgeGRPOTrainer(GRPOTrainer):
         weights: size of its parts.
         train_overflow: also learn from rollouts that ran out of tokens.
         on_rollouts: called with (step, trajectories, scores, episodes) after each generation for training.
-        kwargs: of GRPOTrainer; `environment_factory` from `armlite.train.environment`.
+        kwargs: of LeanGRPOTrainer; `environment_factory` from `armlite.train.environment`.
     """
 
     def __init__(
@@ -99,6 +105,7 @@ class JudgeGRPOTrainer(GRPOTrainer):
         if training:  # all buffered batches have been used up; an evaluation between them must leave them their ids
             self._chat.vision.clear_ids()
         session = play(episodes, self._chat)
+        self._chat.settings = session.settings  # fewer slots if memory ran out
         records = [session.tokens(e.conversation) for e in episodes]
         self._check(episodes, records)
         trajectories = [e.trajectory() for e in episodes]
@@ -110,7 +117,11 @@ class JudgeGRPOTrainer(GRPOTrainer):
             for r, t in zip(records, trajectories, strict=True)
         ]
         images = [[*r.prompt_images, *r.completion_images] for r in records]
-        self._measure("train" if training else "eval", records, trajectories)
+        mode = "train" if training else "eval"
+        self._measure(mode, records, trajectories)
+        if session.stats.shortages:
+            self._metrics[mode]["oom/rollout"].append(float(session.stats.shortages))
+        self._wanted = pad_sequence([torch.tensor(m) for m in masks], batch_first=True)
         completions = [[{"role": m.role, "content": m.text} for m in e.conversation.messages[1:]] for e in episodes]
         return (
             [r.prompt_ids for r in records],
@@ -160,8 +171,11 @@ class JudgeGRPOTrainer(GRPOTrainer):
             self._metrics[mode][name].append(float(value))
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        with self._chat.vision.ids_as_pixels(self.processing_class):
-            output = super()._generate_and_score_completions(inputs)
+        try:
+            with self._chat.vision.ids_as_pixels(self.processing_class):
+                output = super()._generate_and_score_completions(inputs)
+        finally:
+            self._wanted = None
         if any(e._episode.memory.images for e in self.environments) and "pixel_values" not in output:
             raise RuntimeError("TRL dropped the images of this batch: image tokens and images did not match")
         return output

@@ -1,0 +1,105 @@
+"""A bench from the user's words to a report: checks them, measures row by row, and keeps the file up to date.
+
+Called by `armlite bench`. The report is plain data: what was measured on what, and a row a workload.
+"""
+
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from armlite.bench.workloads import TABLE, chosen
+from armlite.errors import ArmliteError, nearest
+from armlite.recipe import load_recipe
+from armlite.store import write_atomic
+
+SIZES = ("pocket", "middle")
+PHASES = ("vision", "prefill", "decode", "tools", "score", "update")
+
+
+def measure(
+    recipe: Path | None,
+    overrides: Sequence[str],
+    random_weights: bool,
+    cap: float | None,
+    against: str | None,
+    size: str,
+    work: str,
+    repetitions: int,
+    out: Path | None,
+    on_row: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Measure and report.
+
+    Raises:
+        ArmliteError: a word that is not known, or a combination that cannot be measured.
+    """
+    if against not in (None, "trl"):
+        raise ArmliteError(f"--against is {against!r}; it can be trl")
+    if size not in SIZES:
+        raise ArmliteError(f"--size is {size!r}.{nearest(size, SIZES)} Sizes: {', '.join(SIZES)}")
+    if recipe is None and (overrides or random_weights):
+        raise ArmliteError("--random-weights and key=value are for a recipe: give --recipe FILE")
+    works = chosen(work)
+    loaded = load_recipe(recipe, list(overrides)) if recipe is not None else None
+    from armlite.bench.models import of_recipe, small
+    from armlite.bench.run import cap_memory, run
+
+    if cap is not None:
+        cap_memory(cap)
+    measured = of_recipe(loaded, random_weights) if loaded else small(size)  # type: ignore[arg-type]
+    if loaded is None or loaded.model.path == "pocket":
+        works = [w if w is TABLE["default"] else w.scaled() for w in works]
+    rows: list[dict[str, Any]] = []
+    report = {"model": measured.name, **_surroundings(), "cap_gib": cap, "rows": rows}
+
+    def keep(row: dict[str, Any]) -> None:
+        rows.append(row)
+        if out is not None:
+            write_atomic(out, json.dumps(report, indent=1) + "\n")
+        if on_row is not None:
+            on_row(row)
+
+    run(measured, works, loaded, against == "trl", repetitions, keep)
+    return report
+
+
+def _surroundings() -> dict[str, Any]:
+    """Where and with what it was measured."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    packages = ("armlite", "torch", "transformers", "trl", "peft", "bitsandbytes")
+    return {
+        "device": torch.cuda.get_device_name()
+        if cuda
+        else f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        "date": date.today().isoformat(),
+        "versions": {name: version(name) for name in packages},
+        "command": "armlite " + shlex.join(sys.argv[1:]),
+    }
+
+
+def summary(row: dict[str, Any]) -> str:
+    """A row in a few lines of text."""
+    lines = [f"{row['work']}: {row['what']}", "  " + ", ".join(f"{k} {v}" for k, v in row["settings"].items())]
+    for name in ("ours", "stock"):
+        figures = row.get(name, {})
+        if not figures:
+            continue
+        times = [f"{p} {figures[f'{p}_seconds']['median']:.2f}" for p in PHASES if f"{p}_seconds" in figures]
+        if times:
+            lines.append(f"  {name:5} seconds of {', '.join(times)}")
+        rest = {k: v for k, v in figures.items() if k.removesuffix("_seconds") not in PHASES}
+        lines += [f"  {name:5} {k} {v['median']:.4g} ({v['min']:.4g} to {v['max']:.4g})" for k, v in rest.items()]
+    for name, value in row.get("ratio", {}).items():
+        each = ", ".join(f"{v:.2f}" for v in row["ratios"][name])
+        lines.append(f"  {name}: {value:.2f} times the stock loop's speed ({each})")
+    words = {True: "met", False: "missed", None: "not measured"}
+    lines += [f"  goal {goal}: {words[met]}" for goal, met in row["goals"].items()]
+    return "\n".join(lines)

@@ -1,0 +1,314 @@
+"""One row of figures a workload: builds what plays it, warms up, repeats, and takes the median with its ends.
+
+`run` is what the command calls.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import peft
+import torch
+import transformers
+
+from armlite.bench.measure import GIB, Counted, Figures, Ours, Stock, at_rest, forget_peaks, memory
+from armlite.bench.models import Measured, bench_recipe
+from armlite.bench.script import write_play
+from armlite.bench.stock_trl import make_stock, shallow, share_weights
+from armlite.bench.workloads import Workload
+from armlite.episode import Episode
+from armlite.errors import ArmliteError
+from armlite.evals.tasks import presented_order
+from armlite.loop import play as play_episodes
+from armlite.models.vision import VisionCache
+from armlite.models.vocabulary import Vocabulary
+from armlite.recipe import Recipe
+from armlite.rewards import REWARDS, Weights
+from armlite.train.grpo import chat_model, make_trainer
+
+Row = dict[str, Any]
+
+
+def cap_memory(gib: float) -> None:
+    """Let this process have no more than so much of the card.
+
+    Raises:
+        ArmliteError: there is no card, or it is smaller.
+    """
+    if not torch.cuda.is_available():
+        raise ArmliteError("--cap limits the memory of a CUDA card, and this machine (or this build of torch) has none")
+    total = torch.cuda.get_device_properties(0).total_memory / GIB
+    if not 0 < gib <= total:
+        raise ArmliteError(f"--cap is {gib:g} GiB; the card has {total:.1f}: give a number above 0 and up to that")
+    torch.cuda.set_per_process_memory_fraction(gib / total)
+
+
+def run(
+    measured: Measured,
+    works: Sequence[Workload],
+    recipe: Recipe | None = None,
+    against_trl: bool = False,
+    repetitions: int = 3,
+    on_row: Callable[[Row], None] | None = None,
+) -> list[Row]:
+    """Measure workloads.
+
+    Args:
+        measured: the model; its weights are not changed, adapters on it are.
+        recipe: the settings of training; None: those of the default workload.
+        against_trl: measure the stock trainer too, in turns with ours.
+        on_row: called with each row when it is done.
+    """
+    rows = []
+    for work in works:
+        with TemporaryDirectory(prefix="armlite-bench-") as folder:
+            bench = _Bench(measured, work, recipe, Path(folder))
+            row = bench.row(against_trl and work.play in ("step", "rollout"), repetitions)
+        rows.append(row)
+        if on_row is not None:
+            on_row(row)
+        forget_peaks()
+    return rows
+
+
+class _Bench:
+    """One workload on one model."""
+
+    def __init__(self, measured: Measured, work: Workload, recipe: Recipe | None, folder: Path):
+        self._measured, self._work, self._folder = measured, work, folder
+        self._processor = shallow(measured.processor)
+        vision = VisionCache(measured.model, self._processor)
+        vocabulary = self._vocabulary = self._words()
+        self._play = write_play(work, vision, vocabulary, folder / "tasks", measured.cell, 0)
+        self._longest = 0
+        self._scores = dict(self._played(vision))
+        self.recipe = bench_recipe(recipe, work, self._play.longest_turn, self._longest + 64)
+
+    def _words(self) -> Vocabulary:
+        return Vocabulary(self._processor.tokenizer, self._measured.model.config.get_text_config().vocab_size)
+
+    def _played(self, vision: VisionCache) -> Iterator[tuple[tuple[str, int], dict[str, float]]]:
+        """What each rollout of the script earns; sets the longest's number of tokens."""
+        from armlite.protocol.render import render
+
+        tasks = {task.id: task for task in self._play.tasks}
+        for (name, rollout), turns in self._play.turns.items():
+            task = tasks[name]
+            episode = Episode.open(task, self._play.settings, self._play.root, presented_order(task, 0), rollout)
+            for turn in turns:
+                episode.advance(self._vocabulary.text(turn[:-1]))
+            messages = episode.conversation.messages
+            visual = sum(vision.look(image).tokens for message in messages for image in message.images)
+            text = render(messages, episode.conversation.tools, add_generation_prompt=False)
+            self._longest = max(self._longest, len(self._vocabulary.ids(text)) + visual)
+            yield (name, rollout), REWARDS["hierarchical"](episode.trajectory(), Weights()).parts
+
+    def row(self, against_trl: bool, repetitions: int) -> Row:
+        """Measure, and compare with the goals."""
+        play = {"step": self._steps, "rollout": self._steps, "judge": self._judge, "sft": self._sft}.get(
+            self._work.play, self._exact
+        )
+        figures, stock, ratio = play(against_trl, repetitions)
+        row: Row = {
+            "work": self._work.id,
+            "what": self._work.what,
+            "repetitions": repetitions,
+            "ours": _spread(figures),
+        }
+        if stock:
+            row["stock"] = _spread(stock)
+            row["ratio"] = {name: statistics.median(values) for name, values in ratio.items()}
+            row["ratios"] = ratio
+        row["goals"] = {str(goal): _met(goal, row) for goal in self._work.goals}
+        stage = self.recipe.stages.grpo2
+        assert stage is not None
+        base = next(self._measured.model.parameters())
+        row["settings"] = {
+            "micro_batch": stage.per_device_train_batch_size,
+            "accumulation": stage.gradient_accumulation_steps,
+            "gradient_checkpointing": stage.gradient_checkpointing,
+            "dtype": str(base.dtype).removeprefix("torch."),
+            "quantize": self.recipe.model.quantize,
+            "lora_r": self.recipe.lora.r,
+            "optim": stage.optim,
+            "beta": stage.beta,
+            "threads": torch.get_num_threads(),
+        }
+        return row
+
+    def _adapter(self) -> Any:
+        settings = self.recipe.lora
+        return peft.LoraConfig(
+            r=settings.r,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            target_modules=settings.target,
+            task_type="CAUSAL_LM",
+        )
+
+    def _ours(self) -> tuple[Ours, Counted]:
+        stage = self.recipe.stages.grpo2
+        assert stage is not None
+        transformers.set_seed(0)
+        model = share_weights(self._measured.model)
+        like = chat_model(self.recipe, stage, model, self._processor)
+        chat = Counted(model, self._processor, like.sampling, like.settings, like.vision, self._play.script)
+        trainer = make_trainer(
+            self.recipe, stage, chat, self._adapter(), self._play.tasks, self._play.root, self._folder / "work"
+        )
+        return Ours(trainer, self._play, chat), chat
+
+    def _steps(
+        self, against_trl: bool, repetitions: int
+    ) -> tuple[list[Figures], list[Figures], dict[str, list[float]]]:
+        ours, _ = self._ours()
+        systems: list[Any] = [ours]
+        if against_trl:
+            transformers.set_seed(0)
+            model = share_weights(self._measured.model)
+            rewards = partial(_looked_up, self._scores)
+            other = shallow(self._measured.processor)
+            systems.append(
+                Stock(make_stock(ours.trainer, model, other, self._adapter(), self._play, rewards), self._play)
+            )
+        alone = self._work.play == "rollout"
+        if self._work.steps == 1:
+            for system in systems:
+                system.repeat(alone)  # to warm up
+        figures: list[list[Figures]] = [[] for _ in systems]
+        for n in range(repetitions):
+            for i in range(len(systems)) if n % 2 == 0 else reversed(range(len(systems))):
+                figures[i].append(systems[i].repeat(alone))
+        if not against_trl:
+            return figures[0], [], {}
+        names = ("rollout",) if alone else ("rollout", "step")
+        pairs = list(zip(*figures, strict=True))
+        ratio = {name: [b[f"{name}_seconds"] / a[f"{name}_seconds"] for a, b in pairs] for name in names}
+        return figures[0], figures[1], ratio
+
+    def _judge(self, _: bool, repetitions: int) -> tuple[list[Figures], list[Figures], dict[str, list[float]]]:
+        stage = self.recipe.stages.grpo2
+        assert stage is not None
+        like = chat_model(self.recipe, stage, self._measured.model, self._processor)
+        chat = Counted(self._measured.model, self._processor, like.sampling, like.settings, like.vision)
+        chat.script = self._play.script
+        figures = []
+        for n in range(repetitions + 1):
+            forget_peaks()
+            chat.vision.clear()
+            start = at_rest()
+            episodes = [
+                Episode.open(task, self._play.settings, self._play.root, presented_order(task, 0))
+                for task in self._play.tasks
+            ]
+            play_episodes(episodes, chat)
+            seconds = at_rest() - start
+            if any(e.decision is None for e in episodes):
+                raise RuntimeError("a scripted judgment did not end in a verdict")
+            if n:  # the first one warms up
+                rate = 60 * len(episodes) / seconds
+                figures.append({"verdict_seconds": seconds, "verdicts_per_minute": rate, **memory()})
+        return figures, [], {}
+
+    def _sft(self, _: bool, repetitions: int) -> tuple[list[Figures], list[Figures], dict[str, list[float]]]:
+        from armlite.recipe import SftSettings
+        from armlite.train.metrics import MetricsFile
+        from armlite.train.sft import run_sft
+
+        stage = self.recipe.stages.grpo2
+        assert stage is not None
+        shared = {k: v for k, v in stage.model_dump().items() if k in SftSettings.model_fields and k != "kind"}
+        cold = SftSettings(**{**shared, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 1})
+        conversations = []
+        for (name, rollout), turns in self._play.turns.items():
+            task = next(t for t in self._play.tasks if t.id == name)
+            episode = Episode.open(task, self._play.settings, self._play.root, presented_order(task, 0), rollout)
+            for turn in turns:
+                episode.advance(self._vocabulary.text(turn[:-1]))
+            conversations.append(episode.conversation)
+        figures = []
+        for n in range(repetitions):
+            forget_peaks()
+            start = at_rest()
+            folder = self._folder / f"sft-{n}"
+            folder.mkdir()
+            run_sft(
+                self.recipe,
+                "sft",
+                cold,
+                share_weights(self._measured.model),
+                self._processor,
+                self._adapter(),
+                conversations,
+                folder,
+                MetricsFile(folder / "metrics.jsonl"),
+                False,
+            )
+            step = (at_rest() - start) / cold.steps
+            figures.append({"step_seconds": step, "tokens": self._longest, **memory()})
+        return figures, [], {}
+
+    def _exact(self, _: bool, repetitions: int) -> tuple[list[Figures], list[Figures], dict[str, list[float]]]:
+        """The engine's log-probabilities of sampled tokens, and the trainer's of the same."""
+        ours, chat = self._ours()
+        trainer = ours.trainer
+        figures = []
+        for _n in range(repetitions):
+            chat.vision.clear()
+            with chat.vision.features_from_ids(), torch.no_grad():
+                trainer.model.train()
+                batch = trainer._generate_and_score_completions(next(iter(trainer.get_train_dataloader())))
+                again = _recomputed(trainer, batch)
+            session = chat.sessions[-1]
+            records = [session.tokens(e._episode.conversation) for e in trainer.environments]
+            differences = torch.cat(
+                [
+                    (again[i, : len(r.mask)].cpu() - torch.tensor(r.logprobs)).abs()[torch.tensor(r.mask).bool()]
+                    for i, r in enumerate(records)
+                ]
+            )
+            figures.append(
+                {
+                    "logprob_mean_difference": differences.mean().item(),
+                    "logprob_largest_difference": differences.max().item(),
+                }
+            )
+        return figures, [], {}
+
+
+def _recomputed(trainer: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """Log-probabilities (B, T) of the completions by the trainer's own forward."""
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+    names = ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
+    more = {name: batch[name] for name in names if name in batch}
+    size = trainer.args.per_device_train_batch_size
+    return trainer._get_per_token_logps_and_entropies(
+        trainer.model, ids, mask, batch["completion_ids"].size(1), batch_size=size, **more
+    )[0]
+
+
+def _looked_up(scores: dict[tuple[str, int], dict[str, float]], task: str, rollout: int) -> dict[str, float]:
+    return scores[task, rollout]
+
+
+def _spread(figures: Sequence[Figures]) -> dict[str, dict[str, float]]:
+    """Median, least and most of each figure."""
+    made = {}
+    for name in figures[0]:
+        values = [f[name] for f in figures]
+        made[name] = {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return made
+
+
+def _met(goal: Any, row: Row) -> bool | None:
+    """Whether a row keeps a goal; None where it was not measured."""
+    name = goal.figure
+    if name.startswith("ratio_"):
+        value = row.get("ratio", {}).get(name.removeprefix("ratio_"))
+    else:
+        value = row["ours"].get(name, {}).get("median")
+    return None if value is None else goal.met(value)

@@ -1,0 +1,221 @@
+"""The workloads that `armlite bench` plays, as data: how many tokens of what, and the goal that each was set.
+
+Goals are for a Qwen2.5-VL-7B in 4 bits with LoRA of rank 16 on one H200 whose memory is capped; the default workload
+is for two CPU cores. Commands, each under nine minutes, with a folder that holds the 7B's configuration and tokenizer:
+
+    R="--recipe recipes/qwen2.5-vl-7b-24gb.yaml model.path=FOLDER --random-weights --json"
+    armlite bench $R --work W1 --cap 16   --out w1.json
+    armlite bench $R --work W2,W5 --cap 18 --out w2.json
+    armlite bench $R --work W3 --cap 24   --out w3.json
+    armlite bench $R --work W4 --against trl --repetitions 3 --out w4.json
+    armlite bench $R --work W6 --out w6.json
+    armlite bench $R --work W7 --cap 14   --out w7.json
+    armlite bench $R --work W8 --repetitions 1 --out w8.json
+    armlite bench $R --work W9 --repetitions 1 --out w9.json
+    armlite bench --against trl --out pocket.json
+    armlite bench --against trl --size middle --out middle.json
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Play = Literal["step", "rollout", "judge", "sft", "exact"]
+"""What is done: whole optimisation steps, rollouts alone, judgments, the cold start, or log-probabilities."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A figure of a row, and the bound that it was to keep."""
+
+    figure: str
+    """Name in the row's `figures`."""
+    least: float | None = None
+    most: float | None = None
+
+    def met(self, value: float) -> bool:
+        """Whether a median keeps the bound."""
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+    def __str__(self) -> str:
+        bounds = {">=": self.least, "<=": self.most}
+        return " ".join([self.figure, *(f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None)])
+
+
+@dataclass(frozen=True)
+class Workload:
+    """So many rollouts of so many prompts, each with the same calls."""
+
+    id: str
+    what: str
+    goals: tuple[Goal, ...] = ()
+    play: Play = "step"
+    prompts: int = 1
+    group: int = 8
+    """Rollouts of each prompt."""
+    image_tokens: int = 256
+    """Of the image in the prompt; 0: none."""
+    prompt_tokens: int = 552
+    """All of the prompt, its image included."""
+    crops: tuple[int, ...] = (64, 121, 225)
+    """Tokens of the crop that each tool turn returns."""
+    pages: tuple[int, ...] = ()
+    """Pages that each tool turn returns, in place of crops: the first by a query, the others by their numbers."""
+    page_tokens: int = 0
+    turn_tokens: int = 43
+    """Sampled tokens of a turn, on average."""
+    spread: float = 0.2
+    """By what share of `turn_tokens` a turn may be shorter or longer."""
+    steps: int = 1
+    """Optimisation steps that make one repetition."""
+    varying: bool = False
+    """Image sizes differ from step to step, between half and all of `image_tokens`."""
+
+    @property
+    def rollouts(self) -> int:
+        """Of one step."""
+        return self.prompts * self.group
+
+    @property
+    def turns(self) -> int:
+        """Of one rollout, with the answer."""
+        return max(len(self.crops), len(self.pages)) + 1
+
+    def scaled(self) -> "Workload":
+        """The same shape for a pocket model: shorter, and no image of more than 196 tokens."""
+        return replace(
+            self,
+            group=min(self.group, 4),
+            image_tokens=min(self.image_tokens, 196),
+            prompt_tokens=min(self.prompt_tokens, 500),
+            crops=tuple(min(c, 100) for c in self.crops),
+            page_tokens=min(self.page_tokens, 100),
+            turn_tokens=min(self.turn_tokens, 48),
+            steps=min(self.steps, 6),
+        )
+
+
+DEFAULT = Workload(
+    "default",
+    "one group of 8, an image of 256 tokens in a prompt of 552, 3 crops, about 43 tokens a turn",
+    (Goal("ratio_rollout", least=2.5), Goal("ratio_step", least=2.5)),
+)
+_W2 = Workload(
+    "W2",
+    "image tools: an image of 768 tokens, one group of 8, 2 turns, one crop, 200 generated tokens",
+    (Goal("reserved_gib", most=16.0), Goal("trajectories_per_second", least=0.75)),
+    image_tokens=768,
+    prompt_tokens=1218,
+    crops=(768,),
+    turn_tokens=100,
+)
+TABLE = {
+    w.id: w
+    for w in (
+        DEFAULT,
+        Workload(
+            "W1",
+            "single turn: an image of 324 tokens and 450 of text, 2 groups of 4, 272 tokens each",
+            (Goal("reserved_gib", most=14.5), Goal("step_seconds", most=8.0)),
+            prompts=2,
+            group=4,
+            image_tokens=324,
+            prompt_tokens=774,
+            crops=(),
+            turn_tokens=272,
+        ),
+        _W2,
+        Workload(
+            "W3",
+            "long judge: 4 pages, 4 turns, 1,024 generated tokens, a context of 8k, one group of 8",
+            (Goal("reserved_gib", most=22.5), Goal("images_dropped", most=0)),
+            image_tokens=0,
+            prompt_tokens=1500,
+            crops=(),
+            pages=(2, 1, 1),
+            page_tokens=1024,
+            turn_tokens=256,
+        ),
+        *(
+            replace(
+                _W2,
+                id=f"W4-{size}",
+                what=f"rollout only, W2's shape, batch {size}",
+                play="rollout",
+                group=size,
+                goals=(Goal("generated_tokens_per_second", least=rate), Goal("ratio_rollout", least=3.0)),
+            )
+            for size, rate in ((8, 500), (16, 900), (32, 1600))
+        ),
+        replace(
+            _W2,
+            id="W5",
+            what="update only, W2's shape: milliseconds a token of prompt and completion",
+            goals=(Goal("update_ms_per_token", most=0.6),),
+        ),
+        *(
+            Workload(
+                f"W6-{size}",
+                f"judging: 2 candidates, one call, 400 tokens, batch {size}",
+                goals,
+                play="judge",
+                prompts=size,
+                group=1,
+                image_tokens=768,
+                prompt_tokens=1218,
+                crops=(256,),
+                turn_tokens=200,
+            )
+            for size, goals in (
+                (1, (Goal("verdict_seconds", most=8.0),)),
+                (32, (Goal("verdicts_per_minute", least=120),)),
+            )
+        ),
+        Workload(
+            "W7",
+            "SFT cold start: 4k tokens, micro-batch 1",
+            (Goal("reserved_gib", most=12.0),),
+            play="sft",
+            group=1,
+            image_tokens=1024,
+            prompt_tokens=3000,
+            crops=(768,),
+            turn_tokens=100,
+            steps=4,
+        ),
+        replace(
+            _W2,
+            id="W8",
+            what="50 steps of W2 with varying image sizes: memory reserved at the end over that after step 5",
+            goals=(Goal("reserved_growth", most=1.05),),
+            steps=50,
+            varying=True,
+        ),
+        replace(
+            _W2,
+            id="W9",
+            what="log-probabilities of the rollout against the trainer's, W2's shape",
+            play="exact",
+            goals=(Goal("logprob_mean_difference", most=1e-2),),
+        ),
+    )
+}
+"""By id; `W4` and `W6` stand for their batches."""
+
+
+def chosen(words: str) -> list[Workload]:
+    """The workloads of a list like `W1,W4`.
+
+    Raises:
+        ArmliteError: there is no such workload.
+    """
+    from armlite.errors import ArmliteError, nearest
+
+    found: list[Workload] = []
+    for word in words.split(","):
+        name = word.strip()
+        same = [w for key, w in TABLE.items() if name.lower() in (key.lower(), key.partition("-")[0].lower())]
+        if not same:
+            known = sorted({key.partition("-")[0] for key in TABLE})
+            raise ArmliteError(f"there is no workload {name!r}.{nearest(name, known)} Workloads: {', '.join(known)}")
+        found += same
+    return found

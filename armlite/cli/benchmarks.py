@@ -1,0 +1,167 @@
+"""The benchmarks' half of `armlite eval`: runs them one by one and prints tables or JSON."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from armlite.cli.screen import Counter
+from armlite.errors import ArmliteError
+
+RETRIEVAL = "retrieval"
+"""The page search of the document tool; needs no model."""
+
+PIPE_WIDTH = 140
+"""Columns of a comparison that no terminal limits."""
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Find out before anything is run that a benchmark is not known.
+
+    Raises:
+        ArmliteError: one is not; names the nearest.
+    """
+    from armlite.evals.benchmarks import get_benchmark
+
+    for name in names:
+        if name != RETRIEVAL:
+            get_benchmark(name)
+
+
+def run_benches(
+    names: Sequence[str],
+    model: str | None,
+    path: Path | None,
+    out: Path | None,
+    as_json: bool,
+    options: dict[str, Any],
+) -> None:
+    """Run benchmarks in turn; the JSON of several is a mapping by name. Exits with 1 where no judgment could be made.
+
+    Raises:
+        ArmliteError: as `armlite.evals.bench.run_benchmark`.
+    """
+    from armlite.evals.orders import check_order
+
+    if options["order"] is not None:
+        options = {**options, "order": check_order(options["order"])}
+    if path is not None and not path.exists():
+        raise ArmliteError(f"--path {path} does not exist")
+    summaries = {}
+    for name in names:
+        below = path / name if path is not None and len(names) > 1 and (path / name).is_dir() else path
+        summaries[name] = _retrieval(below) if name == RETRIEVAL else _bench(name, str(model), below, out, options)
+        if not as_json:
+            _print_retrieval(summaries[name]) if name == RETRIEVAL else _print_bench(summaries[name])
+    if as_json:
+        sys.stdout.write(json.dumps(summaries if len(names) > 1 else summaries[names[0]], allow_nan=False) + "\n")
+    if any(s.get("failed") and s["failed"] == s["judgments"] for s in summaries.values()):
+        raise typer.Exit(1)
+
+
+def _bench(name: str, model: str, path: Path | None, out: Path | None, options: dict[str, Any]) -> dict[str, Any]:
+    from armlite.evals.bench import default_folder, run_benchmark
+
+    out = out or default_folder(model, options["tools"])
+    with Counter(name) as counter:
+        summary = run_benchmark(name, model, path, out, on_progress=counter.show, **options)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"results: {out / name}")
+    if summary["rejected"]:
+        console.print(f"{summary['rejected']} rows are no items: {out / name / 'rejects.jsonl'} says why")
+    if summary["failed"]:
+        console.print(
+            f"{summary['failed']} of {summary['judgments']} judgments failed; the same command makes them again"
+        )
+        for why, count in summary["failures"].items():
+            console.print(f"  {count} x {why}", markup=False)
+    return summary
+
+
+def _retrieval(path: Path | None) -> dict[str, Any]:
+    from armlite.evals.retrieval import evaluate_retrieval
+
+    if path is None:
+        raise ArmliteError("--bench retrieval needs --path: a folder with samples.json and documents/*.pdf")
+    with Counter(RETRIEVAL) as counter:
+        return evaluate_retrieval(path, on_question=counter.show)
+
+
+def _print_bench(summary: Mapping[str, Any]) -> None:
+    from armlite.evals.figures import Figure
+    from armlite.evals.report import shown
+
+    title = f"{summary['bench']}: {summary['items']} items, {summary['judgments']} judgments"
+    table = Table("figure", title=title, title_justify="left")
+    table.add_column("value (95 % interval)", justify="right")
+    table.add_column("n", justify="right")
+    for name, value in summary["figures"].items():
+        marked = f"{name} *" if name == summary["main"] else name
+        table.add_row(marked, shown(name, Figure.model_validate(value)), str(value["n"]))
+    Console().print(table)
+
+
+def _print_retrieval(summary: Mapping[str, Any]) -> None:
+    names = ("recall@1", "recall@3", "recall@5", "any@5")
+    table = Table("evidence", title="pages found, percent of the evidence", title_justify="left")
+    for name in ("n", *names):
+        table.add_column(name, justify="right")
+    everything = {"all": {**summary, "n": summary["questions"]}}
+    for source, row in (everything | dict(summary["by_source"])).items():
+        table.add_row(source, str(row["n"]), *("n/a" if row[k] is None else f"{row[k]:.1f}" for k in names))
+    console = Console()
+    console.print(table)
+    if summary["questions"]:
+        console.print(
+            f"{1000 * summary['seconds_per_query']:.1f} ms a query, {1000 * summary['seconds_per_page']:.1f} ms a page "
+            f"to read and index; OCR: {'yes' if summary['ocr'] else 'no'}",
+            highlight=False,
+        )
+
+
+def print_comparison(compared: Sequence[Mapping[str, Any]]) -> None:
+    """Tables of `armlite.evals.compare.compare_folders`."""
+    from armlite.evals.compare import table, verdict
+
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    console = Console(highlight=False, markup=False, soft_wrap=True, width=width)
+    for row in compared:
+        shown = Table(title=row["bench"], title_justify="left")
+        shown.add_column("figure", no_wrap=True)
+        for column in ("a", "b", "b - a"):
+            shown.add_column(column, justify="right")
+        for line in table(row):
+            shown.add_row(*line)
+        console.print(f"a: {row['a']['model']} ({row['a']['folder']})\nb: {row['b']['model']} ({row['b']['folder']})")
+        console.print(shown)
+        console.print(verdict(row))
+        for warning in row["warnings"]:
+            console.print(f"warning: {warning}")
+        if "paper" in row:
+            _print_paper(console, row)
+
+
+def _print_paper(console: Console, row: Mapping[str, Any]) -> None:
+    """The paper's numbers, each with what differs; what differs from all of them is said once."""
+    numbers = row["paper"]
+    if not numbers:
+        console.print(f"the paper has no number for {row['bench']}")
+        return
+    always = {
+        side: [d for d in numbers[0][side]["differs"] if all(d in n[side]["differs"] for n in numbers)] for side in "ab"
+    }
+    for side, said in always.items():
+        if said:
+            console.print(f"the paper's numbers all differ from {side} in: {'; '.join(said)}")
+    for number in numbers:
+        tools = ", with tools" if number["tools"] else ""
+        console.print(f"paper, {number['where']}: {number['model']}{tools} {number['value']:.1f} %")
+        for side in "ab":
+            rest = [d for d in number[side]["differs"] if d not in always[side]]
+            if rest:
+                console.print(f"  differs from {side} in {'; '.join(rest)}")

@@ -1,0 +1,244 @@
+"""Mixing task files into one: weights, caps, no task twice; the same recipe and files always give the same mix.
+
+Tasks are the same when their normalised question, what they show (content hashes) and their sets of responses, options
+and constraints are equal; the earlier source of the recipe keeps them. A source that has less than it was asked for
+gives what it has: the table says so, and nothing else is put in its place.
+"""
+
+import json
+import os
+import random
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from armlite.data.making.contamination import document_digest
+from armlite.data.making.filter import Progress
+from armlite.data.making.similarity import normalised
+from armlite.data.making.work import Counts, Work, digest, moved
+from armlite.data.tasks import read_tasks
+from armlite.errors import ArmliteError, nearest
+from armlite.memory import image_file
+from armlite.tools.images import open_image
+from armlite.types import Kind, Task
+
+CHUNK = 256
+"""Tasks between two writes of the work file."""
+
+
+class Source(BaseModel):
+    """A file of tasks, and how much of it is wanted: all, `n`, or by weight a share of the recipe's `total`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    """JSONL file of tasks, relative to where the command runs."""
+    name: str = ""
+    """In the table; the file's name if not given."""
+    n: int | None = Field(None, gt=0)
+    weight: float | None = Field(None, gt=0)
+    cap: int | None = Field(None, gt=0)
+    """At most so many tasks with the same `Task.source`."""
+    kinds: tuple[Kind, ...] = ()
+    """Take only tasks of these kinds; empty: all."""
+
+
+class Mix(BaseModel):
+    """The recipe of a mix."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = 0
+    total: int | None = Field(None, gt=0)
+    """Tasks in all, where sources have weights; those with an `n` count into it."""
+    sources: tuple[Source, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Mix":
+        if any(s.n is not None and s.weight is not None for s in self.sources):
+            raise ValueError("a source has either n or weight")
+        weighted = [s for s in self.sources if s.weight is not None]
+        if weighted and self.total is None:
+            raise ValueError("weights need a total")
+        if self.total is not None:
+            if any(s.n is None and s.weight is None for s in self.sources):
+                raise ValueError("with a total every source needs n or weight")
+            asked = sum(s.n or 0 for s in self.sources)
+            if asked > self.total or (asked != self.total and not weighted):
+                raise ValueError(f"the sources' n add up to {asked}, total is {self.total}")
+        names = Counter(name_of(s) for s in self.sources)
+        if twice := [name for name, times in names.items() if times > 1]:
+            raise ValueError(f"two sources are called {twice[0]}: give each a name")
+        return self
+
+
+def name_of(source: Source) -> str:
+    return source.name or source.path.stem
+
+
+def load_mix(path: Path) -> Mix:
+    """Read the recipe of a mix.
+
+    Raises:
+        ArmliteError: missing or malformed, a key that is not known (names the nearest), a value out of range.
+    """
+    if not path.is_file():
+        near = nearest(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
+        raise ArmliteError(f"mix {path} does not exist.{near}")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ArmliteError(f"mix {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise ArmliteError(f"mix {path} must hold `key: value` lines")
+    try:
+        return Mix.model_validate(raw)
+    except ValidationError as error:
+        raise ArmliteError(f"mix {path}: {'; '.join(_sentence(e) for e in error.errors()[:5])}") from error
+
+
+def _sentence(error: Any) -> str:
+    where = [str(part) for part in error["loc"]]
+    if error["type"] == "extra_forbidden":
+        known = list((Mix if len(where) == 1 else Source).model_fields)
+        return f"unknown key {'.'.join(where)}.{nearest(where[-1], known)} Known keys here: {', '.join(known)}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(where)}: {message}" if where else message
+
+
+@dataclass
+class _Taken:
+    """What became of a source's tasks."""
+
+    source: Source
+    asked: int | None
+    tasks: list[Task]
+    read: int = 0
+    other_kind: int = 0
+    duplicates: int = 0
+    over_cap: int = 0
+    spare: int = 0
+
+    def row(self) -> dict[str, Any]:
+        available = self.read - self.other_kind - self.duplicates - self.over_cap
+        found = {"other kind": self.other_kind, "duplicates": self.duplicates, "over the cap": self.over_cap}
+        taken = {"available": available, "not needed": self.spare, "taken": len(self.tasks)}
+        return {"source": name_of(self.source), "asked": self.asked, "read": self.read, **found, **taken}
+
+
+def mix_tasks(recipe: Mix, out: Path, on_batch: Progress | None = None) -> Counts:
+    """Write the mix of a recipe, shuffled; an id that two sources share gets the later source's name behind it.
+
+    Returns:
+        Counts over all tasks read; `more["sources"]`: a row for each source, which adds up likewise.
+
+    Raises:
+        ArmliteError: a source, or a picture that it names, cannot be read; `out` exists or was begun otherwise.
+    """
+    read = [(source, read_tasks(source.path)) for source in recipe.sources]
+    setup = {"mix": recipe.model_dump(mode="json"), "sources": [digest(s.path) for s in recipe.sources]}
+    work = Work(out, setup)
+    keys = _keys(read, work, on_batch)
+    asked, seen = _asked(recipe), {}
+    taken: list[_Taken] = []
+    rejects: list[dict[str, Any]] = []
+    for number, (source, tasks) in enumerate(read):
+        taken.append(_take(source, tasks, asked[number], keys, seen, recipe.seed, rejects))
+    mixed = _named_apart(taken, out)
+    random.Random(f"mix/{recipe.seed}").shuffle(mixed)
+    work.finish((task.to_json() + "\n" for task in mixed), rejects)
+    counts = Counter(row["why"] for row in rejects)
+    return Counts(sum(t.read for t in taken), len(mixed), counts, {"sources": [t.row() for t in taken]})
+
+
+def _take(
+    source: Source,
+    tasks: list[Task],
+    asked: int | None,
+    keys: dict[str, str],
+    seen: dict[str, str],
+    seed: int,
+    rejects: list[dict[str, Any]],
+) -> _Taken:
+    """A source's share: tasks in shuffled order that nobody has yet, until there are enough."""
+    name = name_of(source)
+    found = _Taken(source, asked, [], read=len(tasks))
+    groups: Counter[str] = Counter()
+    fresh = []
+    for task in tasks:
+        key = keys[f"{name}/{task.id}"]
+        if source.kinds and task.kind not in source.kinds:
+            found.other_kind += 1
+            rejects.append({"id": task.id, "source": name, "why": "of another kind", "kind": task.kind})
+        elif key in seen:
+            found.duplicates += 1
+            rejects.append({"id": task.id, "source": name, "why": "a duplicate", "of": seen[key]})
+        else:
+            seen[key] = f"{name}/{task.id}"
+            fresh.append(task)
+    random.Random(f"mix/{seed}/{name}").shuffle(fresh)
+    for task in fresh:
+        if source.cap is not None and groups[task.source] >= source.cap:
+            found.over_cap += 1
+            rejects.append({"id": task.id, "source": name, "why": "over the cap", "group": task.source})
+            continue
+        groups[task.source] += 1
+        if asked is not None and len(found.tasks) >= asked:
+            found.spare += 1
+            rejects.append({"id": task.id, "source": name, "why": "not needed"})
+        else:
+            found.tasks.append(task)
+    return found
+
+
+def _asked(recipe: Mix) -> list[int | None]:
+    """How many each source is to give; weights share what the others leave of the total, largest remainders first."""
+    rest = (recipe.total or 0) - sum(s.n or 0 for s in recipe.sources)
+    whole = sum(s.weight or 0 for s in recipe.sources)
+    shares = {i: rest * s.weight / whole for i, s in enumerate(recipe.sources) if s.weight is not None}
+    counts = {i: int(share) for i, share in shares.items()}
+    by_remainder = sorted(shares, key=lambda i: (counts[i] - shares[i], i))
+    for i in by_remainder[: rest - sum(counts.values())] if shares else []:
+        counts[i] += 1
+    return [counts.get(i, s.n) for i, s in enumerate(recipe.sources)]
+
+
+def _keys(read: list[tuple[Source, list[Task]]], work: Work, on_batch: Progress | None) -> dict[str, str]:
+    """`source/id` -> what makes a task the same as another. Pictures are opened here, so this is kept as it goes."""
+    jobs = [(f"{name_of(source)}/{task.id}", task, source.path.parent) for source, tasks in read for task in tasks]
+    keys = {name: row["key"] for name, row in work.rows().items()}
+    left = [job for job in jobs if job[0] not in keys]
+    for start in range(0, len(left), CHUNK):
+        rows = [{"id": name, "key": _key(task, root)} for name, task, root in left[start : start + CHUNK]]
+        work.add(rows)
+        keys |= {row["id"]: row["key"] for row in rows}
+        if on_batch is not None:
+            on_batch(len(jobs) - len(left) + start + len(rows), len(jobs))
+    return keys
+
+
+def _key(task: Task, root: Path) -> str:
+    document = document_digest(root / task.document) if task.document else None
+    images = sorted(image_file(open_image(root / path)) for path in task.images)
+    texts = [sorted(map(normalised, group)) for group in (task.responses, task.options.values())]
+    constraints = sorted(c.text for c in task.constraints)
+    return json.dumps([normalised(task.question), images, document, *texts, constraints])
+
+
+def _named_apart(taken: list[_Taken], out: Path) -> list[Task]:
+    """All tasks with paths as seen from the output and ids of their own."""
+    used: set[str] = set()
+    mixed = []
+    for part in taken:
+        for task in part.tasks:
+            name, number = task.id, 1
+            while name in used:
+                name = f"{task.id}@{name_of(part.source)}" + (f"#{number}" if number > 1 else "")
+                number += 1
+            used.add(name)
+            mixed.append(moved(task, part.source.path.parent, out.parent).model_copy(update={"id": name}))
+    return mixed

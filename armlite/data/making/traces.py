@@ -1,0 +1,181 @@
+"""Traces to learn the cold start from: a strong model judges inside our own loop, and what is good is kept.
+
+Screened three ways (paper, section on the cold start): the format is right, the verdict is right, and a tool truly
+succeeded; all of them read from what the loop did. Written as trajectories, as a recipe's `data.traces` takes them,
+and by choice as conversations in plain messages for other trainers.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from armlite import store
+from armlite.data.making.filter import Progress
+from armlite.data.making.rollouts import Played, rollouts
+from armlite.data.making.work import Counts, Work, digest, moved, rejects_of
+from armlite.data.tasks import read_tasks
+from armlite.episode import EpisodeSettings
+from armlite.loop import ChatModel
+from armlite.rewards import format_ok, is_right, succeeded
+from armlite.store import Saved, append, image_path, save, write_atomic
+from armlite.types import ImageInfo, Trajectory
+
+SCREENS = {
+    "format": format_ok,
+    "verdict": lambda t: bool(is_right(t.task, t.decision)),
+    "tool": succeeded,
+}
+"""What a trace has to pass. `tool`: at least one call gave a result."""
+
+
+def make_traces(
+    file: Path,
+    load: Callable[[], ChatModel],
+    settings: EpisodeSettings,
+    out: Path,
+    name: str,
+    n: int | None = None,
+    k: int = 1,
+    seed: int = 0,
+    temperature: float = 0.0,
+    messages: Path | None = None,
+    batch: int = 64,
+    on_batch: Progress | None = None,
+) -> Counts:
+    """Judge the tasks of `file` and write the trajectories that pass all screens.
+
+    Args:
+        load: loads the judge when it is needed; it samples at `temperature`.
+        name: of the model.
+        n: judge only the first so many tasks.
+        k: rollouts of each task; of equal ones the first is kept.
+        messages: file for the same traces as conversations, `{"id", "messages"}` a line; images are paths relative to
+            its folder, in full size.
+
+    Returns:
+        Counts over rollouts. Of all judged rollouts `more["screens"]`: how many passed each, `more["rates"]`: as
+        shares, `more["table"]`: how many passed and failed them together.
+
+    Raises:
+        ArmliteError: the tasks cannot be read, `out` exists or was begun otherwise.
+    """
+    tasks = read_tasks(file)[:n]
+    setup = {"tasks": digest(file), "model": name, "n": n, "k": k, "temperature": temperature, "seed": seed}
+    work = Work(out, setup | {"settings": settings.model_dump(mode="json")})
+    done = {row.trajectory.task.id for row in _saved(work, k)}
+    rejects: list[dict[str, Any]] = [{"id": t.id, "why": "has no gold answer"} for t in tasks if t.gold is None] * k
+    left = [task for task in tasks if task.gold is not None and task.id not in done]
+    now = len(tasks) - len(left)
+    for part in rollouts(left, k, load, settings, file.parent, seed, batch=batch):
+        _keep(work, [played for played in part if not (played.fault or played.unasked)], file.parent)
+        work.check_reach(played.unasked for played in part)
+        for played in part:
+            if why := _unplayed(played):
+                rejects += [{"id": played.task.id, **why}] * k
+        now += len(part)
+        if on_batch is not None:
+            on_batch(now, len(tasks))
+    place = {task.id: i for i, task in enumerate(tasks)}
+    rows = sorted(_saved(work, k), key=lambda row: (place[row.trajectory.task.id], row.trajectory.rollout))
+    kept, failed = _screened(rows)
+    rejects += failed
+    _publish(work, kept, messages)
+    write_atomic(rejects_of(out), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rejects))
+    work.forget()
+    counts = Counter(row["why"] for row in rejects)
+    return Counts(len(tasks) * k, len(kept), counts, _rates([row.trajectory for row in rows]))
+
+
+def _saved(work: Work, k: int) -> list[Saved]:
+    """The rollouts of the tasks that have all of theirs: a kill may leave some of a task's rows, which come again."""
+    if not work.file.is_file():
+        return []
+    rows = {(row.trajectory.task.id, row.trajectory.rollout): row for row in store.read(work.file)}
+    whole = Counter(task for task, _ in rows)
+    return [row for (task, _), row in rows.items() if whole[task] == k]
+
+
+def _keep(work: Work, part: Sequence[Played], root: Path) -> None:
+    """Keep what was judged, all rollouts of a task together; its task's paths are those seen from the output."""
+    rows, pixels = [], {}
+    for played in part:
+        task = moved(played.task, root, work.out.parent)
+        rows += [Saved(trajectory=e.trajectory().model_copy(update={"task": task})) for e in played.episodes]
+        pixels |= {file: image for e in played.episodes for file, image in e.pixels().items()}
+    append(work.file, rows, pixels)
+
+
+def _unplayed(played: Played) -> dict[str, Any] | None:
+    if played.fault:
+        return {"why": "cannot be read", "detail": played.fault}
+    if played.unasked:
+        return {"why": "the model could not be asked", "detail": played.unasked}
+    return None
+
+
+def _screened(rows: Sequence[Saved]) -> tuple[list[Saved], list[dict[str, Any]]]:
+    """What passes all screens, and for each of the others what it failed."""
+    kept, failed = [], []
+    seen: set[str] = set()
+    for row in rows:
+        t = row.trajectory
+        missed = [name for name, passes in SCREENS.items() if not passes(t)]
+        said = json.dumps([t.task.id, *(step.turn.text for step in t.steps)])
+        why = f"fails {' and '.join(missed)}" if missed else "repeats an earlier rollout" if said in seen else None
+        if why:
+            failed.append({"id": t.task.id, "rollout": t.rollout, "why": why, "stop": t.stop.value})
+        else:
+            kept.append(row)
+            seen.add(said)
+    return kept, failed
+
+
+def _rates(judged: Sequence[Trajectory]) -> dict[str, Any]:
+    """How many of the judged rollouts pass each screen, and the table of all combinations."""
+    table = Counter(tuple(bool(passes(t)) for passes in SCREENS.values()) for t in judged)
+    marks = [(f, v, t) for f in (True, False) for v in (True, False) for t in (True, False)]
+    passed = {name: sum(bool(passes(t)) for t in judged) for name, passes in SCREENS.items()}
+    return {
+        "judged": len(judged),
+        "screens": passed,
+        "rates": {name: round(number / len(judged), 4) for name, number in passed.items() if judged},
+        "table": [{**dict(zip(SCREENS, mark, strict=True)), "n": table[mark]} for mark in marks],
+    }
+
+
+def _publish(work: Work, kept: Sequence[Saved], messages: Path | None) -> None:
+    """Images of the kept rows first, then the conversations, then the rows themselves."""
+    for info in (info for row in kept for info in row.trajectory.images):
+        target = image_path(work.out, info)
+        if not target.exists():
+            write_atomic(target, image_path(work.file, info).read_bytes())
+    if messages is not None:
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in conversations(kept, work.out, messages.parent))
+        write_atomic(messages, "".join(lines))
+    save(work.out, kept)
+
+
+def conversations(rows: Sequence[Saved], file: Path, folder: Path) -> Iterator[dict[str, Any]]:
+    """Trajectories of `file` as plain messages: system (with the tools in it), user, assistant, tool.
+
+    Content is a list of blocks, images before the text: `{"type": "image", "image": PATH}` as seen from `folder`,
+    `{"type": "text", "text": ...}`. Images are whole: whoever trains shrinks them to the recipe's limits.
+    """
+    for row in rows:
+        t = row.trajectory
+        infos = {info.id: info for info in t.images}
+
+        def content(text: str, images: Sequence[str] = (), infos: dict[str, ImageInfo] = infos) -> list[dict[str, Any]]:
+            paths = [os.path.relpath(image_path(file, infos[i]), folder) for i in images]
+            return [*({"type": "image", "image": path} for path in paths), {"type": "text", "text": text}]
+
+        messages = [{"role": "system", "content": content(t.system)}]
+        messages.append({"role": "user", "content": content(t.prompt, t.prompt_images)})
+        for step in t.steps:
+            messages.append({"role": "assistant", "content": content(step.turn.text)})
+            if step.observation is not None:
+                messages.append({"role": "tool", "content": content(step.observation.text, step.observation.images)})
+        yield {"id": t.task.id, "messages": messages}

@@ -1,0 +1,57 @@
+"""Shares and means of shares as Figures, for the scorers of the judge benchmarks.
+
+No scorer: it knows nothing of items beyond whether an answer could be read.
+"""
+
+from collections.abc import Sequence
+from math import sqrt
+
+from armlite.evals.figures import Answer, Figure, Item
+from armlite.evals.intervals import mean_interval, wilson
+
+
+def share(hits: Sequence[bool]) -> Figure:
+    """The share of hits among independent questions, with Wilson's interval."""
+    n = len(hits)
+    return Figure(value=sum(hits) / n if n else None, n=n, ci95=wilson(sum(hits), n))
+
+
+def mean(values: Sequence[float]) -> Figure:
+    """The mean of independent questions' values; Wilson's interval where all are 0 or 1, else the normal one."""
+    n = len(values)
+    if all(value in (0, 1) for value in values):
+        return share([bool(value) for value in values])
+    return Figure(value=sum(values) / n, n=n, ci95=mean_interval(values))
+
+
+def unweighted(parts: Sequence[Figure]) -> Figure:
+    """The unweighted mean of figures on different questions; undefined where one of them is.
+
+    The interval combines those of the parts (Zou and Donner 2008, "Construction of confidence limits about effect
+    measures", the method of variance estimates recovery): exact shares of 0 or 1 keep a width.
+    """
+    n, values = sum(part.n for part in parts), [part.value for part in parts]
+    if not parts or any(value is None for value in values):
+        return Figure(value=None, n=n)
+    centre = sum(v for v in values if v is not None) / len(parts)
+    if any(part.ci95 is None for part in parts):
+        return Figure(value=centre, n=n)
+    below = above = 0.0
+    for part in parts:
+        if part.value is not None and part.ci95 is not None:
+            below += (part.value - part.ci95[0]) ** 2
+            above += (part.ci95[1] - part.value) ** 2
+    return Figure(value=centre, n=n, ci95=(centre - sqrt(below) / len(parts), centre + sqrt(above) / len(parts)))
+
+
+def first(item: Item) -> Answer | None:
+    """The first vote of the first order; None where the item has no answer at all."""
+    return item.answers[0] if item.answers else None
+
+
+def orders(item: Item) -> list[list[Answer]]:
+    """The votes of the first presented order, then, where there is one, those of the second."""
+    found: dict[tuple[int, ...], list[Answer]] = {}
+    for answer in item.answers:
+        found.setdefault(answer.trajectory.order, []).append(answer)
+    return list(found.values())

@@ -1,0 +1,93 @@
+"""How a judge behaved, whatever the benchmark: tools, tokens, time, format, and whether swapping changes its mind.
+
+Figures beside a benchmark's own; rightness is the scorers' business.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+
+from armlite.evals.figures import Figure, Figures, Item
+from armlite.evals.intervals import clustered_interval, mean_interval, wilson
+from armlite.evals.orders import by_order
+from armlite.rewards import format_ok
+from armlite.types import Decision, StopReason
+
+
+def conduct(items: Sequence[Item], votes: int = 1, seconds: Mapping[tuple[str, int], float] | None = None) -> Figures:
+    """The figures that every benchmark has.
+
+    `tool_calls_per_item`, `tokens_per_item` (sampled ones) and `seconds_per_item` add up all judgments of an item, both
+    orders and all votes: what the item costs. `tool_success_rate` is the share of the calls that gave a result (`n`:
+    calls), `format_rate` and `parse_failures` are shares of the judgments. `swap_consistency` is there where items were
+    judged in two orders: both reach the same decision, by the votes' majority; no decision agrees with nothing.
+
+    Args:
+        votes: rollouts of each order.
+        seconds: of each judgment by (task id, rollout); those that are not known count as not taken.
+    """
+    judged = [(item.task.id, answer.trajectory) for item in items for answer in item.answers]
+    calls = [(i, s.observation is not None and s.observation.ok) for i, t in judged for s in t.calls]
+    figures = {
+        "tool_calls_per_item": _mean([float(sum(len(a.trajectory.calls) for a in i.answers)) for i in items]),
+        "tool_success_rate": share(calls),
+        "tokens_per_item": _mean(_tokens(items)),
+        "seconds_per_item": _mean(_seconds(items, seconds or {})),
+        "parse_failures": share([(i, t.decision is None) for i, t in judged]),
+        "format_rate": share([(i, format_ok(t)) for i, t in judged]),
+    }
+    agreed = [(item.task.id, same) for item in items if (same := _consistent(item, votes)) is not None]
+    return {"swap_consistency": share(agreed), **figures} if agreed else figures
+
+
+def failures(items: Sequence[Item]) -> dict[str, int]:
+    """Why judgments could not be made -> how many, the most frequent first."""
+    why = [answer.text for item in items for answer in item.answers if answer.trajectory.stop is StopReason.MODEL_ERROR]
+    return dict(Counter(why).most_common())
+
+
+def share(values: Sequence[tuple[Hashable, bool]]) -> Figure:
+    """Share of (cluster, yes or no): Wilson's interval where each cluster comes once, else a cluster-robust one.
+
+    Where all or none are hits nothing varies, and the interval is Wilson's over the clusters.
+    """
+    n, hits = len(values), sum(v for _, v in values)
+    if not n:
+        return Figure(value=None, n=0)
+    clusters = [c for c, _ in values]
+    groups = len(set(clusters))
+    if groups == n or hits in (0, n):
+        return Figure(value=hits / n, n=n, ci95=wilson(hits * groups // n, groups))
+    span = clustered_interval([float(v) for _, v in values], clusters)
+    return Figure(value=hits / n, n=n, ci95=span and (max(0.0, span[0]), min(1.0, span[1])))
+
+
+def _mean(values: Sequence[float]) -> Figure:
+    value = sum(values) / len(values) if values else None
+    return Figure(value=value, n=len(values), ci95=mean_interval(values))
+
+
+def _tokens(items: Sequence[Item]) -> list[float]:
+    """Per item; nothing at all where the model never says how many."""
+    tokens = [float(sum(s.turn.tokens for a in i.answers for s in a.trajectory.steps)) for i in items]
+    return tokens if any(tokens) else []
+
+
+def _seconds(items: Sequence[Item], seconds: Mapping[tuple[str, int], float]) -> list[float]:
+    """Of the items whose every judgment was timed."""
+    found = [[seconds.get((i.task.id, a.trajectory.rollout)) for a in i.answers] for i in items]
+    return [sum(s for s in times if s is not None) for times in found if times and None not in times]
+
+
+def _consistent(item: Item, votes: int) -> bool | None:
+    """None: not judged in two orders."""
+    first, second = by_order([a.trajectory.rollout for a in item.answers], votes)
+    if not first or not second:
+        return None
+    one, other = (_majority([item.answers[i].decision for i in half]) for half in (first, second))
+    return one is not None and one == other
+
+
+def _majority(decisions: Sequence[Decision | None]) -> Decision | None:
+    """The decision of more than half of the votes."""
+    counted = Counter(d for d in decisions if d is not None).most_common(1)
+    return counted[0][0] if counted and counted[0][1] * 2 > len(decisions) else None

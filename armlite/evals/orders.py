@@ -1,0 +1,53 @@
+"""In which order a benchmark's responses are shown to the judge: pure functions of the task.
+
+A permutation names the publisher's numbers, from 1, in presented order; it is kept with the answer, so a score never
+depends on it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import get_args
+
+from armlite.errors import ArmliteError, nearest
+from armlite.evals.figures import Order
+from armlite.types import Task
+
+ORDERS: tuple[Order, ...] = get_args(Order)
+
+
+def presented(task: Task, order: Order) -> tuple[tuple[int, ...], ...]:
+    """The permutations that a task is shown in: two for `both`, else one.
+
+    A task with fewer than two responses has one whatever the order. `lenparity` swaps (of more than two: reverses)
+    where the responses' characters add up to an odd number, as lmms-eval's and VLMEvalKit's VL-RewardBench do.
+    """
+    given = tuple(range(1, len(task.responses) + 1))
+    if len(given) < 2 or order == "as_published":
+        return (given,)
+    if order == "both":
+        return given, given[::-1]
+    if order == "lenparity":
+        return (given[::-1] if sum(map(len, task.responses)) % 2 else given,)
+    return (tuple(sorted(given, key=lambda n: _digest(task.id, n))),)
+
+
+def check_order(name: str) -> Order:
+    """The order of that name.
+
+    Raises:
+        ArmliteError: there is none; names the nearest.
+    """
+    for order in ORDERS:
+        if order == name:
+            return order
+    raise ArmliteError(f"--order {name!r} is not known.{nearest(name, ORDERS)} Orders: {', '.join(ORDERS)}")
+
+
+def by_order(rollouts: Sequence[int], votes: int) -> tuple[list[int], list[int]]:
+    """Positions of the first order's votes and of the second's: rollouts are numbered order by order."""
+    first = [i for i, rollout in enumerate(rollouts) if rollout < votes]
+    return first, [i for i, rollout in enumerate(rollouts) if rollout >= votes]
+
+
+def _digest(task_id: str, number: int) -> str:
+    return hashlib.md5(f"{task_id}/{number}".encode(), usedforsecurity=False).hexdigest()

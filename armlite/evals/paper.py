@@ -1,0 +1,130 @@
+"""What the ARM-Thinker paper (arXiv 2512.05111) reports, and the settings that are known of each number.
+
+Figures only, in percent as printed, transcribed from summaries of the paper's tables; a number that only one, less
+reliable summary gives is marked. `armlite eval compare --paper` lays them beside a run.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from armlite.evals.folder import BenchSettings
+
+ASIDE = "given by one summary of the paper only, which contradicts others elsewhere"
+UNKNOWN = "not stated"
+TEXT_ONLY = ("rewardbench-2",)
+"""No tool takes part in these, whatever a run's settings say."""
+MODELS = {
+    "qwen2.5-vl-7b": "Qwen2.5-VL-7B",
+    "arm-thinker": "ARM-Thinker-7B",
+}
+"""What a run's model name holds -> the paper's name of that model."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of the paper."""
+
+    bench: str
+    model: str
+    value: float
+    """Percent."""
+    tools: bool
+    where: str
+    """Which of its tables."""
+    note: str = ""
+
+
+def _rows(where: str, benches: tuple[str, ...], models: dict[str, tuple[float | None, ...]]) -> list[Row]:
+    """A table of the paper: benchmarks across, models down; only ARM-Thinker's numbers are with tools."""
+    return [
+        Row(bench, model, value, model.startswith("ARM-Thinker") and bench not in TEXT_ONLY, where)
+        for model, values in models.items()
+        for bench, value in zip(benches, values, strict=True)
+        if value is not None
+    ]
+
+
+_REWARD = _rows(
+    "reward benchmarks",
+    ("vl-rewardbench", "rewardbench-2", "armbench-vl"),
+    {
+        "Qwen2.5-VL-7B": (50.1, 47.1, 46.1),
+        "InternVL3.5-8B": (50.9, 53.7, 55.5),
+        "Qwen3-VL-8B": (66.0, 58.9, 50.6),
+        "GPT-4o": (65.8, 65.5, 63.3),
+        "UnifiedReward-7B": (66.1, 45.1, None),
+        "ARM-Thinker-7B": (67.8, 59.6, 64.6),
+    },
+)
+_IMAGES = _rows(
+    "thinking with images",
+    ("vstar", "hr-bench-4k", "hr-bench-8k", "mme-realworld"),
+    {
+        "Qwen2.5-VL-7B": (75.4, 69.1, 64.6, 58.5),
+        "Mini-o3": (88.2, 77.5, 73.3, 65.5),
+        "Qwen3-VL-8B": (82.2, 76.8, 70.4, 63.1),
+        "ARM-Thinker-7B": (86.4, 80.1, 73.7, 65.8),
+    },
+)
+_ABLATION = [
+    Row(bench, model, value, tools, "tool ablation (table 5)")
+    for model, tools, values in (
+        ("Qwen2.5-VL-7B", True, (44.3, 50.3, 60.1, 51.8)),
+        ("ARM-Thinker-7B", False, (59.2, 82.2, 76.6, 70.5)),
+    )
+    for bench, value in zip(("armbench-vl", "vstar", "hr-bench-4k", "hr-bench-8k"), values, strict=True)
+]
+PAPER: tuple[Row, ...] = (
+    *_REWARD,
+    *_IMAGES,
+    *_ABLATION,
+    Row("we-math", "ARM-Thinker-7B", 46.1, False, "reasoning benchmarks", ASIDE),
+)
+PROTOCOL: dict[str, dict[str, Any]] = {
+    "vl-rewardbench": {"figure": "average; whether over rows or over the three groups is not stated"},
+    "rewardbench-2": {"figure": "average; over rows or over subsets, with or without Ties is not stated"},
+    "armbench-vl": {"figure": "mean of the three tracks, which are not published"},
+    "hr-bench-4k": {"figure": "mean over the four cycles"},
+    "hr-bench-8k": {"figure": "mean over the four cycles"},
+    "we-math": {"figure": UNKNOWN},
+}
+"""What is known of how a benchmark's number was made; absent: its usual accuracy."""
+
+REFERENCE = {"votes": 1, "temperature": 0.0, "max_calls": 7, "extract": "rule"}
+"""Of the reference's own evaluation scripts: greedy, one vote, 8 rounds, of which the last has to answer. Its
+VLMEvalKit configurations have 16 rounds and VLMEvalKit's own scoring, in part by a language model; which of the two the
+paper's numbers come from is not stated."""
+
+
+def rows_of(bench: str) -> list[Row]:
+    """The paper's numbers for a benchmark; none where it has none."""
+    return [row for row in PAPER if row.bench == bench]
+
+
+def same_model(settings: BenchSettings, row: Row) -> bool:
+    """Whether a run's model goes by the name of a row's."""
+    name = settings.model.casefold()
+    return any(part in name and row.model == model for part, model in MODELS.items())
+
+
+def differing(settings: BenchSettings, row: Row) -> list[str]:
+    """What differs between a run and a number of the paper, as far as that is known; what is not stated is said so."""
+    said = [] if same_model(settings, row) else [f"model: {settings.model}, not {row.model}"]
+    if settings.tools != row.tools and settings.bench not in TEXT_ONLY:
+        said.append(f"tools: {_word(settings.tools)} here, {_word(row.tools)} there")
+    for name, value in REFERENCE.items():
+        ours = getattr(settings, name)
+        if ours != value and not (name == "max_calls" and not (settings.tools and row.tools)):
+            said.append(f"{name}: {ours} here, {value} in the reference's scripts")
+    if settings.n is not None:
+        said.append(f"items: the first {settings.n} here, all there")
+    said.append(f"order: {settings.order} here, {UNKNOWN} there")
+    if "figure" in PROTOCOL.get(settings.bench, {}):
+        said.append(f"figure there: {PROTOCOL[settings.bench]['figure']}")
+    if row.note:
+        said.append(f"the number is {row.note}")
+    return said
+
+
+def _word(yes: bool) -> str:
+    return "yes" if yes else "no"

@@ -1,0 +1,51 @@
+"""What to do when memory runs out: free what can be freed, ask for less at a time, and do the same work again.
+
+It knows nothing of what the work is: the engine and the trainer say how to make it smaller.
+"""
+
+import gc
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+WORDS = ("CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory", "CUDA out of memory")
+"""How errors that are no `OutOfMemoryError` say the same: of cuBLAS, of the CPU's allocator, of bitsandbytes."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out."""
+    known = isinstance(error, torch.OutOfMemoryError)
+    return known or (isinstance(error, RuntimeError) and any(word in str(error) for word in WORDS))
+
+
+def survive(work: Callable[[], Result], shrink: Callable[[], None]) -> Result:
+    """The result of some work, done again each time memory runs out.
+
+    Args:
+        work: starts anew each time it is called.
+        shrink: undoes what the work has begun and makes the next try take less; raises where nothing is left to give.
+    """
+    while True:
+        try:
+            return work()
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+        # Behind the handler: the error's traceback held all that the work had in memory.
+        free()
+        shrink()
+
+
+def free() -> None:
+    """Give memory that nobody holds any more back to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def say(line: str) -> None:
+    """Tell of it, beside what the program prints."""
+    print(line, file=sys.stderr, flush=True)

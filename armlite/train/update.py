@@ -1,0 +1,275 @@
+"""LeanGRPOTrainer: TRL's GRPOTrainer with a leaner update; what is learnt is the same.
+
+An optimisation step gets all its rollouts at once and cuts them itself: a group's prompt goes forward once (`prefix`),
+the parts are as large as memory allows (`microbatch`), and when memory runs out the step is done again in smaller ones.
+Log-probabilities are computed of trained tokens only, and only of rollouts that teach something. The loss stays TRL's.
+"""
+
+import copy
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from trl import GRPOConfig, GRPOTrainer
+
+from armlite.errors import ArmliteError
+from armlite.models.survival import say, survive
+from armlite.train.microbatch import Budget, cut, fold, loss_mask, select, share, trained
+from armlite.train.prefix import Row, install, obstacle, pack, rows_of
+
+IMAGES = ("pixel_values", "image_grid_thw", "num_images")
+
+
+class LeanGRPOTrainer(GRPOTrainer):
+    """GRPO in parts that fit.
+
+    Args:
+        args: `per_device_train_batch_size` is the most rollouts in a part, unless `update_tokens` is given.
+        update_tokens: the most tokens in a part, padding included where there is any.
+        shared_prefix: compute a prompt once for all its rollouts in a part.
+        kwargs: of GRPOTrainer.
+    """
+
+    def __init__(
+        self,
+        *positional: Any,
+        args: GRPOConfig,
+        update_tokens: int | None = None,
+        shared_prefix: bool = True,
+        **kwargs: Any,
+    ):
+        rows = None if update_tokens else args.per_device_train_batch_size
+        super().__init__(*positional, args=_whole_steps(args), **kwargs)
+        shared_prefix = shared_prefix and not self._unshared()
+        if shared_prefix:
+            install(self.model, self.temperature)
+        self._budget = Budget(rows, update_tokens, packed=shared_prefix)
+        self._shortages = 0
+        """Times that memory has run out in the step at hand."""
+        self._wanted: torch.Tensor | None = None
+        """(B, T) tokens of the batch at hand whose log-probability is wanted; None: all."""
+
+    def _unshared(self) -> bool:
+        """Whether prompts cannot be shared here; says why."""
+        why = obstacle(self.accelerator.unwrap_model(self.model))
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            why = "sharded weights"
+        elif self.args.n_gpu > 1:
+            why = "several GPUs in one process"
+        if why:
+            say(f"update: prompts are not shared ({why})")
+        return why is not None
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """The loss of the rows at hand; in training their gradients are in place too when it returns."""
+        learn = model.training and torch.is_grad_enabled()
+        inputs = {**inputs, "wanted": self._choose(inputs)}
+        rows = self._rows(inputs["wanted"], **_tokens(inputs), **{k: inputs.get(k) for k in IMAGES})
+        mode = "train" if self.model.training else "eval"
+        lengths = {name: len(values) for name, values in self._metrics[mode].items()}
+        randomness, gradients = _Randomness(), _held_gradients(model) if learn else []
+
+        def again() -> None:
+            if learn:
+                model.zero_grad(set_to_none=True)
+                for parameter, gradient in gradients:
+                    parameter.grad = gradient.clone()
+            randomness.restore()
+            for name, values in self._metrics[mode].items():
+                del values[lengths.get(name, 0) :]
+            self._shrink(rows)
+
+        loss = survive(lambda: self._in_parts(model, inputs, rows, lengths, mode, learn), again)
+        if self._shortages:
+            self._metrics[mode]["oom/update"].append(float(self._shortages))
+            self._shortages = 0
+        # All has gone backward already; what the Trainer sends backward is a leaf, and goes nowhere.
+        return loss.requires_grad_() if learn else loss
+
+    def _in_parts(
+        self, model: Any, inputs: dict[str, Any], rows: list[Row], lengths: dict[str, int], mode: str, learn: bool
+    ) -> torch.Tensor:
+        """Loss and gradients of a step, part by part; figures as if it had been one."""
+        parts = [[r.number for r in part] for part in cut(rows, self._budget, self._agreed(rows))]
+        total = torch.zeros((), device=inputs["prompt_ids"].device)
+        tokens = []
+        for number, rows_here in enumerate(parts, 1):
+            whole = rows_here == list(range(len(rows)))
+            part = inputs if whole and len(parts) == 1 else select(inputs, rows_here)
+            tokens.append(trained(part))
+            self._wanted = part["wanted"]
+            if "old_per_token_logps" in part:  # a ratio that nobody learns from must not overflow
+                part = {**part, "old_per_token_logps": part["old_per_token_logps"] * self._wanted}
+            try:
+                with nullcontext() if number == len(parts) or not learn else self.accelerator.no_sync(model):
+                    loss = self._compute_loss(model, part) * share(self.loss_type, part, inputs)
+                    if learn and loss.requires_grad:
+                        self.accelerator.backward(loss)
+            finally:
+                self._wanted = None
+            total += loss.detach()
+        fold(self._metrics[mode], lengths, tokens, int(inputs["wanted"].sum()))
+        return total
+
+    def _choose(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """(B, T) the tokens whose log-probability this update needs.
+
+        A rollout whose advantage is 0 has no gradient, unless there is another term in the loss than the policy's.
+        """
+        mask = loss_mask(inputs).bool()
+        other = self.beta or self._entropy_bonus_enabled or self.top_entropy_quantile < 1
+        if not self.model.training or other or self.accelerator.num_processes > 1:
+            wanted = mask.clone()
+        else:
+            wanted = mask & (inputs["advantages"] != 0).view(len(mask), -1).any(1, keepdim=True)
+        if self.accelerator.num_processes > 1:  # each part must go through the model in each process
+            wanted[:, 0] |= ~wanted.any(1)
+        elif not wanted.any():
+            # A gradient of zeros is not no gradient: the optimiser takes its step all the same.
+            wanted[inputs["completion_mask"].sum(1).argmin(), 0] = True
+        return wanted.int()
+
+    def _agreed(self, rows: list[Row]) -> int:
+        """The number of parts, which must be the same in all processes."""
+        if self.accelerator.num_processes == 1:
+            return 1
+        own = torch.tensor([len(cut(rows, self._budget))], device=self.accelerator.device)
+        return int(self.accelerator.gather(own).max())
+
+    def _shrink(self, rows: list[Row]) -> None:
+        """Make the parts smaller from now on.
+
+        Raises:
+            ArmliteError: one rollout alone is too much.
+        """
+        smaller = self._budget.smaller(cut(rows, self._budget))
+        if smaller is None or self.accelerator.num_processes > 1:
+            raise ArmliteError(
+                "out of memory in the update with one rollout at a time; the cheapest ways out: "
+                "gradient_checkpointing: true, smaller images (episode.limits), a lower max_context"
+                if smaller is None
+                else "out of memory in the update of several processes: set a lower update_tokens"
+            )
+        self._budget = smaller
+        self._shortages += 1
+        size = f"{smaller.tokens} tokens" if smaller.tokens is not None else f"{smaller.rows} rollouts"
+        say(f"update: out of memory; does it again, and goes on, with at most {size} at a time")
+
+    def _rows(
+        self,
+        wanted: torch.Tensor | None,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        keep: int,
+        **images: Any,
+    ) -> list[Row]:
+        merge, token = self.processing_class.image_processor.merge_size**2, self._image_pad_token_id
+        return rows_of(input_ids, attention_mask, keep, token, merge, wanted, **images)
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **fields: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
+        """Log-probabilities and entropies (B, T); with a shared prefix 0 where they are not wanted."""
+        images = {k: fields.get(k) for k in IMAGES}
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask, "keep": logits_to_keep}
+        if torch.is_grad_enabled():  # a part of an update
+            return self._score(model, self._rows(self._wanted, **batch, **images), batch, fields)
+        rows = self._rows(self._wanted, **batch, **images)
+
+        def work() -> tuple[torch.Tensor, torch.Tensor | None, None]:
+            done = [self._score(model, part, batch, fields) for part in cut(rows, self._budget)]
+            return sum(d[0] for d in done), sum(d[1] for d in done), None  # type: ignore[return-value]
+
+        return survive(work, lambda: self._shrink(rows))
+
+    def _score(
+        self, model: Any, rows: list[Row], batch: dict[str, Any], fields: dict[str, Any]
+    ) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """Log-probabilities and entropies of some rows of a batch, 0 elsewhere."""
+        keep, ids = batch["keep"], batch["input_ids"]
+        empty = torch.zeros(len(ids), keep, device=ids.device)
+        if not self._budget.packed:
+            return self._score_padded(model, rows, batch, fields, empty)
+        if not any(row.wanted for row in rows):
+            return empty, empty, None
+        packed = pack(rows, model, fields.get("pixel_values"), fields.get("image_grid_thw"))
+        with self.accelerator.autocast():
+            logps, entropies = model(packed=packed)
+        return empty.index_put(packed.places, logps), empty.index_put(packed.places, entropies), None
+
+    def _score_padded(
+        self, model: Any, rows: list[Row], batch: dict[str, Any], fields: dict[str, Any], empty: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """The same through TRL's own forward."""
+        keep, numbers = batch["keep"], [row.number for row in rows]
+        width = batch["input_ids"].shape[1] - keep
+        inputs = {
+            "prompt_ids": batch["input_ids"][:, :width],
+            "prompt_mask": batch["attention_mask"][:, :width],
+            "completion_ids": batch["input_ids"][:, width:],
+            "completion_mask": batch["attention_mask"][:, width:],
+            **{k: v for k, v in fields.items() if v is not None},
+        }
+        some = select(inputs, numbers)
+        narrow = some["completion_ids"].shape[1]
+        logps, entropies, _ = super()._get_per_token_logps_and_entropies(
+            model,
+            torch.cat((some["prompt_ids"], some["completion_ids"]), 1),
+            torch.cat((some["prompt_mask"], some["completion_mask"]), 1),
+            narrow,
+            compute_entropy=True,
+            **{k: some[k] for k in fields if k in some},
+        )
+        where = torch.tensor(numbers, device=empty.device)[:, None], torch.arange(narrow, device=empty.device)
+        return empty.index_put(where, logps.float()), empty.index_put(where, entropies.float()), None
+
+
+def _whole_steps(args: GRPOConfig) -> GRPOConfig:
+    """Arguments by which a step's rollouts come all at once: the cut is ours."""
+    pieces = args.gradient_accumulation_steps
+    if args.steps_per_generation % pieces:
+        raise ArmliteError(
+            f"steps_per_generation ({args.steps_per_generation}) must be a multiple of gradient_accumulation_steps "
+            f"({pieces})"
+        )
+    args = copy.copy(args)
+    args.per_device_train_batch_size *= pieces
+    args.steps_per_generation //= pieces
+    args.gradient_accumulation_steps = 1
+    return args
+
+
+def _tokens(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "input_ids": torch.cat((inputs["prompt_ids"], inputs["completion_ids"]), 1),
+        "attention_mask": torch.cat((inputs["prompt_mask"], inputs["completion_mask"]), 1),
+        "keep": inputs["completion_ids"].shape[1],
+    }
+
+
+def _held_gradients(model: Any) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
+    """Gradients that were there before a step."""
+    return [(p, p.grad.clone()) for p in model.parameters() if p.grad is not None]
+
+
+class _Randomness:
+    """The state of torch's random numbers, to come back to."""
+
+    def __init__(self) -> None:
+        self._cpu = torch.get_rng_state()
+        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+    def restore(self) -> None:
+        torch.set_rng_state(self._cpu)
+        if self._cuda:
+            torch.cuda.set_rng_state_all(self._cuda)

@@ -1,0 +1,142 @@
+"""`armlite bench`: both loops play the same tokens, counts are the script's, and a report is kept up to date."""
+
+import json
+
+import pytest
+import torch
+from tiny_qwen import tiny
+from typer.testing import CliRunner
+
+from armlite.bench.models import Measured, random_model, small
+from armlite.bench.report import measure
+from armlite.bench.run import run
+from armlite.bench.workloads import TABLE, Goal, Workload, chosen
+from armlite.cli import app
+from armlite.errors import ArmliteError
+
+torch.set_num_threads(1)
+pytestmark = pytest.mark.filterwarnings("ignore")
+SMALL = Workload(
+    "tiny",
+    "two groups of two, one crop",
+    (Goal("images_dropped", most=0), Goal("ratio_rollout", least=0.0), Goal("reserved_gib", most=1.0)),
+    prompts=2,
+    group=2,
+    image_tokens=16,
+    prompt_tokens=340,
+    crops=(9, 16),
+    turn_tokens=40,
+)
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    return small("pocket")
+
+
+@pytest.fixture(scope="module")
+def row(pocket):
+    (made,) = run(pocket, [SMALL], against_trl=True, repetitions=2)
+    return made
+
+
+def median(row, figure, who="ours"):
+    return row[who][figure]["median"]
+
+
+def test_each_image_is_encoded_once_in_a_step_and_each_token_prefilled_once(row):
+    crops = 2 * 2 * 2
+    assert median(row, "images_encoded") == 2 + crops
+    # Of four prompts two are shared; and the last token of a group's prompt and of each rollout's needs no prefill.
+    shared = median(row, "tokens") - 2 * median(row, "prompt_tokens") - 2 - 4
+    assert median(row, "tokens_prefilled") + median(row, "tokens_decoded") == shared
+    assert median(row, "images_dropped") == 0
+    # The stock loop: a prompt's image at each of 3 turns for all 4, crops in later turns, and all again in the update.
+    assert median(row, "images_encoded", "stock") == 4 * (1 + 2 + 3) + 4 * 3
+    assert median(row, "tokens_prefilled", "stock") > 2 * median(row, "tokens_prefilled")
+
+
+def test_both_loops_hold_the_same_tokens(row):
+    assert median(row, "tokens") == median(row, "tokens", "stock")
+    calls = 4 * 2
+    assert median(row, "generated_tokens") + calls == median(row, "generated_tokens", "stock")
+
+
+def test_a_row_has_times_ratios_goals_and_settings(row):
+    times = [median(row, f"{phase}_seconds") for phase in ("vision", "prefill", "decode", "tools")]
+    assert min(times) > 0
+    assert sum(times) == pytest.approx(median(row, "rollout_seconds"), rel=0.2)
+    for name in ("rollout", "step"):
+        assert len(row["ratios"][name]) == 2
+        assert row["ratio"][name] == pytest.approx(sum(row["ratios"][name]) / 2)
+    assert row["goals"] == {"images_dropped <= 0": True, "ratio_rollout >= 0": True, "reserved_gib <= 1": None}
+    assert row["settings"]["micro_batch"] * row["settings"]["accumulation"] == 4
+
+
+@pytest.mark.parametrize("work", ["W3", "W4-8", "W6-1", "W7", "W8", "W9"])
+def test_every_kind_of_work_can_be_tried_on_the_pocket_model(pocket, work):
+    from dataclasses import replace
+
+    scaled = TABLE[work].scaled()
+    scaled = replace(scaled, group=min(scaled.group, 2), turn_tokens=30, image_tokens=min(scaled.image_tokens, 25))
+    (row,) = run(pocket, [replace(scaled, crops=tuple(16 for _ in scaled.crops), page_tokens=16)], repetitions=1)
+    assert row["ours"]
+    if work == "W9":
+        assert median(row, "logprob_largest_difference") <= 5e-5
+    if work == "W3":
+        assert median(row, "images_dropped") == 0
+
+
+@pytest.mark.parametrize("quantize", [False, True])
+def test_random_weights_have_the_true_shape_and_can_be_measured(quantize):
+    model, processor = tiny()
+    made = random_model(model.config, quantize, torch.float32, torch.device("cpu"))
+    assert {n for n, _ in made.named_parameters()} == {n for n, _ in model.named_parameters()}
+    for (_, one), (_, other) in zip(model.named_buffers(), made.named_buffers(), strict=True):
+        assert torch.equal(one, other)
+    if quantize:
+        assert made.model.language_model.layers[0].mlp.up_proj.weight.dtype == torch.uint8
+        assert made.lm_head.weight.dtype == torch.float32
+    work = Workload("one", "one group", group=2, image_tokens=4, prompt_tokens=9, crops=(4,), turn_tokens=9)
+    (row,) = run(Measured(made, processor, "tiny"), [work], repetitions=1)
+    assert median(row, "images_encoded") == 3
+
+
+def test_workloads_are_chosen_by_id_and_typos_are_named():
+    assert [w.id for w in chosen("W1, w4")] == ["W1", "W4-8", "W4-16", "W4-32"]
+    with pytest.raises(ArmliteError, match=r"no workload 'defualt'. Did you mean 'default'\?"):
+        chosen("defualt")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--size", "huge"], "--size is 'huge'"),
+        (["--against", "verl"], "--against is 'verl'"),
+        (["--random-weights"], "give --recipe"),
+        (["--recipe", "missing.yaml"], "missing.yaml does not exist"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_a_line(words, why):
+    result = CliRunner().invoke(app, ["bench", *words])
+    assert result.exit_code == 2
+    assert why in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+def test_a_cap_needs_a_card():
+    with pytest.raises(ArmliteError, match="has none"):
+        measure(None, [], False, 16.0, None, "pocket", "W1", 1, None)
+
+
+def test_the_file_holds_each_row_as_soon_as_it_is_done(tmp_path):
+    out, seen = tmp_path / "bench.json", []
+
+    def look(row):
+        seen.append([r["work"] for r in json.loads(out.read_text())["rows"]])
+
+    report = measure(None, [], False, None, None, "pocket", "W1,W5", 1, out, on_row=look)
+    assert seen == [["W1"], ["W1", "W5"]]
+    assert json.loads(out.read_text()) == report
+    assert {"model", "device", "versions", "date", "command"} <= set(report)

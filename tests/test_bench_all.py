@@ -1,0 +1,80 @@
+"""Every benchmark with a fixture builder goes the whole way: published rows, answers, figures, files, comparison."""
+
+import importlib
+import json
+import pkgutil
+import re
+from pathlib import Path
+
+import published
+import pytest
+from published.answers import answered
+
+from armlite.data.convert import convert
+from armlite.data.sets import get_set
+from armlite.data.tasks import read_tasks
+from armlite.evals.bench import finish
+from armlite.evals.benchmarks import MODULES, get_benchmark
+from armlite.evals.compare import compare_folders
+from armlite.evals.folder import BenchSettings, begin
+from armlite.store import Saved, save
+from armlite.types import Task
+
+BUILDERS = {
+    name: module
+    for found in pkgutil.iter_modules(published.__path__)
+    if hasattr(module := importlib.import_module(f"published.{found.name}"), "NAMES")
+    for name in module.NAMES
+    if name in MODULES
+}
+
+
+def says(task: Task, right: bool) -> str:
+    """A last turn with the gold answer, or with another one."""
+    gold = task.gold[0] if isinstance(task.gold, tuple) else task.gold
+    if task.kind in ("pairwise", "listwise"):
+        answer = f"Overall Judgment: Answer {gold if right and gold else gold % len(task.responses) + 1} is better."
+    elif task.kind == "pointwise":
+        answer = f"Overall Judgment: {bool(gold) == right}"
+    elif task.kind == "rating":
+        answer = f"Overall Judgment: {9 if right else 2}"
+    elif task.kind == "multiple_choice":
+        answer = gold if right else next(letter for letter in task.options if letter != gold)
+    else:
+        answer = str(gold) if right else "something else altogether"
+    return f"<think>Seen.</think><answer>{answer}</answer>"
+
+
+def judged(folder: Path, name: str, source: Path, silent: int) -> dict:
+    """A finished run whose every third answer is wrong, and in which item number `silent` got none."""
+    folder /= name
+    convert(get_set(name), source, folder / "tasks.jsonl")
+    begin(folder, BenchSettings(bench=name, model="m", order=get_benchmark(name).order))
+    tasks = read_tasks(folder / "tasks.jsonl")
+    texts = ["I do not know." if i == silent else says(task, i % 3 < 2) for i, task in enumerate(tasks)]
+    rows = [Saved(trajectory=answered(t, text).trajectory) for t, text in zip(tasks, texts, strict=True)]
+    save(folder / "trajectories.jsonl", rows)
+    return finish(folder)
+
+
+@pytest.mark.parametrize("name", sorted(BUILDERS))
+def test_a_benchmark_goes_from_published_rows_to_figures_files_and_comparison(name, tmp_path):
+    source = tmp_path / "published"
+    source.mkdir()
+    BUILDERS[name].build(source, BUILDERS[name].FORMS[0], name)
+    one, other = judged(tmp_path / "a", name, source, 0), judged(tmp_path / "b", name, source, -1)
+    figures = one["figures"]
+    assert one["main"] in figures
+    assert figures["parse_failures"]["value"] > other["figures"]["parse_failures"]["value"]
+    assert all(f["value"] is None or -1 <= f["value"] <= 1.02 for n, f in figures.items() if not n.endswith("per_item"))
+    report = (tmp_path / "a" / name / "report.md").read_text()
+    assert f"**{one['main']}**" in report and not re.search(r"\bnan\b", report, re.IGNORECASE)
+    assert json.loads((tmp_path / "a" / name / "summary.json").read_text()) == one
+    [compared] = compare_folders(tmp_path / "a", tmp_path / "b", paper=True)
+    assert compared["warnings"] == [] and 0 < compared["test"]["p"] <= 1
+    assert compared["test"]["n"] == one["items"]
+
+
+def test_each_benchmark_scores_nothing_without_a_number():
+    for name in MODULES:
+        assert all(f.value is None and f.ci95 is None for f in get_benchmark(name).score([]).values()), name

@@ -1,0 +1,175 @@
+"""How a step is cut into parts: what each holds, and that no cut changes loss, gradient or figures."""
+
+import copy
+
+import pytest
+import torch
+from tiny_run import answer, call, make_pocket, make_recipe, trainer_of
+
+from armlite.train.microbatch import Budget, cut, fold
+from armlite.train.prefix import Row
+
+torch.set_num_threads(1)
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def rows(*groups):
+    """Rows by group: (prompt length, completion lengths)."""
+    made = []
+    for group, (prompt, lengths) in enumerate(groups):
+        for n in lengths:
+            made.append(Row(len(made), (7,) * prompt, (8,) * n, tuple(range(n)), (), 0, group))
+    return made
+
+
+def numbers(parts):
+    return [[row.number for row in part] for part in parts]
+
+
+TWO = ((10, [5, 9, 1, 7]), (30, [2, 3]))
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        (Budget(None, 1000), [[0, 1, 2, 3, 4, 5]]),
+        (Budget(6), [[0, 1, 2, 3, 4, 5]]),
+        (Budget(4), [[4, 5], [0, 1, 2, 3]]),
+        (Budget(1), [[5], [4], [1], [3], [0], [2]]),
+        (Budget(None, 33), [[4, 5], [0, 1, 2, 3]]),
+        (Budget(None, 24), [[5], [4], [1, 3], [0, 2]]),
+        (Budget(None, 1), [[5], [4], [1], [3], [0], [2]]),
+        (Budget(None, 66, packed=False), [[4, 5], [0, 1, 3], [2]]),
+    ],
+)
+def test_groups_stay_together_as_far_as_they_fit(budget, expected):
+    found = cut(rows(*TWO), budget)
+    assert sorted(row.number for part in found for row in part) == list(range(6))
+    assert numbers(found) == expected
+    assert all(budget.fits(part) for part in found)
+
+
+def test_a_rollout_of_which_nothing_is_wanted_takes_no_room():
+    given = rows((10, [5, 5, 5]))
+    given[1] = Row(1, given[1].prompt, given[1].completion, (), (), 0, 0)
+    assert Budget(None, 18).cost(given) == 10 + 4 + 4
+    assert numbers(cut(given, Budget(None, 18))) == [[0, 1, 2]]
+
+
+def test_processes_that_need_fewer_parts_make_as_many_as_the_others():
+    found = cut(rows(*TWO), Budget(6), at_least=4)
+    assert len(found) == 4
+    assert sorted(row.number for part in found for row in part) == list(range(6))
+    assert len(cut(rows(*TWO), Budget(6), at_least=99)) == 6
+
+
+@pytest.mark.parametrize("budget", [Budget(6), Budget(None, 1000), Budget(4), Budget(None, 1000, packed=False)])
+def test_each_smaller_budget_makes_smaller_parts_until_each_rollout_is_alone(budget):
+    given, sizes = rows(*TWO), []
+    while budget is not None:
+        parts = cut(given, budget)
+        sizes.append(max(map(len, parts)))
+        budget = budget.smaller(parts)
+    assert sizes == sorted(set(sizes), reverse=True) or sizes[-1] == 1
+    assert sizes[-1] == 1
+    assert len(sizes) >= 3
+
+
+def test_figures_of_parts_become_figures_of_the_step():
+    metrics = {
+        "kl": [9.0, 1.0, 4.0],
+        "clip_ratio/low_min": [9.0, 0.5, float("nan")],
+        "clip_ratio/high_max": [9.0, 0.5, 0.7],
+        "entropy": [9.0, 2.0, 0.0],
+        "reward": [9.0],
+    }
+    fold(metrics, dict.fromkeys(metrics, 1), [30, 10], scored=30)
+    assert metrics == {
+        "kl": [9.0, 1.75],
+        "clip_ratio/low_min": [9.0, 0.5],
+        "clip_ratio/high_max": [9.0, 0.7],
+        "entropy": [9.0, 2.0],
+        "reward": [9.0],
+    }
+
+
+@pytest.fixture(scope="module")
+def pocket(tmp_path_factory):
+    return make_pocket(tmp_path_factory.mktemp("pocket"))
+
+
+@pytest.fixture(scope="module")
+def scored(pocket, tmp_path_factory):
+    """A trainer and a batch of two groups with rewards to learn from and completions of many lengths."""
+    zoom, _, instruction = pocket.tasks[:3]
+    plans = {
+        zoom.id: [[answer(1)], [call(zoom), answer(2, "so " * 9)], [call(zoom), call(zoom), answer(1)], ["no tags"]],
+        instruction.id: [[answer(1)], [call(instruction), answer(1)], ["nothing"], [answer(2, "why " * 12)]],
+    }
+    recipe = make_recipe(2, 4, beta=0.04, num_iterations=2)
+    trainer = trainer_of(pocket, tmp_path_factory.mktemp("work"), plans, [zoom, instruction], recipe)
+    trainer.current_gradient_accumulation_steps = 1
+    with trainer._chat.vision.features_from_ids():
+        batch = next(iter(trainer.get_train_dataloader()))
+        trainer.model.train()
+        batch = trainer._generate_and_score_completions(batch)
+        torch.manual_seed(1)
+        for name in ("old_per_token_logps", "ref_per_token_logps"):  # away from the policy, so that clipping bites
+            batch[name] = batch[name] + 0.3 * torch.randn_like(batch[name]) * (batch[name] != 0)
+        yield trainer, batch
+
+
+def update(scored, budget, loss_type, beta=0.04):
+    """Loss, gradients and figures of one update in parts of a budget."""
+    trainer, batch = scored
+    trainer._budget, trainer.loss_type, trainer.beta = budget, loss_type, beta
+    trainer.model.zero_grad()
+    trainer._metrics["train"].clear()
+    loss = trainer.compute_loss(trainer.model, batch)
+    gradients = {n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+    return loss.item(), gradients, copy.deepcopy(dict(trainer._metrics["train"]))
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "bnpo", "dr_grpo"])
+@pytest.mark.parametrize("beta", [0.0, 0.04])
+def test_no_cut_changes_loss_gradient_or_figures(scored, loss_type, beta):
+    one, other = Budget(8), [Budget(3), Budget(1), Budget(None, 500), Budget(None, 900, packed=False)]
+    loss, gradients, figures = update(scored, one, loss_type, beta)
+    plain = update(scored, Budget(8, packed=False), loss_type, beta)
+    assert plain[0] != 0
+    assert figures["clip_ratio/region_mean"][0] > 0.05
+    for found in [plain] + [update(scored, budget, loss_type, beta) for budget in other]:
+        assert found[0] == pytest.approx(loss, rel=1e-5, abs=1e-8)
+        for name, gradient in gradients.items():
+            assert (found[1][name] - gradient).norm() <= 1e-4 * gradient.norm(), name
+        assert found[2].keys() == figures.keys()
+        for name, values in figures.items():
+            assert len(values) == len(found[2][name]) == 1
+            # Without a reference, rollouts that teach nothing are left out where prompts are shared.
+            if name != "entropy" or beta:
+                assert found[2][name] == pytest.approx(values, rel=1e-4, abs=1e-7, nan_ok=True), name
+
+
+def test_the_loss_is_the_one_that_trl_computes_of_the_whole_batch(scored):
+    trainer, batch = scored
+    for loss_type in ("dapo", "grpo", "bnpo", "dr_grpo"):
+        trainer.loss_type, trainer.beta, trainer._budget = loss_type, 0.04, Budget(8, packed=False)
+        whole = trainer._compute_loss(trainer.model, batch)
+        whole = whole.item()
+        assert update(scored, Budget(None, 500), loss_type)[0] == pytest.approx(whole, rel=1e-5)
+
+
+def test_rollouts_without_an_advantage_do_not_go_through_the_model(scored):
+    trainer, batch = scored
+    trainer.beta = 0.0
+    flat = {**batch, "advantages": batch["advantages"].clone()}
+    flat["advantages"][:4] = 0
+    wanted = trainer._choose(flat)
+    assert wanted[:4].sum() == 0
+    taught = flat["advantages"] != 0
+    assert taught.any()
+    assert torch.equal(wanted[taught], (flat["completion_mask"] * flat["tool_mask"])[taught])
+    flat["advantages"][:] = 0
+    assert trainer._choose(flat).sum() == 1  # for a gradient of zeros
+    trainer.beta = 0.04
+    assert torch.equal(trainer._choose(flat), flat["completion_mask"] * flat["tool_mask"])

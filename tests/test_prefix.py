@@ -1,0 +1,230 @@
+"""The packed forward of the update: the same log-probabilities and gradients as each rollout alone."""
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tiny_qwen import noise, tiny
+
+from armlite.train.attention import Branches, attend
+from armlite.train.lowrank import linear
+from armlite.train.prefix import install, obstacle, pack, rows_of
+
+torch.set_num_threads(1)
+TEMPERATURE = 0.7
+TRAINED = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
+
+
+def batch_of(model, processor, rollouts):
+    """A padded batch as TRL has it. `rollouts`: (prompt, completion), each a list of text lengths and images."""
+    random = torch.Generator().manual_seed(3)
+    image_id, texts = model.config.image_token_id, {}
+    lines, images = [], []
+
+    def ids_of(parts):
+        ids = []
+        for part in parts:
+            if isinstance(part, int):
+                ids += torch.randint(3, 200, (part,), generator=random).tolist()
+            else:
+                made = processor.image_processor(images=[part], return_tensors="pt")
+                ids += [image_id] * (int(made["image_grid_thw"].prod()) // 4)
+                images.append(made)
+        return ids
+
+    counts = []
+    for prompt, completion in rollouts:
+        before, key = len(images), id(prompt)
+        first = ids_of(prompt)
+        first = texts.setdefault(key, first)  # the same list is the same prompt
+        lines.append((first, ids_of(completion)))
+        counts.append(len(images) - before)
+    width, keep = (max(len(line[i]) for line in lines) for i in (0, 1))
+    ids, mask = torch.zeros(len(lines), width + keep, dtype=torch.long), torch.zeros(len(lines), width + keep).int()
+    for i, (first, second) in enumerate(lines):
+        low, high = width - len(first), width + len(second)
+        ids[i, low:high], mask[i, low:high] = torch.tensor(first + second), 1
+    more = {}
+    if images:
+        more = {k: torch.cat([made[k] for made in images]) for k in ("pixel_values", "image_grid_thw")}
+        more["num_images"] = counts
+    return SimpleNamespace(ids=ids, mask=mask, keep=keep, lines=lines, images=images, counts=counts, more=more)
+
+
+def mixed(model, processor):
+    """Two groups, one with an image; completions with none, one and two images, of one token and of many."""
+    big, small, crop = noise(84, 112), noise(56, 56, 1), noise(28, 84, 2)
+    one, other = [7, big, 12], [23]
+    return batch_of(
+        model,
+        processor,
+        [(one, [9]), (other, [5]), (one, [6, small, 8, crop, 3]), (other, [1]), (one, [4, crop, 9]), (other, [4, big, 2])],
+    )
+
+
+def packed_logps(model, batch, wanted=None):
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    rows = rows_of(
+        batch.ids, batch.mask, batch.keep, inner.config.image_token_id, 4, wanted=wanted, **batch.more
+    )
+    made = pack(rows, model, batch.more.get("pixel_values"), batch.more.get("image_grid_thw"))
+    logps, entropies = model(packed=made)
+    empty = torch.zeros(len(rows), batch.keep)
+    return empty.index_put(made.places, logps), empty.index_put(made.places, entropies), made
+
+
+def plain_logps(model, batch):
+    """Each rollout alone through the model's own forward."""
+    found, entropies, used = torch.zeros(len(batch.lines), batch.keep), torch.zeros(len(batch.lines), batch.keep), 0
+    rows = []
+    for (prompt, completion), count in zip(batch.lines, batch.counts, strict=True):
+        row = torch.tensor([prompt + completion])
+        own, used = batch.images[used : used + count], used + count
+        inputs = {k: torch.cat([made[k] for made in own]) for k in ("pixel_values", "image_grid_thw") if own}
+        if own:
+            inputs["mm_token_type_ids"] = (row == model.config.image_token_id).int()
+        logits = model(input_ids=row, **inputs).logits[0].float() / TEMPERATURE
+        logps = logits[:-1].log_softmax(-1)[len(prompt) - 1 :]
+        rows.append(logps.gather(-1, row[0, len(prompt) :, None])[:, 0])
+        entropies[len(rows) - 1, : len(completion)] = -(logps.exp() * logps).sum(-1).detach()
+    return torch.stack([torch.nn.functional.pad(r, (0, batch.keep - len(r))) for r in rows]) + found, entropies
+
+
+def lora(model, **options):
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=4, target_modules=TRAINED, task_type="CAUSAL_LM", init_lora_weights=False, **options)
+    return get_peft_model(model, config)
+
+
+def pair(adapter, checkpointing=False, **shape):
+    """Twice the same model: one that runs packed, one as transformers made it."""
+    torch.manual_seed(1)
+    model, processor = tiny(**shape)
+    other = copy.deepcopy(model)
+    install(model, TEMPERATURE)
+    if adapter:
+        torch.manual_seed(2)
+        model = lora(model)
+        torch.manual_seed(2)
+        other = lora(other)
+    if checkpointing:
+        model.enable_input_require_grads()
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model.train(), other, processor
+
+
+def gradients(model):
+    return {n: p.grad for n, p in model.named_parameters() if p.requires_grad and p.grad is not None}
+
+
+@pytest.mark.parametrize("adapter", [False, True], ids=["all weights", "lora"])
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
+def test_logprobs_and_gradients_are_those_of_each_rollout_alone(adapter, checkpointing):
+    model, other, processor = pair(adapter, checkpointing)
+    batch = mixed(model, processor)
+    weights = torch.randn(len(batch.lines), batch.keep, generator=torch.Generator().manual_seed(5))
+    found, entropies, _ = packed_logps(model, batch)
+    right, right_entropies = plain_logps(other, batch)
+    assert (found - right).abs().max() <= 5e-5
+    assert (entropies - right_entropies).abs().max() <= 5e-5
+    (found * weights).sum().backward()
+    (right * weights).sum().backward()
+    mine, theirs = gradients(model), gradients(other)
+    assert mine.keys() == theirs.keys()
+    assert any("vision" in n or "visual" in n for n in mine) is not adapter
+    for name, gradient in theirs.items():
+        assert (mine[name] - gradient).norm() <= 1e-4 * gradient.norm(), name
+
+
+def test_a_prompt_goes_through_the_model_once_and_no_token_for_nothing():
+    model, _, processor = pair(adapter=False)
+    batch = mixed(model, processor)
+    wanted = torch.ones(len(batch.lines), batch.keep)
+    wanted[0, 5:], wanted[1] = 0, 0
+    found, _, made = packed_logps(model, batch, wanted)
+    lengths = [len(completion) for _, completion in batch.lines]
+    used = [4, *(n - 1 for n in lengths[2:])]  # nothing goes on from the last token wanted
+    assert len(made.ids) == len(batch.lines[0][0]) + len(batch.lines[1][0]) + sum(used)
+    assert made.image_grid_thw.shape[0] == 1 + 2 + 1 + 1  # the group's image once, then those of the completions
+    every, _, whole = packed_logps(model, batch)
+    assert (found - every * wanted).abs().max() <= 1e-5
+    assert found[1].abs().max() == 0
+    assert len(whole.targets) == sum(lengths)
+
+
+def test_rollouts_that_show_other_images_in_the_same_prompt_share_nothing():
+    model, other, processor = pair(adapter=False)
+    texts, one, another = [6], noise(56, 56, 1), noise(56, 56, 2)
+    batch = batch_of(model, processor, [([*texts, one], [5]), ([*texts, another], [5])])
+    prompt = batch.lines[0][0]
+    batch.ids[1, : len(prompt)] = batch.ids[0, : len(prompt)]
+    batch.lines[1] = (prompt, batch.lines[1][1])
+    found, _, made = packed_logps(model, batch)
+    assert len(made.branches.groups) == 2
+    assert (found - plain_logps(other, batch)[0]).abs().max() <= 5e-5
+
+
+def test_many_logits_are_made_a_few_at_a_time(monkeypatch):
+    model, other, processor = pair(adapter=True)
+    batch = mixed(model, processor)
+    monkeypatch.setattr("armlite.train.prefix.LOGITS", 3000)
+    found, _, _ = packed_logps(model, batch)
+    right, _ = plain_logps(other, batch)
+    assert (found - right).abs().max() <= 5e-5
+    found.sum().backward()
+    right.sum().backward()
+    mine, theirs = gradients(model), gradients(other)
+    assert all((mine[n] - g).norm() <= 1e-4 * g.norm() for n, g in theirs.items())
+
+
+@pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (4, 2), (6, 1)])
+def test_both_ways_to_attend_are_the_same(heads, kv_heads):
+    torch.manual_seed(0)
+    branches = Branches(((0, 40, ((40, 61), (61, 61), (61, 62))), (62, 3, ()), (65, 5, ((70, 100),))))
+    made = [torch.randn(100, n, 16, dtype=torch.float64) for n in (heads, kv_heads, kv_heads)]
+    weights = torch.randn(100, heads, 16)
+    results = []
+    for dtype in (torch.float64, torch.float32):  # only the second goes in two parts
+        q, k, v = (t.to(dtype).detach().requires_grad_() for t in made)
+        mixed_values = attend(q, k, v, branches)
+        (mixed_values * weights.to(dtype)).sum().backward()
+        results.append([t.double() for t in (mixed_values.detach(), q.grad, k.grad, v.grad)])
+    for one, other in zip(*results, strict=True):
+        assert (one - other).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("case", ["plain", "dropout", "disabled", "merged", "hook"])
+def test_a_module_with_an_adapter_is_one_product_with_the_same_result(case):
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    settings = LoraConfig(r=4, target_modules=["0"], init_lora_weights=False, lora_dropout=0.5 * (case == "dropout"))
+    model = get_peft_model(torch.nn.Sequential(torch.nn.Linear(8, 12)), settings).train()
+    module, seen = model.base_model.model[0], []
+    if case == "hook":
+        module.register_forward_hook(lambda *_: seen.append(None))
+    if case == "merged":
+        module.merge()
+    if case == "disabled":
+        module.enable_adapters(False)
+    gradients_of = []
+    for run in (module, lambda x: linear(module, x)):
+        x = torch.randn(20, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        torch.manual_seed(2)  # of the dropout
+        y = run(x)
+        (y * torch.arange(12.0)).sum().backward()
+        gradients_of.append([y.detach(), x.grad, *(p.grad for p in module.parameters() if p.grad is not None)])
+        module.zero_grad()
+    assert len(gradients_of[0]) == (2 if case in ("merged", "disabled") else 4)
+    for one, other in zip(*gradients_of, strict=True):
+        assert (one - other).abs().max() <= 1e-4 * one.abs().max()
+    assert len(seen) == 2 * (case == "hook")
+
+
+def test_a_model_that_cannot_run_packed_is_told(monkeypatch):
+    model, _ = tiny()
+    assert obstacle(model) is None
+    model.config.text_config.use_sliding_window = True
+    assert obstacle(model) == "sliding-window attention"
