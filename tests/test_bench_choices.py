@@ -10,7 +10,7 @@ from armlite.data.sets import get_set
 from armlite.evals.benchmarks import get_benchmark
 from armlite.evals.benchmarks.letters import lmms_vstar_letter, vlmevalkit_letter
 from armlite.evals.figures import Answer, Item
-from armlite.evals.intervals import Z
+from armlite.evals.intervals import Z, wilson
 from armlite.types import ImageInfo, Step, StopReason, Task, Trajectory, Turn
 
 FOUR = {"A": "silk", "B": "paper", "C": "green", "D": "wool"}
@@ -137,7 +137,7 @@ def test_hr_bench_takes_the_mean_over_cycles_and_the_interval_over_questions(tmp
     assert values(figures, "acc/single", "acc/cross") == close(3 / 4, 1 / 4)
     # Sums of residuals: 3 - 4/2 = 1 and 1 - 4/2 = -1; half = Z * sqrt(2/1 * (1 + 1)) / 8 = Z / 4.
     assert figures["acc"].ci95 == close(max(0, 0.5 - Z / 4), min(1, 0.5 + Z / 4))
-    assert figures["acc/single"].ci95 is None  # one question only
+    assert figures["acc/single"].ci95 == wilson(0.75, 1)  # one question only
 
 
 def test_hr_bench_weighs_cycles_alike_when_some_rows_are_missing(tmp_path):

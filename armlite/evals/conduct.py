@@ -4,10 +4,11 @@ Figures beside a benchmark's own; rightness is the scorers' business.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from armlite.evals.benchmarks.shares import clustered
 from armlite.evals.figures import Figure, Figures, Item
-from armlite.evals.intervals import clustered_interval, mean_interval, wilson
+from armlite.evals.intervals import mean_interval
 from armlite.evals.orders import by_order
 from armlite.rewards import format_ok
 from armlite.types import Decision, StopReason
@@ -29,14 +30,14 @@ def conduct(items: Sequence[Item], votes: int = 1, seconds: Mapping[tuple[str, i
     calls = [(i, s.observation is not None and s.observation.ok) for i, t in judged for s in t.calls]
     figures = {
         "tool_calls_per_item": _mean([float(sum(len(a.trajectory.calls) for a in i.answers)) for i in items]),
-        "tool_success_rate": share(calls),
+        "tool_success_rate": _share(calls),
         "tokens_per_item": _mean(_tokens(items)),
         "seconds_per_item": _mean(_seconds(items, seconds or {})),
-        "parse_failures": share([(i, t.decision is None) for i, t in judged]),
-        "format_rate": share([(i, format_ok(t)) for i, t in judged]),
+        "parse_failures": _share([(i, t.decision is None) for i, t in judged]),
+        "format_rate": _share([(i, format_ok(t)) for i, t in judged]),
     }
     agreed = [(item.task.id, same) for item in items if (same := _consistent(item, votes)) is not None]
-    return {"swap_consistency": share(agreed), **figures} if agreed else figures
+    return {"swap_consistency": _share(agreed), **figures} if agreed else figures
 
 
 def failures(items: Sequence[Item]) -> dict[str, int]:
@@ -45,20 +46,9 @@ def failures(items: Sequence[Item]) -> dict[str, int]:
     return dict(Counter(why).most_common())
 
 
-def share(values: Sequence[tuple[Hashable, bool]]) -> Figure:
-    """Share of (cluster, yes or no): Wilson's interval where each cluster comes once, else a cluster-robust one.
-
-    Where all or none are hits nothing varies, and the interval is Wilson's over the clusters.
-    """
-    n, hits = len(values), sum(v for _, v in values)
-    if not n:
-        return Figure(value=None, n=0)
-    clusters = [c for c, _ in values]
-    groups = len(set(clusters))
-    if groups == n or hits in (0, n):
-        return Figure(value=hits / n, n=n, ci95=wilson(hits * groups // n, groups))
-    span = clustered_interval([float(v) for _, v in values], clusters)
-    return Figure(value=hits / n, n=n, ci95=span and (max(0.0, span[0]), min(1.0, span[1])))
+def _share(values: Sequence[tuple[str, bool]]) -> Figure:
+    """Share of (item, yes or no)."""
+    return clustered([float(v) for _, v in values], [item for item, _ in values])
 
 
 def _mean(values: Sequence[float]) -> Figure:

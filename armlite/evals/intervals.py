@@ -8,7 +8,7 @@ Z = 1.959964
 """Two-sided 95 % point of the normal distribution."""
 
 
-def wilson(successes: int, n: int) -> tuple[float, float] | None:
+def wilson(successes: float, n: int) -> tuple[float, float] | None:
     """Wilson's score interval of a share; None where there is nothing to share."""
     if n == 0:
         return None

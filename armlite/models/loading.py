@@ -5,6 +5,7 @@ Only Qwen2.5-VL, the architecture that the engine runs. All that can be wrong wi
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors import SafetensorError
 from transformers import BitsAndBytesConfig, PreTrainedConfig, Qwen2_5_VLForConditionalGeneration
+from transformers.utils.logging import disable_progress_bar
 
 from armlite.errors import ArmliteError
 from armlite.models.processor import Qwen2_5_VLProcessor, load_processor
@@ -195,6 +197,8 @@ def _load(
 
 
 def _load_whole(source: str, quantize: str | None, dtype: torch.dtype, device: str, attn: str) -> Any:
+    if not sys.stderr.isatty():  # a bar in a log or a pipe is noise
+        disable_progress_bar()
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": attn, "output_loading_info": True}
     if quantize:
         options["quantization_config"] = nf4(dtype)

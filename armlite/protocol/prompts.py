@@ -22,8 +22,8 @@ def user_text(task: Task, order: Sequence[int], memory: Memory, with_tools: bool
         memory: the episode's memory, for names and limits.
         with_tools: tools may be called.
     """
-    parts = [*_task_lines(task, memory), *_body(task, order, memory, with_tools)]
-    parts += ["## Output format", _answer_format(task), "", *_contract(memory, with_tools)]
+    parts = [*_task_lines(task, memory), *_body(task, order, memory), "## Output format", _answer_format(task)]
+    parts += ["", *_contract(memory, with_tools)]
     return "\n".join(parts)
 
 
@@ -48,7 +48,7 @@ def _task_lines(task: Task, memory: Memory) -> list[str]:
     return ["Answer the question."]
 
 
-def _body(task: Task, order: Sequence[int], memory: Memory, with_tools: bool) -> list[str]:
+def _body(task: Task, order: Sequence[int], memory: Memory) -> list[str]:
     lines = ["<start_of_question>", harmless(task.question), "<end_of_question>"]
     for constraint in task.constraints:
         lines += ["<start_of_constraint>", harmless(constraint.text), "<end_of_constraint>"]
@@ -56,18 +56,17 @@ def _body(task: Task, order: Sequence[int], memory: Memory, with_tools: bool) ->
         lines.append(f"{letter}. {harmless(option)}")
     for i, number in enumerate(order, 1):
         name = memory.text_name(i)
-        lines += [f"<start_of_{name}>", _shown(task.responses[number - 1], memory, with_tools), f"<end_of_{name}>"]
+        lines += [f"<start_of_{name}>", _shown(task.responses[number - 1], memory), f"<end_of_{name}>"]
     return lines
 
 
-def _shown(text: str, memory: Memory, with_tools: bool) -> str:
+def _shown(text: str, memory: Memory) -> str:
     """As much of a response as the eye may see; a tool sees all of it."""
     limit = memory.limits.shown_characters
     if len(text) <= limit:
         return harmless(text)
     words = text[:limit].rsplit(None, 1)
-    note = "cut here for the eye; a tool sees the whole response" if with_tools else "cut here"
-    return f"{harmless(words[0] if words else '')}\n... ({note})"
+    return f"{harmless(words[0] if words else '')}\n... (cut here for the eye; a tool sees the whole response)"
 
 
 def _answer_format(task: Task) -> str:

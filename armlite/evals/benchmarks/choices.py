@@ -15,9 +15,9 @@ from armlite.evals.benchmarks.letters import (
     unread,
     vlmevalkit_letter,
 )
-from armlite.evals.benchmarks.shares import first
+from armlite.evals.benchmarks.shares import clustered, first
 from armlite.evals.figures import Benchmark, Figure, Figures, Item
-from armlite.evals.intervals import clustered_interval, mean_interval
+from armlite.evals.intervals import mean_interval
 from armlite.types import ImageInfo
 
 Box = tuple[float, float, float, float]
@@ -108,9 +108,7 @@ def over_cycles(items: Sequence[Item], right: Right) -> Figure:
     # Weighted so that the plain mean of the values is the mean over cycles.
     values = [right(item) * len(items) / (len(sizes) * sizes[item.group["cycle"]]) for item in items]
     questions = [item.task.meta["question_key"] for item in items]
-    value = sum(values) / len(values) if values else None
-    span = clustered_interval(values, questions)
-    return Figure(value=value, n=len(items), ci95=span and (max(0.0, span[0]), min(1.0, span[1])))
+    return clustered(values, questions)
 
 
 _PROMPT = "The prompt is ours: the options as `A. ...`, and the answer asked for inside <answer>."

@@ -3,11 +3,11 @@
 No scorer: it knows nothing of items beyond whether an answer could be read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from math import sqrt
 
 from armlite.evals.figures import Answer, Figure, Item
-from armlite.evals.intervals import mean_interval, wilson
+from armlite.evals.intervals import clustered_interval, mean_interval, wilson
 
 
 def share(hits: Sequence[bool]) -> Figure:
@@ -22,6 +22,21 @@ def mean(values: Sequence[float]) -> Figure:
     if all(value in (0, 1) for value in values):
         return share([bool(value) for value in values])
     return Figure(value=sum(values) / n, n=n, ci95=mean_interval(values))
+
+
+def clustered(values: Sequence[float], clusters: Sequence[Hashable]) -> Figure:
+    """The mean of values from 0 to 1 that hang together within clusters, as the repeats of one question.
+
+    The interval is cluster-robust; where it has nothing to go by (clusters that do not differ, or only one), Wilson's
+    for as many independent questions as there are clusters.
+    """
+    n, groups = len(values), len(set(clusters))
+    if groups == n:
+        return mean(values)
+    value, span = sum(values) / n, clustered_interval(values, clusters)
+    if span is None or span[0] == span[1]:
+        return Figure(value=value, n=n, ci95=wilson(value * groups, groups))
+    return Figure(value=value, n=n, ci95=(max(0.0, span[0]), min(1.0, span[1])))
 
 
 def unweighted(parts: Sequence[Figure]) -> Figure:

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from armlite.evals.benchmarks.letters import Right, by_rule, given, ours, unread
-from armlite.evals.benchmarks.shares import share
+from armlite.evals.benchmarks.shares import clustered, share
 from armlite.evals.figures import Benchmark, Figure, Figures, Item
-from armlite.evals.intervals import clustered_interval, mean_interval
+from armlite.evals.intervals import mean_interval
 
 Problem = tuple[bool, tuple[bool, ...]]
 """Is the multi-step question right, and are its steps?"""
@@ -51,9 +51,7 @@ def _accuracies(items: Sequence[Item], right: Right) -> Figures:
     for name, pattern in keys.items():
         chosen = [item for item in items if re.search(pattern, item.task.meta["key"])]
         hits = [float(right(item)) for item in chosen]
-        span = clustered_interval(hits, [item.task.meta["problem"] for item in chosen])
-        value = sum(hits) / len(hits) if hits else None
-        figures[name] = Figure(value=value, n=len(hits), ci95=span and (max(0.0, span[0]), min(1.0, span[1])))
+        figures[name] = clustered(hits, [item.task.meta["problem"] for item in chosen])
     return figures
 
 
