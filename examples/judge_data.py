@@ -13,6 +13,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -95,11 +96,12 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     writer = args.writer or f"openai:scripted@http://127.0.0.1:{server.server_port}/v1"
     try:
-        counts = make(args.run, args.out, args.n, args.k, args.judge or str(args.run), writer)
         files = {"tasks": args.out / "tasks.jsonl", "traces": args.out / "traces.jsonl"}
         files["evaluation"] = args.run / "data" / "test" / "tasks.jsonl"
         ours = [f"model.path={args.run / 'checkpoints' / 'sft'}", *(f"data.{k}={v}" for k, v in files.items())]
         recipe = load_recipe(Path(__file__).parents[1] / "recipes" / "pocket-data.yaml", [*ours, *args.overrides])
+        torch.set_num_threads(recipe.threads or torch.get_num_threads())
+        counts = make(args.run, args.out, args.n, args.k, args.judge or str(args.run), writer)
         train(recipe, args.out / "run")
     except ArmliteError as error:
         raise SystemExit(f"error: {error}") from error

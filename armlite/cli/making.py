@@ -173,7 +173,7 @@ def _print(counts: "Counts", out: Path, as_json: bool) -> None:
         sys.stdout.write(json.dumps({**counts.as_json(), **files}) + "\n")
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     console = Console()
     table = Table("", "count", title=str(out), title_justify="left")
@@ -185,7 +185,7 @@ def _print(counts: "Counts", out: Path, as_json: bool) -> None:
     console.print(table)
     for name, value in counts.more.items():
         if isinstance(value, list):
-            rows = Table(*(map(str, value[0])), title=name, title_justify="left")
+            rows = Table(*(Column(str(key), overflow="fold") for key in value[0]), title=name, title_justify="left")
             for row in value:
                 rows.add_row(*("-" if cell is None else str(cell) for cell in row.values()))
             console.print(rows)
