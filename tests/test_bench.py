@@ -9,10 +9,12 @@ from typer.testing import CliRunner
 
 from armlite.bench.models import Measured, random_model, small
 from armlite.bench.report import measure
-from armlite.bench.run import run
+from armlite.bench.run import _Bench, run
+from armlite.bench.stock_trl import same_arguments
 from armlite.bench.workloads import TABLE, Goal, Workload, chosen
 from armlite.cli import app
 from armlite.errors import ArmliteError
+from armlite.recipe import load_recipe
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -47,9 +49,9 @@ def median(row, figure, who="ours"):
 def test_each_image_is_encoded_once_in_a_step_and_each_token_prefilled_once(row):
     crops = 2 * 2 * 2
     assert median(row, "images_encoded") == 2 + crops
-    # Of four prompts two are shared; and the last token of a group's prompt and of each rollout's needs no prefill.
-    shared = median(row, "tokens") - 2 * median(row, "prompt_tokens") - 2 - 4
-    assert median(row, "tokens_prefilled") + median(row, "tokens_decoded") == shared
+    # Of four prompts two are shared, but for their last tokens; and the last token of a rollout needs no forward.
+    shared = 2 * (median(row, "prompt_tokens") - 1)
+    assert median(row, "tokens_prefilled") + median(row, "tokens_decoded") == median(row, "tokens") - shared - 4
     assert median(row, "images_dropped") == 0
     # The stock loop: a prompt's image at each of 3 turns for all 4, crops in later turns, and all again in the update.
     assert median(row, "images_encoded", "stock") == 4 * (1 + 2 + 3) + 4 * 3
@@ -71,6 +73,22 @@ def test_a_row_has_times_ratios_goals_and_settings(row):
         assert row["ratio"][name] == pytest.approx(sum(row["ratios"][name]) / 2)
     assert row["goals"] == {"images_dropped <= 0": True, "ratio_rollout >= 0": True, "reserved_gib <= 1": None}
     assert row["settings"]["micro_batch"] * row["settings"]["accumulation"] == 4
+
+
+def test_both_loops_are_given_the_same_cut_of_a_step(pocket, tmp_path):
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text(
+        "model: {path: pocket}\nlora: {r: 4}\nstages:\n  grpo2:\n    per_device_train_batch_size: 2\n"
+        "    gradient_accumulation_steps: 4\n    gradient_checkpointing: true\n    beta: 0.04\n"
+    )
+    bench = _Bench(pocket, SMALL, load_recipe(recipe), tmp_path / "work")
+    ours, _ = bench._ours()
+    given = same_arguments(ours.trainer.args, bench._stage)
+    assert (given.per_device_train_batch_size, given.gradient_accumulation_steps) == (2, 2)
+    assert given.steps_per_generation == 2
+    assert (given.gradient_checkpointing, given.beta) == (True, 0.04)
+    assert ours.trainer._budget.rows == 2
+    assert bench.recipe.lora.r == 4
 
 
 @pytest.mark.parametrize("work", ["W3", "W4-8", "W6-1", "W7", "W8", "W9"])

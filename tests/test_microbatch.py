@@ -161,7 +161,7 @@ def test_the_loss_is_the_one_that_trl_computes_of_the_whole_batch(scored):
 
 def test_rollouts_without_an_advantage_do_not_go_through_the_model(scored):
     trainer, batch = scored
-    trainer.beta = 0.0
+    trainer.beta, trainer._budget = 0.0, Budget(8)
     flat = {**batch, "advantages": batch["advantages"].clone()}
     flat["advantages"][:4] = 0
     wanted = trainer._choose(flat)
@@ -169,6 +169,20 @@ def test_rollouts_without_an_advantage_do_not_go_through_the_model(scored):
     taught = flat["advantages"] != 0
     assert taught.any()
     assert torch.equal(wanted[taught], (flat["completion_mask"] * flat["tool_mask"])[taught])
+    parts, score = [], trainer._score
+    trainer._score = lambda *a: parts.append([row.number for row in a[1] if row.wanted]) or score(*a)
+    trainer.model.zero_grad()
+    trainer.compute_loss(trainer.model, flat)
+    del trainer._score
+    assert parts == [taught.nonzero()[:, 0].tolist()]
+    sparing = {n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+    trainer._budget = Budget(8, packed=False)  # TRL's own forward, of all rollouts
+    trainer.model.zero_grad()
+    trainer.compute_loss(trainer.model, flat)
+    for name, p in trainer.model.named_parameters():
+        if p.requires_grad:
+            assert (sparing[name] - p.grad).norm() <= 1e-4 * p.grad.norm(), name
+    trainer._budget = Budget(8)
     flat["advantages"][:] = 0
     assert trainer._choose(flat).sum() == 1  # for a gradient of zeros
     trainer.beta = 0.04

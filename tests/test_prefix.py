@@ -59,15 +59,20 @@ def mixed(model, processor):
     return batch_of(
         model,
         processor,
-        [(one, [9]), (other, [5]), (one, [6, small, 8, crop, 3]), (other, [1]), (one, [4, crop, 9]), (other, [4, big, 2])],
+        [
+            (one, [9]),
+            (other, [5]),
+            (one, [6, small, 8, crop, 3]),
+            (other, [1]),
+            (one, [4, crop, 9]),
+            (other, [4, big, 2]),
+        ],
     )
 
 
 def packed_logps(model, batch, wanted=None):
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    rows = rows_of(
-        batch.ids, batch.mask, batch.keep, inner.config.image_token_id, 4, wanted=wanted, **batch.more
-    )
+    rows = rows_of(batch.ids, batch.mask, batch.keep, inner.config.image_token_id, 4, wanted=wanted, **batch.more)
     made = pack(rows, model, batch.more.get("pixel_values"), batch.more.get("image_grid_thw"))
     logps, entropies = model(packed=made)
     empty = torch.zeros(len(rows), batch.keep)

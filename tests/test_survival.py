@@ -117,14 +117,14 @@ def pocket(tmp_path_factory):
     return make_pocket(tmp_path_factory.mktemp("pocket"))
 
 
-def trained(pocket, folder, trouble=None, steps=2, **stage):
-    """Train two steps; `trouble`: what to do to the trainer before. Returns weights and the trainer."""
+def trained(pocket, folder, trouble=None, **stage):
+    """Train; `trouble`: what to do to the trainer before. Returns weights and the trainer."""
     zoom, _, instruction = pocket.tasks[:3]
     plans = {
         zoom.id: [[answer(1)], [call(zoom), answer(2)]],
         instruction.id: [[answer(1)], [call(instruction), answer(2)]],
     }
-    recipe = make_recipe(2, 4, steps=steps, optim="sgd", learning_rate=0.1, **stage)
+    recipe = make_recipe(2, 4, steps=1, optim="sgd", learning_rate=0.1, **stage)
     trainer = trainer_of(pocket, folder, plans, [zoom, instruction], recipe)
     if trouble is not None:
         trouble(trainer)
@@ -133,9 +133,16 @@ def trained(pocket, folder, trouble=None, steps=2, **stage):
     return {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}, trainer
 
 
-@pytest.mark.parametrize("stage", [{}, {"update_tokens": 2000}, {"shared_prefix": False}, {"beta": 0.1}], ids=str)
+@pytest.fixture(scope="module")
+def start(pocket, tmp_path_factory):
+    """Weights before any step."""
+    trainer = trainer_of(pocket, tmp_path_factory.mktemp("start"), {}, pocket.tasks[:1], make_recipe(1, 4))
+    return {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("stage", [{}, {"update_tokens": 2000}, {"shared_prefix": False, "beta": 0.1}], ids=str)
 def test_an_update_that_ran_out_of_memory_is_done_again_in_halves_and_ends_with_the_same_weights(
-    pocket, tmp_path, stage, capsys
+    pocket, start, tmp_path, stage, capsys
 ):
     def trouble(trainer):
         trainer.accelerator.backward = failing(trainer.accelerator.backward, at=(1, 3))
@@ -143,20 +150,13 @@ def test_an_update_that_ran_out_of_memory_is_done_again_in_halves_and_ends_with_
     right, _ = trained(pocket, tmp_path / "right", **stage)
     capsys.readouterr()
     found, trainer = trained(pocket, tmp_path / "found", trouble, **stage)
-    moved = max((p - q).abs().max() for p, q in zip(right.values(), start(pocket, tmp_path).values(), strict=True))
+    moved = max((p - start[n]).abs().max() for n, p in right.items())
     assert moved > 1e-4
     assert max((found[n] - p).abs().max() for n, p in right.items()) <= 1e-3 * moved
     assert [row["oom/update"] for row in trainer.state.log_history if "oom/update" in row] == [2.0]
     lines = [line for line in capsys.readouterr().err.splitlines() if "out of memory" in line]
     assert len(lines) == 2
     assert lines[0].startswith("update: out of memory; does it again")
-
-
-def start(pocket, tmp_path):
-    """Weights before any step."""
-    zoom = pocket.tasks[0]
-    trainer = trainer_of(pocket, tmp_path / "start", {}, [zoom], make_recipe(1, 4))
-    return {n: p.detach() for n, p in trainer.model.named_parameters() if p.requires_grad}
 
 
 def test_an_update_of_one_rollout_that_does_not_fit_ends_with_three_ways_out(pocket, tmp_path):
@@ -179,7 +179,7 @@ def test_passes_without_gradient_survive_too(pocket, tmp_path, capsys):
         shortage, score = [], trainer._score
         trainer._score = forward
 
-    right, _ = trained(pocket, tmp_path / "right", steps=1, beta=0.1)
-    found, trainer = trained(pocket, tmp_path / "found", trouble, steps=1, beta=0.1)
+    right, _ = trained(pocket, tmp_path / "right", beta=0.1)
+    found, trainer = trained(pocket, tmp_path / "found", trouble, beta=0.1)
     assert trainer._budget.rows == 4
     assert all((found[n] - p).abs().max() <= 1e-6 for n, p in right.items())

@@ -424,3 +424,36 @@ def test_two_steps_are_trained(pocket, tmp_path, stage, options):
     if "beta" in stage:
         # The adapter is not nothing from the start, so the reference, which has none, says something else.
         assert all(row["kl"] > 1e-3 for row in rows)
+
+
+def test_a_step_encodes_each_image_once_and_prefills_each_token_once(pocket, tmp_path):
+    """Through rollout, old, reference and training passes, in parts."""
+    tasks = pocket.tasks[:3]
+    recipe = make_recipe(beta=0.1, num_iterations=2, save_steps=2, update_tokens=1500)
+    sessions, images = [], []
+    trainer = trainer_of(
+        pocket,
+        tmp_path,
+        mixed_plans(tasks),
+        tasks,
+        recipe,
+        on_rollouts=lambda *a: images.extend(image_file(i) for e in a[3] for i in shown(e)),
+    )
+    chat = trainer._chat
+    session = chat.session
+    chat.session = lambda: sessions.append(session()) or sessions[-1]
+    parts, score = [], trainer._score
+    trainer._score = lambda *a: parts.append(None) or score(*a)
+    with chat.vision.features_from_ids():
+        trainer.train()
+    assert trainer.state.global_step == 2
+    assert len(parts) == 8  # old, reference, and two updates: each in two parts
+    assert len(images) > chat.vision.encoded == len(set(images))
+    (played,) = sessions
+    records = [track.tokens.record() for track in played._tracks.values()]
+    prompts = {tuple(r.prompt_ids): len(r.prompt_ids) for r in records}
+    assert len(prompts) == 3
+    # A decode step takes a token in and gives one; what came before the last one sampled was prefilled, prompts once.
+    entered = sum(len(r.mask) - r.mask[::-1].index(1) for r in records)
+    prefilled = sum(n - 1 for n in prompts.values()) + entered - sum(sum(r.mask) for r in records)
+    assert played.stats.tokens_prefilled == prefilled

@@ -4,6 +4,7 @@ Speed and memory do not depend on what the weights are, so none have to be fetch
 a time on its device, so that a 7B never stands in 16 bits anywhere. Called by `armlite.bench.measure`.
 """
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
 
-from armlite.bench.workloads import Workload
+from armlite.bench.script import Play
 from armlite.errors import ArmliteError
 from armlite.models.loading import load, nf4
 from armlite.models.processor import build_processor, load_processor
@@ -143,13 +144,19 @@ def random_model(config: Any, quantize: bool, dtype: torch.dtype, device: torch.
         setattr(module, name, _drawn(module, name, parameter, dtype, device, generator))
     text, vision = model.model.language_model, model.model.visual
     text.rotary_emb = type(text.rotary_emb)(config.text_config).to(device)
-    heads = config.vision_config.hidden_size // config.vision_config.num_heads
-    vision.rotary_pos_emb = type(vision.rotary_pos_emb)(heads // 2).to(device)
+    vision.rotary_pos_emb = _vision_rotary(type(vision.rotary_pos_emb), config.vision_config).to(device)
     model.tie_weights()
     left = [n for n, t in [*model.named_parameters(), *model.named_buffers()] if t.is_meta]
     if left:
         raise RuntimeError(f"not made: {left}")
     return model.requires_grad_(False).eval()
+
+
+def _vision_rotary(kind: Any, config: Any) -> Any:
+    """The angles of a vision tower; transformers 5.17 makes them from a size, later ones from the configuration."""
+    if "config" in inspect.signature(kind).parameters:
+        return kind(config)
+    return kind(config.hidden_size // config.num_heads // 2)
 
 
 def _own_parameters(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
@@ -192,16 +199,17 @@ def _replace_linears(model: Any, dtype: torch.dtype) -> None:
     model.quantization_method = model.config.quantization_config.quant_method
 
 
-def bench_recipe(recipe: Recipe | None, work: Workload, longest_turn: int, context: int) -> Recipe:
+def bench_recipe(recipe: Recipe | None, play: Play, context: int) -> Recipe:
     """A recipe whose one GRPO stage plays a workload; all else as the given one has it.
 
     Args:
         recipe: its model, adapter, engine, and the last GRPO stage's way of training; None: a LoRA of rank 8 on all
             linear layers of the text, the whole step in one pass, no gradient checkpointing.
-        longest_turn: tokens.
+        play: the workload's script, whose rules are kept.
         context: tokens of the longest conversation.
     """
-    size = work.rollouts
+    work, turn = play.work, play.longest_turn + 1
+    size = work.prompts * max(2, work.group)
     stage: dict[str, Any] = {"per_device_train_batch_size": size, "gradient_checkpointing": False}
     raw: dict[str, Any] = {"lora": {"r": 8, "alpha": 16}, "model": {"path": "pocket"}}
     if recipe is not None:
@@ -214,19 +222,19 @@ def bench_recipe(recipe: Recipe | None, work: Workload, longest_turn: int, conte
     micro = next(n for n in range(micro, 0, -1) if size % n == 0)
     stage |= {
         "steps": work.steps,
-        "num_generations": work.group,
+        "num_generations": max(2, work.group),
         "tasks_per_step": work.prompts,
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": size // micro,
-        "max_new_tokens": longest_turn + 1,
+        "max_new_tokens": turn,
         "max_context": context,
         "num_iterations": 1,
         "filter_rollouts": 0,
         "reward": "hierarchical",
         "save_steps": 1_000_000,
     }
-    raw["evaluation"] = {"max_context": context, "max_new_tokens": longest_turn + 1}
+    raw["evaluation"] = {"max_context": context, "max_new_tokens": turn}
     if (raw.get("engine") or {}).get("max_tokens_in_cache"):
         raw["engine"]["max_tokens_in_cache"] = max(raw["engine"]["max_tokens_in_cache"], 2 * context)
-    raw["stages"] = {"grpo2": stage}
+    raw["stages"], raw["episode"] = {"grpo2": stage}, play.settings.model_dump()
     return check_recipe({"name": "bench", **raw}, "bench")

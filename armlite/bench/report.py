@@ -33,6 +33,7 @@ def measure(
     repetitions: int,
     out: Path | None,
     on_row: Callable[[dict[str, Any]], None] | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Measure and report.
 
@@ -65,7 +66,7 @@ def measure(
         if on_row is not None:
             on_row(row)
 
-    run(measured, works, loaded, against == "trl", repetitions, keep)
+    run(measured, works, loaded, against == "trl", repetitions, keep, notify)
     return report
 
 

@@ -25,11 +25,13 @@ from armlite.evals.tasks import presented_order
 from armlite.loop import play as play_episodes
 from armlite.models.vision import VisionCache
 from armlite.models.vocabulary import Vocabulary
-from armlite.recipe import Recipe
+from armlite.recipe import GrpoSettings, Recipe, SftSettings
 from armlite.rewards import REWARDS, Weights
 from armlite.train.grpo import chat_model, make_trainer
 
 Row = dict[str, Any]
+SPARE = 64
+"""Tokens of context kept free behind the longest conversation."""
 
 
 def cap_memory(gib: float) -> None:
@@ -53,6 +55,7 @@ def run(
     against_trl: bool = False,
     repetitions: int = 3,
     on_row: Callable[[Row], None] | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> list[Row]:
     """Measure workloads.
 
@@ -61,11 +64,12 @@ def run(
         recipe: the settings of training; None: those of the default workload.
         against_trl: measure the stock trainer too, in turns with ours.
         on_row: called with each row when it is done.
+        notify: called with a line of text after each repetition of steps or rollouts.
     """
     rows = []
     for work in works:
         with TemporaryDirectory(prefix="armlite-bench-") as folder:
-            bench = _Bench(measured, work, recipe, Path(folder))
+            bench = _Bench(measured, work, recipe, Path(folder), notify)
             row = bench.row(against_trl and work.play in ("step", "rollout"), repetitions)
         rows.append(row)
         if on_row is not None:
@@ -77,15 +81,25 @@ def run(
 class _Bench:
     """One workload on one model."""
 
-    def __init__(self, measured: Measured, work: Workload, recipe: Recipe | None, folder: Path):
-        self._measured, self._work, self._folder = measured, work, folder
+    def __init__(
+        self,
+        measured: Measured,
+        work: Workload,
+        recipe: Recipe | None,
+        folder: Path,
+        notify: Callable[[str], None] | None = None,
+    ):
+        self._measured, self._work, self._folder, self._notify = measured, work, folder, notify
         self._processor = shallow(measured.processor)
         vision = VisionCache(measured.model, self._processor)
         vocabulary = self._vocabulary = self._words()
         self._play = write_play(work, vision, vocabulary, folder / "tasks", measured.cell, 0)
         self._longest = 0
         self._scores = dict(self._played(vision))
-        self.recipe = bench_recipe(recipe, work, self._play.longest_turn, self._longest + 64)
+        self.recipe = bench_recipe(recipe, self._play, self._longest + SPARE)
+        (stage,) = self.recipe.stages.named().values()
+        assert isinstance(stage, GrpoSettings)
+        self._stage = stage
 
     def _words(self) -> Vocabulary:
         return Vocabulary(self._processor.tokenizer, self._measured.model.config.get_text_config().vocab_size)
@@ -123,18 +137,16 @@ class _Bench:
             row["ratio"] = {name: statistics.median(values) for name, values in ratio.items()}
             row["ratios"] = ratio
         row["goals"] = {str(goal): _met(goal, row) for goal in self._work.goals}
-        stage = self.recipe.stages.grpo2
-        assert stage is not None
         base = next(self._measured.model.parameters())
         row["settings"] = {
-            "micro_batch": stage.per_device_train_batch_size,
-            "accumulation": stage.gradient_accumulation_steps,
-            "gradient_checkpointing": stage.gradient_checkpointing,
+            "micro_batch": self._stage.per_device_train_batch_size,
+            "accumulation": self._stage.gradient_accumulation_steps,
+            "gradient_checkpointing": self._stage.gradient_checkpointing,
             "dtype": str(base.dtype).removeprefix("torch."),
             "quantize": self.recipe.model.quantize,
             "lora_r": self.recipe.lora.r,
-            "optim": stage.optim,
-            "beta": stage.beta,
+            "optim": self._stage.optim,
+            "beta": self._stage.beta,
             "threads": torch.get_num_threads(),
         }
         return row
@@ -150,14 +162,12 @@ class _Bench:
         )
 
     def _ours(self) -> tuple[Ours, Counted]:
-        stage = self.recipe.stages.grpo2
-        assert stage is not None
         transformers.set_seed(0)
         model = share_weights(self._measured.model)
-        like = chat_model(self.recipe, stage, model, self._processor)
+        like = chat_model(self.recipe, self._stage, model, self._processor)
         chat = Counted(model, self._processor, like.sampling, like.settings, like.vision, self._play.script)
         trainer = make_trainer(
-            self.recipe, stage, chat, self._adapter(), self._play.tasks, self._play.root, self._folder / "work"
+            self.recipe, self._stage, chat, self._adapter(), self._play.tasks, self._play.root, self._folder / "work"
         )
         return Ours(trainer, self._play, chat), chat
 
@@ -172,7 +182,10 @@ class _Bench:
             rewards = partial(_looked_up, self._scores)
             other = shallow(self._measured.processor)
             systems.append(
-                Stock(make_stock(ours.trainer, model, other, self._adapter(), self._play, rewards), self._play)
+                Stock(
+                    make_stock(ours.trainer, self._stage, model, other, self._adapter(), self._play, rewards),
+                    self._play,
+                )
             )
         alone = self._work.play == "rollout"
         if self._work.steps == 1:
@@ -182,6 +195,7 @@ class _Bench:
         for n in range(repetitions):
             for i in range(len(systems)) if n % 2 == 0 else reversed(range(len(systems))):
                 figures[i].append(systems[i].repeat(alone))
+                self._tell(n + 1, repetitions, type(systems[i]).__name__.lower(), figures[i][-1])
         if not against_trl:
             return figures[0], [], {}
         names = ("rollout",) if alone else ("rollout", "step")
@@ -189,10 +203,14 @@ class _Bench:
         ratio = {name: [b[f"{name}_seconds"] / a[f"{name}_seconds"] for a, b in pairs] for name in names}
         return figures[0], figures[1], ratio
 
+    def _tell(self, n: int, of: int, who: str, figures: Figures) -> None:
+        if self._notify is not None:
+            known = [name for name in ("rollout", "step") if f"{name}_seconds" in figures]
+            times = [f"{name} {figures[f'{name}_seconds']:.2f} s" for name in known]
+            self._notify(f"{self._work.id}: repetition {n} of {of}, {who}: {', '.join(times)}")
+
     def _judge(self, _: bool, repetitions: int) -> tuple[list[Figures], list[Figures], dict[str, list[float]]]:
-        stage = self.recipe.stages.grpo2
-        assert stage is not None
-        like = chat_model(self.recipe, stage, self._measured.model, self._processor)
+        like = chat_model(self.recipe, self._stage, self._measured.model, self._processor)
         chat = Counted(self._measured.model, self._processor, like.sampling, like.settings, like.vision)
         chat.script = self._play.script
         figures = []
@@ -214,13 +232,10 @@ class _Bench:
         return figures, [], {}
 
     def _sft(self, _: bool, repetitions: int) -> tuple[list[Figures], list[Figures], dict[str, list[float]]]:
-        from armlite.recipe import SftSettings
         from armlite.train.metrics import MetricsFile
         from armlite.train.sft import run_sft
 
-        stage = self.recipe.stages.grpo2
-        assert stage is not None
-        shared = {k: v for k, v in stage.model_dump().items() if k in SftSettings.model_fields and k != "kind"}
+        shared = {k: v for k, v in self._stage.model_dump().items() if k in SftSettings.model_fields and k != "kind"}
         cold = SftSettings(**{**shared, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 1})
         conversations = []
         for (name, rollout), turns in self._play.turns.items():
@@ -261,7 +276,7 @@ class _Bench:
             with chat.vision.features_from_ids(), torch.no_grad():
                 trainer.model.train()
                 batch = trainer._generate_and_score_completions(next(iter(trainer.get_train_dataloader())))
-                again = _recomputed(trainer, batch)
+                again = _recomputed(trainer, batch, self._stage.per_device_train_batch_size)
             session = chat.sessions[-1]
             records = [session.tokens(e._episode.conversation) for e in trainer.environments]
             differences = torch.cat(
@@ -279,13 +294,12 @@ class _Bench:
         return figures, [], {}
 
 
-def _recomputed(trainer: Any, batch: dict[str, Any]) -> torch.Tensor:
+def _recomputed(trainer: Any, batch: dict[str, Any], size: int) -> torch.Tensor:
     """Log-probabilities (B, T) of the completions by the trainer's own forward."""
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
     mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
     names = ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
     more = {name: batch[name] for name in names if name in batch}
-    size = trainer.args.per_device_train_batch_size
     return trainer._get_per_token_logps_and_entropies(
         trainer.model, ids, mask, batch["completion_ids"].size(1), batch_size=size, **more
     )[0]

@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList, PrinterCallback
+from trl import GRPOConfig
 
 from armlite.bench.script import Play
+from armlite.recipe import GrpoSettings
 from armlite.rewards import Weights
 from armlite.train.environment import environment_factory
 from armlite.train.stock import StockGRPOTrainer
@@ -80,11 +82,20 @@ class ScriptedStock(StockGRPOTrainer):
         self.images_encoded += len(grid)
 
 
-def make_stock(ours: Any, model: Any, processor: Any, peft_config: Any, play: Play, rewards: Callable[..., Any]) -> Any:
+def make_stock(
+    ours: Any,
+    stage: GrpoSettings,
+    model: Any,
+    processor: Any,
+    peft_config: Any,
+    play: Play,
+    rewards: Callable[..., Any],
+) -> Any:
     """A stock trainer with the arguments, data and environment of one of ours.
 
     Args:
         ours: a `JudgeGRPOTrainer`.
+        stage: the settings it was made of.
         model: another module on the same weights.
         rewards: (task id, rollout) -> parts of the reward.
     """
@@ -97,21 +108,29 @@ def make_stock(ours: Any, model: Any, processor: Any, peft_config: Any, play: Pl
         function.__name__ = name
         return function
 
-    arguments = deepcopy(ours.args)
-    arguments.output_dir = f"{arguments.output_dir}-stock"
     tools = ("image_zoom_in_tool",)
     if play.work.pages:
         tools += ("doc_page_retrieval_by_query", "doc_page_retrieval_by_index")
     return ScriptedStock(
         play=play,
         model=model,
-        args=arguments,
+        args=same_arguments(ours.args, stage),
         train_dataset=ours.train_dataset,
         processing_class=processor,
         peft_config=peft_config,
         environment_factory=environment_factory(play.settings, play.root, tools),
         reward_funcs=[part(name) for name in Weights.model_fields],
     )
+
+
+def same_arguments(ours: GRPOConfig, stage: GrpoSettings) -> GRPOConfig:
+    """Our trainer's arguments for the stock one: ours cuts a step into parts by itself, so its own name no cut."""
+    arguments = deepcopy(ours)
+    arguments.output_dir = f"{arguments.output_dir}-stock"
+    arguments.steps_per_generation *= stage.gradient_accumulation_steps // arguments.gradient_accumulation_steps
+    arguments.gradient_accumulation_steps = stage.gradient_accumulation_steps
+    arguments.per_device_train_batch_size = stage.per_device_train_batch_size
+    return arguments
 
 
 def share_weights(model: Any) -> Any:

@@ -29,7 +29,7 @@ COMMANDS = {
     "data": "armlite.cli.data:app",
     "plan": "armlite.cli.plan:plan",
     "doctor": "armlite.cli.doctor:doctor",
-    "bench": "armlite.cli.measure:bench",
+    "bench": "armlite.cli.bench:bench",
 }
 """Name -> where its function, or its typer app of further commands, is."""
 

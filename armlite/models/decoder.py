@@ -24,6 +24,21 @@ def base_model(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def rotary(text: Any, positions: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and signed sines (..., 1, head_dim) of M-RoPE positions (3, ...), in float32 before they are rounded.
+
+    Args:
+        text: the text model.
+    """
+    table, sections = text.rotary_emb, text.config.rope_parameters.get("mrope_section", [16, 24, 24])
+    axis = torch.tensor([i % 3 for i, n in enumerate(sections) for _ in range(n)], device=positions.device)
+    frequencies = table.inv_freq.to(device=positions.device, dtype=torch.float)
+    angles = positions[axis].movedim(0, -1).float() * frequencies
+    cos, sin = angles.cos() * table.attention_scaling, angles.sin() * table.attention_scaling
+    cos, sin = torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+    return cos.to(dtype).unsqueeze(-2), sin.to(dtype).unsqueeze(-2)
+
+
 @dataclass(frozen=True)
 class Chunk:
     """Consecutive tokens of one conversation that are to enter the cache."""
@@ -51,29 +66,18 @@ class Decoder:
         self.dtype, self.device = self.embed.weight.dtype, self.embed.weight.device
         if config.use_sliding_window:
             raise ValueError("sliding-window attention is not supported")
-        self._rotary = text.rotary_emb
-        sections = config.rope_parameters.get("mrope_section", [16, 24, 24])
-        axis = [i % 3 for i, n in enumerate(sections) for _ in range(n)]
-        self._axis = torch.tensor(axis, device=self.device)
+        self._text = text
         self._table = (torch.empty(0), torch.empty(0))
 
     def slab(self) -> Slab:
         """An empty cache that fits this model."""
         return Slab(len(self.layers), self.kv_heads, self.head_dim, self.dtype, self.device)
 
-    def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines and signed sines (..., T, 1, head_dim) of M-RoPE positions (3, ..., T)."""
-        frequencies = self._rotary.inv_freq.to(device=self.device, dtype=torch.float)
-        angles = positions[self._axis].movedim(0, -1).float() * frequencies
-        cos, sin = angles.cos() * self._rotary.attention_scaling, angles.sin() * self._rotary.attention_scaling
-        cos, sin = torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
-        return cos.to(self.dtype).unsqueeze(-2), sin.to(self.dtype).unsqueeze(-2)
-
     def _reach(self, positions: int) -> None:
         """Make the table of rotary angles cover this many text positions."""
         if len(self._table[0]) < positions:
             places = torch.arange(max(2 * positions, 1024), device=self.device)
-            self._table = self.rotary(places.expand(3, 1, -1).transpose(1, 2))
+            self._table = rotary(self._text, places.expand(3, -1)[..., None], self.dtype)
 
     def _run(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, attend: Attend) -> torch.Tensor:
         """Embeddings (B, T, hidden) to hidden states before the last norm, likewise."""
@@ -127,7 +131,7 @@ class Decoder:
         """Take chunks of several conversations into the cache, padded to the longest; all first ones or none."""
         x = torch.nn.utils.rnn.pad_sequence([c.embeddings for c in chunks], batch_first=True)
         places = torch.nn.utils.rnn.pad_sequence([c.positions.T for c in chunks], batch_first=True)
-        cos, sin = self.rotary(places.permute(2, 0, 1).to(self.device))
+        cos, sin = rotary(self._text, places.permute(2, 0, 1).to(self.device), self.dtype)
         attend = self._first(slab, chunks) if chunks[0].start == 0 else self._more(slab, chunks, x.shape[1])
         self._run(x, cos, sin, attend)
 

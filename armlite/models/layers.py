@@ -87,8 +87,9 @@ def _stack(size: int, *modules: Any) -> Callable[[torch.Tensor], torch.Tensor]:
 
 def _affine(weight: torch.Tensor, bias: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     """The function x -> x weight^T + bias, from a copy of the weights in the order that is read fastest."""
-    if weight.shape[1] < WIDE or not torch.backends.mkldnn.is_available():
-        return lambda x: linear(x, weight, bias)
     # The operators that torch's compiler uses for frozen weights; there are no others for blocked ones.
-    blocked, run = torch.ops.mkldnn._reorder_linear_weight(weight), torch.ops.mkldnn._linear_pointwise
+    block, run = (getattr(torch.ops.mkldnn, n, None) for n in ("_reorder_linear_weight", "_linear_pointwise"))
+    if weight.shape[1] < WIDE or not torch.backends.mkldnn.is_available() or block is None or run is None:
+        return lambda x: linear(x, weight, bias)
+    blocked = block(weight)
     return lambda x: run(x, blocked, bias, "none", [], "")

@@ -133,9 +133,7 @@ def _share(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
     return (part - whole).exp().flatten(0, 1).T[:, :, None]
 
 
-def _mix(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, kv: int, causal: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, kv: int, causal: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention (T, heads, D), and the logarithms (kv_heads, groups, T) of the sums that it was divided by."""
     groups = q.shape[1] // kv
     out, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(

@@ -22,6 +22,7 @@ from armlite.store import Saved, save, write_atomic
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.environment import environment_factory
 from armlite.train.metrics import MetricsFile
+from armlite.train.processes import index, is_first, on_first
 from armlite.train.sft import common_arguments
 from armlite.train.trainer import JudgeGRPOTrainer, Rollouts
 from armlite.types import Score, Task, Trajectory
@@ -60,7 +61,8 @@ def filter_tasks(
         file: where the pass rates are kept; read instead of asked again when it exists.
         on_batch: called with (done, total).
     """
-    if not file.is_file():
+
+    def rate() -> None:
         rates: dict[str, float] = {}
         for part in play_rollouts(tasks, rollouts, lambda: chat, settings, root, seed, FILTER_ROLLOUT, batch):
             for played in part:
@@ -70,6 +72,8 @@ def filter_tasks(
             if on_batch is not None:
                 on_batch(len(rates), len(tasks))
         write_atomic(file, json.dumps({"rollouts": rollouts, "pass_rate": rates}))
+
+    on_first(lambda: None if file.is_file() else rate())
     rates = json.loads(file.read_text(encoding="utf-8"))["pass_rate"]
     return [t for t in tasks if rates[t.id] < 1.0]
 
@@ -99,10 +103,11 @@ def dataset(tasks: Sequence[Task], batches: int, size: int, without_tools: float
 def save_rollouts(
     folder: Path, step: int, trajectories: Sequence[Trajectory], scores: Sequence[Score], episodes: Sequence[Episode]
 ) -> None:
-    """`rollouts/<stage>/step_000010.jsonl` with its images."""
+    """`rollouts/<stage>/step_000010.jsonl` with its images; a process but the first adds its number to the name."""
     rows = [Saved(trajectory=t, score=s) for t, s in zip(trajectories, scores, strict=True)]
     pixels = {file: image for e in episodes for file, image in e.pixels().items()}
-    save(folder / f"step_{step + 1:06d}.jsonl", rows, pixels)
+    part = "" if is_first() else f".p{index()}"
+    save(folder / f"step_{step + 1:06d}{part}.jsonl", rows, pixels)
 
 
 def run_grpo(

@@ -1,9 +1,10 @@
 """The update's forward pass: log-probabilities of a group's rollouts, with the prompt that they share computed once.
 
-A batch is packed into one stream without padding: each prompt once, then the completions that go on from it. Every layer
-runs on the whole stream; only attention knows where a rollout begins. The model's own modules do the arithmetic, so LoRA,
-4-bit layers, dropout and hooks work as they are, and a checkpointed layer recomputes prompt and completions together.
-Numbers are those of a plain forward of each rollout alone, up to rounding. Called by the trainer through `model.forward`.
+A batch is packed into one stream without padding: each prompt once, then the completions that go on from it. Every
+layer runs on the whole stream; only attention knows where a rollout begins. The model's own modules do the arithmetic,
+so LoRA, 4-bit layers, dropout and hooks work as they are, and a checkpointed layer recomputes prompt and completions
+together. Numbers are those of a plain forward of each rollout alone, up to rounding. Called by the trainer through
+`model.forward`, and with it through whatever wraps the model.
 """
 
 import functools
@@ -15,7 +16,9 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from armlite.models.decoder import base_model
+from armlite.models.decoder import base_model, rotary
+from armlite.models.tokens import Span, Tokens
+from armlite.models.vision import Picture
 from armlite.train.attention import Branches, attend
 from armlite.train.lowrank import linear
 
@@ -90,17 +93,17 @@ def rows_of(
         image_grid_thw: (images, 3)
         num_images: images of each row.
     """
-    ids, mask = input_ids.tolist(), attention_mask.bool().tolist()
-    chosen = wanted.bool().tolist() if wanted is not None else None
+    lines, mask = input_ids.cpu(), attention_mask.cpu().bool()
+    chosen = wanted.cpu().bool() if wanted is not None else mask[:, -keep:]
+    befores = mask[:, :-keep].sum(1).tolist()
     patches = image_grid_thw.prod(-1).tolist() if pixel_values is not None else []  # type: ignore[union-attr]
     starts = [sum(patches[:i]) for i in range(len(patches))]
     rows: list[Row] = []
     seen: dict[tuple[int, ...], list[Row]] = {}
     used = 0
-    for number, (line, real) in enumerate(zip(ids, mask, strict=True)):
-        width = len(line) - keep
-        prompt = tuple(t for t, m in zip(line[:width], real[:width], strict=True) if m)
-        completion = tuple(t for t, m in zip(line[width:], real[width:], strict=True) if m)
+    for number, (line, real, before) in enumerate(zip(lines, mask, befores, strict=True)):
+        ids = tuple(line[real].tolist())
+        prompt, completion = ids[:before], ids[before:]
         own = range(used, used + (num_images[number] if num_images is not None and patches else 0))
         used = own.stop
         images = tuple((i, starts[i], patches[i] // merge) for i in own)
@@ -109,8 +112,8 @@ def rows_of(
             tokens, n = tokens - images[n][2], n + 1
         twins = seen.setdefault(prompt, [])
         twin = next((r for r in twins if _same_images(r, images[:n], patches, pixel_values)), None)
-        want = tuple(i for i in range(len(completion)) if chosen is None or chosen[number][i])
-        group = len(seen) * len(ids) + len(twins) if twin is None else twin.group
+        want = tuple((chosen[number] & real[-keep:]).nonzero()[:, 0].tolist())
+        group = number if twin is None else twin.group
         rows.append(Row(number, prompt, completion, want, images, n, group))
         if twin is None:
             twins.append(rows[-1])
@@ -203,13 +206,15 @@ def _visible(images: Sequence[tuple[int, int, int]], tokens: int) -> Iterator[tu
 
 def _positions(inner: Any, row: Row, grids: torch.Tensor | None) -> torch.Tensor:
     """M-RoPE positions (3, tokens) of a row's prompt and of what goes through the model of its completion."""
-    ids = torch.tensor(row.prompt + row.completion)
-    end = len(row.prompt) + row.length
-    if not row.images or grids is None:
-        return torch.arange(end).expand(3, -1)
-    kinds = (ids == inner.config.image_token_id).int()
-    own = grids[[i for i, _, _ in row.images]]
-    return inner.get_rope_index(ids[None], mm_token_type_ids=kinds[None], image_grid_thw=own)[0][:, 0, :end]
+    ids, spans, at = [*row.prompt, *row.completion], [], 0
+    merge = inner.config.vision_config.spatial_merge_size
+    for i, _, tokens in row.images:
+        at = ids.index(inner.config.image_token_id, at)
+        grid = tuple(grids[i].tolist())  # type: ignore[index]
+        spans.append(Span(at, Picture("", None, grid, tokens), merge))  # type: ignore[arg-type]
+        at += tokens
+    places = Tokens(ids=ids, spans=spans).positions(0, len(row.prompt) + row.length)
+    return torch.from_numpy(places)
 
 
 def install(model: Any, temperature: float) -> None:
@@ -252,7 +257,7 @@ def score(base: Any, packed: Pack, temperature: float = 1.0) -> tuple[torch.Tens
     """
     text = base.model.language_model
     x = _embed(base, packed)
-    cos, sin = _rotary(text, packed.positions, x.dtype)
+    cos, sin = rotary(text, packed.positions, x.dtype)
     for layer in text.layers:
         rows = packed.sources if layer is text.layers[-1] else None
         if layer.training and getattr(layer, "gradient_checkpointing", False) and torch.is_grad_enabled():
@@ -276,15 +281,6 @@ def _embed(base: Any, packed: Pack) -> torch.Tensor:
     return x.index_copy(0, where, seen)
 
 
-def _rotary(text: Any, positions: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and signed sines (N, 1, head_dim) of M-RoPE positions (3, N), in float32 before they are rounded."""
-    rotary, sections = text.rotary_emb, text.config.rope_parameters.get("mrope_section", [16, 24, 24])
-    axis = torch.tensor([i % 3 for i, n in enumerate(sections) for _ in range(n)], device=positions.device)
-    angles = positions[axis].T.float() * rotary.inv_freq.to(device=positions.device, dtype=torch.float)
-    cos, sin = angles.cos() * rotary.attention_scaling, angles.sin() * rotary.attention_scaling
-    return torch.cat((cos, cos), -1)[:, None].to(dtype), torch.cat((-sin, sin), -1)[:, None].to(dtype)
-
-
 def _layer(
     layer: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, branches: Branches, rows: torch.Tensor | None
 ) -> torch.Tensor:
@@ -302,9 +298,7 @@ def _layer(
     return x + linear(m.down_proj, m.act_fn(linear(m.gate_proj, h)) * linear(m.up_proj, h))
 
 
-def _head(
-    base: Any, x: torch.Tensor, targets: torch.Tensor, temperature: float
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _head(base: Any, x: torch.Tensor, targets: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities and entropies from normed hidden states (M, hidden), a few logits at a time."""
     size = max(1, LOGITS // base.config.get_text_config().vocab_size)
 

@@ -1,6 +1,6 @@
 """JudgeGRPOTrainer: TRL's GRPOTrainer whose generation step plays armlite episodes with armlite's loop and engine.
 
-Everything after generation (padding, advantages, loss, checkpoints) stays TRL's; how the loss is computed in parts is in
+Everything after generation (padding, advantages, loss, checkpoints) stays TRL's; how a loss is computed in parts is in
 `update`. These two files hold every private name of TRL that armlite touches: `_generate`'s eight results,
 `environments`, `tools`, `_metrics`, `_generate_and_score_completions`, `_compute_loss` and
 `_get_per_token_logps_and_entropies`. `check_seam` says in a sentence which of them changed.
@@ -100,7 +100,8 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         training = self.model.training
         episodes = [environment._episode for environment in self.environments]
         group = self.num_generations if training else self.num_generations_eval
-        for i, episode in enumerate(episodes):
+        offset = self.accelerator.process_index * len(episodes)  # processes take consecutive rows of a batch
+        for i, episode in enumerate(episodes, offset):
             episode.conversation.rollout = self.state.global_step * group + i % group
         if training:  # all buffered batches have been used up; an evaluation between them must leave them their ids
             self._chat.vision.clear_ids()

@@ -110,7 +110,8 @@ class LeanGRPOTrainer(GRPOTrainer):
             finally:
                 self._wanted = None
             total += loss.detach()
-        fold(self._metrics[mode], lengths, tokens, int(inputs["wanted"].sum()))
+        scored = int((inputs["wanted"] * loss_mask(inputs)).sum())
+        fold(self._metrics[mode], lengths, tokens, scored)
         return total
 
     def _choose(self, inputs: dict[str, Any]) -> torch.Tensor:
@@ -120,7 +121,8 @@ class LeanGRPOTrainer(GRPOTrainer):
         """
         mask = loss_mask(inputs).bool()
         other = self.beta or self._entropy_bonus_enabled or self.top_entropy_quantile < 1
-        if not self.model.training or other or self.accelerator.num_processes > 1:
+        all_count = other or not self.model.training or not self._budget.packed
+        if all_count or self.accelerator.num_processes > 1:
             wanted = mask.clone()
         else:
             wanted = mask & (inputs["advantages"] != 0).view(len(mask), -1).any(1, keepdim=True)
@@ -142,15 +144,15 @@ class LeanGRPOTrainer(GRPOTrainer):
         """Make the parts smaller from now on.
 
         Raises:
-            ArmliteError: one rollout alone is too much.
+            ArmliteError: one rollout alone is too much, or other processes would have to do the same.
         """
+        if self.accelerator.num_processes > 1:
+            raise ArmliteError("out of memory in an update of several processes: set a lower update_tokens")
         smaller = self._budget.smaller(cut(rows, self._budget))
-        if smaller is None or self.accelerator.num_processes > 1:
+        if smaller is None:
             raise ArmliteError(
                 "out of memory in the update with one rollout at a time; the cheapest ways out: "
                 "gradient_checkpointing: true, smaller images (episode.limits), a lower max_context"
-                if smaller is None
-                else "out of memory in the update of several processes: set a lower update_tokens"
             )
         self._budget = smaller
         self._shortages += 1
@@ -202,7 +204,8 @@ class LeanGRPOTrainer(GRPOTrainer):
             return self._score_padded(model, rows, batch, fields, empty)
         if not any(row.wanted for row in rows):
             return empty, empty, None
-        packed = pack(rows, model, fields.get("pixel_values"), fields.get("image_grid_thw"))
+        bare = self.accelerator.unwrap_model(model)
+        packed = pack(rows, bare, fields.get("pixel_values"), fields.get("image_grid_thw"))
         with self.accelerator.autocast():
             logps, entropies = model(packed=packed)
         return empty.index_put(packed.places, logps), empty.index_put(packed.places, entropies), None

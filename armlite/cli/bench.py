@@ -31,6 +31,10 @@ def bench(
     def show(row: dict) -> None:
         typer.echo(summary(row), err=as_json)
 
-    report = measure(recipe, overrides or [], random_weights, cap, against, size, work, repetitions, out, on_row=show)
+    def tell(line: str) -> None:
+        typer.echo(line, err=True)
+
+    words = (recipe, overrides or [], random_weights, cap, against, size, work, repetitions, out)
+    report = measure(*words, on_row=show, notify=tell)
     if as_json:
         sys.stdout.write(json.dumps(report) + "\n")
