@@ -31,6 +31,12 @@ class Slab:
         """Tokens a slot can hold."""
         return self.keys[0].shape[2]
 
+    @property
+    def token_bytes(self) -> int:
+        """Bytes that one token takes in all layers."""
+        _, heads, _, size = self.keys[0].shape
+        return 2 * len(self.keys) * heads * size * self.keys[0].element_size()
+
     def resize(self, slots: int, length: int) -> None:
         """Make room for `slots` rows of `length` tokens, keeping what is there; layer by layer: a small peak."""
         if (slots, length) == (self.slots, self.length):

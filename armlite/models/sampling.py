@@ -7,7 +7,7 @@ import hashlib
 import json
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Sampling(BaseModel):
@@ -38,8 +38,16 @@ class EngineSettings(BaseModel):
     max_tokens_in_cache: int | None = Field(default=None, ge=1)
     """Size of the key-value cache in tokens (slots times length of the longest); None: as many as the slots need.
     A 7B needs 56 KiB a token."""
+    kv_budget_gib: float | None = Field(default=None, gt=0)
+    """The same in GiB; give one of the two."""
     prefill_tokens: int = Field(default=4096, ge=1)
     """Tokens, padding included, that go through the model in one prefill pass."""
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> "EngineSettings":
+        if self.max_tokens_in_cache is not None and self.kv_budget_gib is not None:
+            raise ValueError("max_tokens_in_cache and kv_budget_gib are the same budget: give one of them")
+        return self
 
 
 def stream(seed: int, task_id: str, rollout: int, turn: int) -> np.random.Generator:

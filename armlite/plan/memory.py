@@ -120,12 +120,15 @@ def rollout(engine: EngineSettings, shape: Shape, load: Load, size: int, recipe:
     tokens = slots * -(-load.conversation // GRAIN) * GRAIN
     if engine.max_tokens_in_cache is not None:
         tokens = min(tokens, engine.max_tokens_in_cache)
+    cache = gib(tokens * 2 * shape.num_hidden_layers * shape.kv_size * size)
+    if engine.kv_budget_gib is not None:
+        cache = min(cache, engine.kv_budget_gib)
     h, i = shape.hidden_size, shape.intermediate_size
     # One layer at a time, at the widest place: an adapter's float32 detour beside the up projection.
     token = size * (4 * h + 2 * i) + 3 * ADAPTER_BYTES * i
     width = min(engine.prefill_tokens, slots * load.conversation)
     return {
-        "key-value cache": gib(tokens * 2 * shape.num_hidden_layers * shape.kv_size * size),
+        "key-value cache": cache,
         "prefill": gib(width * token) + _unpacked(shape, size, recipe.model.quantize == "4bit"),
         "logits": gib(slots * shape.vocab_size * 4 * 3),
         "pixels": _pixels(shape, load.image, size),
