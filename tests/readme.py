@@ -1,13 +1,14 @@
 """The parts of README.md that commands make: `python tests/readme.py` rewrites them, with `--check` it only compares.
 
 `capture` is what `armlite view` prints of the trained pocket judge's trajectory in `recipes/pocket.example/`, or, while
-there is none, of the scripted demo. `results` is the table of `recipes/pocket.results.json`,
-`sets` that of the published sets. The annotated tree is written by hand and checked against the folders.
-`tests/test_readme.py` runs the check.
+there is none, of the scripted demo. `results` is the table of `recipes/pocket.results.json`, `bench` that of
+`recipes/*.bench.json`, `sets` that of the published sets. The annotated tree is written by hand and checked against the
+folders. `tests/test_readme.py` runs the check.
 """
 
 import argparse
 import json
+import math
 import os
 import re
 import subprocess
@@ -56,7 +57,7 @@ def results() -> str:
     minutes = max(sum(seconds for name, seconds in run["seconds"].items() if name != "control") for run in runs) / 60
     about = (
         f"Accuracy in percent on {tasks} held-out tasks: mean of seeds {seeds}, with the lowest and the highest. The "
-        f"stages of a run took at most {minutes:.0f} minutes on {found['environment']['threads']} CPU threads "
+        f"stages of a run took at most {math.ceil(minutes)} minutes on {found['environment']['threads']} CPU threads "
         f"({found['date']}, torch {versions['torch']}, TRL {versions['trl']}). Made by `{COMMAND} {numbers}`."
     )
     return "\n".join([about, "", *results_table(path)])
@@ -72,7 +73,32 @@ def sets() -> str:
     return "\n".join(lines)
 
 
-BLOCKS = {"capture": capture, "results": results, "sets": sets}
+def bench() -> str:
+    """What a step takes, ours and TRL's, from the reports beside the recipes."""
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(ROOT.glob("recipes/*.bench.json"))]
+    if not reports:
+        return "Not measured yet: `armlite bench --against trl` makes the table."
+    lines = [
+        "| model | measured on | rollout, s | TRL's | | whole step, s | TRL's | | images encoded | tokens prefilled |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for report in reports:
+        for row in report["rows"]:
+            if "stock" not in row:
+                continue
+            ours, stock = ({k: v["median"] for k, v in row[who].items()} for who in ("ours", "stock"))
+            cells = [report["model"], f"{report['device']}, {report['date']}"]
+            for part in ("rollout", "step"):
+                seconds = f"{part}_seconds"
+                cells += [f"{ours[seconds]:.2f}", f"{stock[seconds]:.2f}", f"**{row['ratio'][part]:.2f}x**"]
+            for count in ("images_encoded", "tokens_prefilled"):
+                cells.append(f"{ours[count]:,.0f} (TRL's {stock[count]:,.0f})")
+            lines.append(f"| {' | '.join(cells)} |")
+    commands = dict.fromkeys(f"`{re.sub(' --out .*', '', report['command'])}`" for report in reports)
+    return "\n".join([*lines, "", f"Made by {' and '.join(commands)}."])
+
+
+BLOCKS = {"capture": capture, "results": results, "bench": bench, "sets": sets}
 
 
 def block(text: str, name: str) -> re.Match[str]:

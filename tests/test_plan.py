@@ -14,6 +14,7 @@ from armlite.plan import make_plan
 from armlite.plan.cards import CONTEXT, find_card
 from armlite.plan.fit import fit, highest, ways
 from armlite.plan.memory import Load, layer_bytes, rollout, stage_memory
+from armlite.plan.seconds import read_profile
 from armlite.plan.shapes import SHAPES, from_config, shape_of
 from armlite.recipe import load_recipe
 
@@ -162,3 +163,30 @@ def test_the_command_writes_a_fitted_recipe_but_never_over_the_recipe_itself(tmp
     assert CliRunner().invoke(app, [*args, str(out)]).exit_code == 0
     assert make_plan(load_recipe(out), "24gb")["fits"]
     assert CliRunner().invoke(app, [*args, "recipes/qwen2.5-vl-7b-80gb.yaml"]).exit_code == 2
+
+
+def test_measured_rates_stand_beside_the_recipe_and_replace_the_estimates(tmp_path):
+    file = tmp_path / "own.bench.json"
+    assert read_profile(file) is None
+    ours = {"trajectories_per_second": 0.5, "step_seconds": 16, "tokens": 10_000, "prompt_tokens": 500}
+    ours |= {"tokens_prefilled": 4000, "prefill_seconds": 2, "decode_seconds": 5, "tokens_decoded": 1600}
+    ours |= {"update_seconds": 6.5}
+    row = {"ours": {name: {"median": value} for name, value in ours.items()}}
+    file.write_text(json.dumps({"device": "a card", "rows": [{"ours": {}}, row]}))
+    profile = read_profile(file)
+    # 8 rollouts: 1600 / 8 = 200 decode steps in 5 s; 10,000 - 7 x 500 = 6,500 tokens in the update.
+    assert profile.rates == {
+        "prefill_tokens_per_second": 2000,
+        "decode_step_seconds": 0.025,
+        "update_tokens_per_second": 1000,
+    }
+    made = make_plan(load_recipe("recipes/qwen2.5-vl-7b-24gb.yaml"), profile=profile)
+    # 1,200 prompt tokens once, 900 observation and 250 generated tokens in each of 8 rollouts.
+    seconds = made["stages"]["grpo2"]["seconds"]
+    assert seconds["prefill"] == pytest.approx((1200 + 8 * 900) / 2000)
+    assert seconds["decode"] == pytest.approx(250 * 0.025)
+    assert seconds["update"] == pytest.approx((1200 + 8 * 1150) / 1000)
+    assert any("measured on a card" in note for note in made["notes"])
+    file.write_text("{}")
+    with pytest.raises(ArmliteError, match="no report"):
+        read_profile(file)

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from armlite.bench.workloads import TABLE, chosen
+from armlite.bench.workloads import DEFAULT, POCKET, chosen
 from armlite.errors import ArmliteError, nearest
 from armlite.recipe import load_recipe
 from armlite.store import write_atomic
@@ -55,7 +55,8 @@ def measure(
         cap_memory(cap)
     measured = of_recipe(loaded, random_weights) if loaded else small(size)  # type: ignore[arg-type]
     if loaded is None or loaded.model.path == "pocket":
-        works = [w if w is TABLE["default"] else w.scaled() for w in works]
+        default = DEFAULT if size == "middle" else POCKET
+        works = [default if w is DEFAULT else w.scaled() for w in works]
     rows: list[dict[str, Any]] = []
     report = {"model": measured.name, **_surroundings(), "cap_gib": cap, "rows": rows}
 

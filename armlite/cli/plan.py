@@ -23,13 +23,14 @@ def plan(
     Example: armlite plan recipes/qwen2.5-vl-7b-24gb.yaml --gpu 24gb
     """
     from armlite.plan import make_plan, write_fitted
+    from armlite.plan.seconds import read_profile
     from armlite.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
     if fit is not None:
         write_fitted(loaded, fit, out, recipe)
         return
-    made = make_plan(loaded, gpu)
+    made = make_plan(loaded, gpu, read_profile(recipe.with_suffix(".bench.json")))
     if as_json:
         sys.stdout.write(json.dumps(made) + "\n")
     else:
@@ -53,7 +54,7 @@ def _show(made: dict[str, Any]) -> None:
     table.add_row("in all", *(f"{s['gib']:.1f}" for s in stages.values()))
     if any(s["seconds"] for s in stages.values()):
         table.add_row(
-            "seconds a step", *(f"{s['seconds']['step']:.0f}" if s["seconds"] else "" for s in stages.values())
+            "seconds a step", *(f"{s['seconds']['step']:.3g}" if s["seconds"] else "" for s in stages.values())
         )
     console.print(table)
     for line in made["notes"]:

@@ -1,7 +1,7 @@
 """Knowing before running: what a recipe takes on a card, and what to turn down where that is too much.
 
 Called by `armlite plan`, and by `armlite train` before it loads anything onto a GPU. Figures come from sizes, not from
-a run; where a measured profile stands beside the recipe (`RECIPE.measured.json`), its rates are used for the time.
+a run; where a measured profile stands beside the recipe (`RECIPE.bench.json`), its rates are used for the time.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 from armlite.errors import ArmliteError
 from armlite.plan.cards import Card, find_card, this_card
 from armlite.plan.fit import fit, highest, peaks, ways
-from armlite.plan.seconds import Course, step_seconds
+from armlite.plan.seconds import Course, Profile, estimated_rates, step_seconds
 from armlite.plan.shapes import Shape, shape_of
 from armlite.recipe import GrpoSettings, Recipe
 from armlite.store import write_atomic
@@ -19,7 +19,7 @@ MARGIN = 0.92
 """Share of a card that `--fit` fills: the prediction is not exact."""
 
 
-def make_plan(recipe: Recipe, gpu: str | None = None, profile: dict[str, Any] | None = None) -> dict[str, Any]:
+def make_plan(recipe: Recipe, gpu: str | None = None, profile: Profile | None = None) -> dict[str, Any]:
     """The plan of a recipe as plain data.
 
     Args:
@@ -39,8 +39,9 @@ def make_plan(recipe: Recipe, gpu: str | None = None, profile: dict[str, Any] | 
     for name, memory in peaks(recipe, shape).items():
         stage = recipe.stages.named()[name]
         seconds: dict[str, float] = {}
-        if card is not None and isinstance(stage, GrpoSettings):
-            seconds = step_seconds(recipe, stage, shape, card, Course(), profile)
+        if isinstance(stage, GrpoSettings) and (profile or card):
+            rates = profile.rates if profile else estimated_rates(recipe, shape, card)  # type: ignore[arg-type]
+            seconds = step_seconds(recipe, stage, Course().within(stage.max_context), rates)
             seconds["step"] = sum(seconds.values())
         parts = {part: round(value, 3) for part, value in memory.parts.items()}
         stages[name] = {"gib": round(memory.gib, 2), "moment": memory.moment, "parts": parts, "seconds": seconds}
@@ -53,12 +54,12 @@ def make_plan(recipe: Recipe, gpu: str | None = None, profile: dict[str, Any] | 
         "fits": fits,
         "stages": stages,
         "ways": [{"overrides": text, "cost": cost, "gib": round(then, 1)} for text, cost, then in found],
-        "notes": _notes(recipe, shape, card, fits, found, profile is not None),
+        "notes": _notes(recipe, shape, card, fits, found, profile),
     }
 
 
 def _notes(
-    recipe: Recipe, shape: Shape, card: Card | None, fits: bool | None, found: list[Any], measured: bool
+    recipe: Recipe, shape: Shape, card: Card | None, fits: bool | None, found: list[Any], profile: Profile | None
 ) -> list[str]:
     lines = []
     if card is None:
@@ -75,11 +76,13 @@ def _notes(
         if not found:
             lines.append("  no setting makes it fit: use a smaller model or a larger card")
     lines.append("memory is computed from sizes and not yet compared with a GPU")
-    if card is not None and not measured:
-        course = Course()
+    if profile or card:
+        context = min((s.max_context for s in recipe.stages.named().values() if isinstance(s, GrpoSettings)), default=0)
+        course = Course().within(context)
+        origin = f"from rates measured on {profile.device}" if profile else "estimated from the card's data sheet"
         lines.append(
-            f"seconds are estimated from the card's data sheet, for rollouts of {course.prompt} prompt, "
-            f"{course.observations} observation and {course.generated} generated tokens"
+            f"seconds are {origin}, for rollouts of {course.prompt} prompt, {course.observations} observation and "
+            f"{course.generated} generated tokens"
         )
     return lines
 

@@ -105,6 +105,9 @@ def _context(raw: Raw) -> str | None:
         if stage[key] > SMALLEST_CONTEXT:
             stage[key] = max(SMALLEST_CONTEXT, stage[key] * 3 // 4 // 64 * 64)
             done.append(f"{name}.{key}={stage[key]}")
+            if budget := stage.get("update_tokens"):
+                stage["update_tokens"] = max(stage[key], budget * 3 // 4)
+                done.append(f"{name}.update_tokens={stage['update_tokens']}")
             if stage.get("max_new_tokens", 0) >= stage[key]:
                 stage["max_new_tokens"] = stage[key] // 2
                 done.append(f"{name}.max_new_tokens={stage['max_new_tokens']}")

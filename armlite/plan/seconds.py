@@ -1,11 +1,14 @@
 """How long a GRPO step takes on a card, from operations and bytes: an estimate until a measured profile is given.
 
-A profile is the JSON that `armlite bench --json` writes for the recipe; its rates then replace the estimates.
+A profile is what `armlite bench --recipe RECIPE --out RECIPE.bench.json` has measured; its rates then replace the
+estimates.
 """
 
+import json
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+from armlite.errors import ArmliteError
 from armlite.plan.cards import Card
 from armlite.plan.memory import NF4
 from armlite.plan.shapes import Shape
@@ -32,17 +35,53 @@ class Course:
     def tokens(self) -> int:
         return self.prompt + self.observations + self.generated
 
+    def within(self, context: int) -> "Course":
+        """The same course, shorter, where it would fill more than half of a conversation's budget."""
+        share = min(1.0, context / 2 / self.tokens)
+        return Course(*(int(n * share) for n in (self.prompt, self.observations, self.generated)))
 
-def step_seconds(
-    recipe: Recipe, stage: GrpoSettings, shape: Shape, card: Card, course: Course, profile: dict[str, Any] | None = None
-) -> dict[str, float]:
+
+@dataclass(frozen=True)
+class Profile:
+    """Measured rates."""
+
+    device: str
+    rates: dict[str, float]
+    """`decode_step_seconds`, `prefill_tokens_per_second`, `update_tokens_per_second`."""
+
+
+def read_profile(file: Path) -> Profile | None:
+    """The rates of the first row of a bench's report that has whole steps in it; None where there is no report or row.
+
+    Raises:
+        ArmliteError: the file is no report of `armlite bench`.
+    """
+    if not file.is_file():
+        return None
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        rows = [{k: v["median"] for k, v in row["ours"].items()} for row in report["rows"]]
+        found = next((row for row in rows if "update_seconds" in row), None)
+        if found is None:
+            return None
+        rollouts = round(found["trajectories_per_second"] * found["step_seconds"])
+        updated = found["tokens"] - (rollouts - 1) * found["prompt_tokens"]
+        rates = {
+            "prefill_tokens_per_second": found["tokens_prefilled"] / found["prefill_seconds"],
+            "decode_step_seconds": found["decode_seconds"] * rollouts / found["tokens_decoded"],
+            "update_tokens_per_second": updated / found["update_seconds"],
+        }
+        return Profile(report["device"], rates)
+    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+        raise ArmliteError(f"{file} is no report of `armlite bench`: {error!r}") from error
+
+
+def step_seconds(recipe: Recipe, stage: GrpoSettings, course: Course, rates: dict[str, float]) -> dict[str, float]:
     """Predicted seconds of one optimisation step, by phase.
 
     Args:
-        profile: rates measured by `armlite bench`: `decode_step_seconds`, `prefill_tokens_per_second`,
-            `update_tokens_per_second`.
+        rates: of a profile, or estimated.
     """
-    rates = profile or estimated_rates(recipe, shape, card)
     rollouts = stage.num_generations * stage.tasks_per_step
     waves = -(-rollouts // recipe.engine.max_slots)
     prefilled = stage.tasks_per_step * course.prompt + rollouts * course.observations
