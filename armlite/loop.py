@@ -5,8 +5,10 @@ call it.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from functools import partial
+from typing import Any, Literal, Protocol
 
 from armlite.episode import Episode
 from armlite.protocol.render import Conversation
@@ -61,15 +63,64 @@ def play(
     for episode in episodes:
         episode.model = model.name
         session.submit(episode.conversation)
-    while waiting:
-        for conversation, reply in session.wait():
-            episode = waiting[id(conversation)]
-            step = episode.advance(reply.text, reply.finish, reply.tokens)
-            if step is not None and on_step is not None:
-                on_step(episode, step)
-            if episode.stop is None:
-                session.submit(conversation)
-            else:
-                del waiting[id(conversation)]
-                session.close(conversation)
+    with Turns(getattr(session, "tool_threads", 0)) as turns:
+        while waiting:
+            for conversation, reply in turns.wait(session):
+                turns.act(waiting[id(conversation)], reply)
+            for episode, step in turns.acted():
+                if step is not None and on_step is not None:
+                    on_step(episode, step)
+                if episode.stop is None:
+                    session.submit(episode.conversation)
+                else:
+                    del waiting[id(episode.conversation)]
+                    session.close(episode.conversation)
     return session
+
+
+class Turns:
+    """Where turns that have ended are acted on: in place, or in threads while the model goes on with the others.
+
+    Args:
+        threads: 0: in place; then the order of everything is that of the session's replies. With threads the session
+            is one whose `wait` can be told to return after so many decode steps.
+    """
+
+    def __init__(self, threads: int = 0):
+        self._pool = ThreadPoolExecutor(threads, "armlite-tools") if threads else None
+        self._open: list[tuple[Episode, Future[Step | None]]] = []
+        self._idle = False
+
+    def __enter__(self) -> "Turns":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def wait(self, session: Any) -> list[tuple[Conversation, Reply]]:
+        """Turns that have ended; perhaps none while some are being acted on."""
+        self._idle = False
+        if not self._open:
+            return session.wait()
+        replies = session.wait(steps=1)
+        self._idle = not replies and not session.busy
+        return replies
+
+    def act(self, episode: Episode, reply: Reply) -> None:
+        """Take a turn, run its tool."""
+        work = partial(episode.advance, reply.text, reply.finish, reply.tokens)
+        future: Future[Step | None] = Future()
+        if self._pool is None:
+            future.set_result(work())
+        else:
+            future = self._pool.submit(work)
+        self._open.append((episode, future))
+
+    def acted(self) -> list[tuple[Episode, Step | None]]:
+        """Those that have been acted on, in the order in which their turns ended; waits where nothing else goes on."""
+        if self._idle and self._open:
+            wait([future for _, future in self._open], return_when=FIRST_COMPLETED)
+        done = [(episode, future.result()) for episode, future in self._open if future.done()]
+        self._open = [pair for pair in self._open if all(pair[0] is not episode for episode, _ in done)]
+        return done
