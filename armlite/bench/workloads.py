@@ -82,9 +82,12 @@ class Workload:
         return max(len(self.crops), len(self.pages)) + 1
 
     def scaled(self) -> "Workload":
-        """The same shape for a pocket model: shorter, and no image of more than 196 tokens."""
+        """The same shape for a pocket model: shorter, no image of more than 196 tokens, and no goal, for those are the
+        7B's.
+        """
         return replace(
             self,
+            goals=(),
             group=min(self.group, 4),
             image_tokens=min(self.image_tokens, 196),
             prompt_tokens=min(self.prompt_tokens, 500),
