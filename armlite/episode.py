@@ -5,6 +5,7 @@ Single use; it never calls a model (the loop does) and never prints. Everything 
 """
 
 import json
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -219,3 +220,10 @@ def _cut(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     return f"{text[: limit // 2]}...(truncated)...{text[-(limit - limit // 2) :]}"
+
+
+def presented_order(task: Task, seed: int, swapped: bool = False) -> tuple[int, ...]:
+    """A permutation of the responses that depends on the task and the seed only; `swapped` reverses it."""
+    order = list(range(1, len(task.responses) + 1))
+    random.Random(f"order/{seed}/{task.id}").shuffle(order)
+    return tuple(reversed(order) if swapped else order)

@@ -9,11 +9,11 @@ import pytest
 
 from armlite.cli import main
 from armlite.data.tasks import read_tasks, write_tasks
-from armlite.episode import EpisodeSettings
+from armlite.episode import EpisodeSettings, presented_order
 from armlite.errors import ArmliteError, DataError
 from armlite.evals.intervals import mean_interval, wilson
 from armlite.evals.run import evaluate_tasks
-from armlite.evals.tasks import evaluate, presented_order, summarise
+from armlite.evals.tasks import evaluate, summarise
 from armlite.models.scripted import ScriptedModel
 from armlite.store import read
 from armlite.types import Task

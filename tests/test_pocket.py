@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from armlite.data.tasks import family
 from armlite.episode import EpisodeSettings
-from armlite.evals.tasks import family
 from armlite.memory import Limits
 from armlite.pocket import words
 from armlite.pocket.baselines import baselines, stripes

@@ -19,9 +19,8 @@ from armlite.bench.models import Measured, bench_recipe
 from armlite.bench.script import write_play
 from armlite.bench.stock_trl import make_stock, shallow, share_weights
 from armlite.bench.workloads import Workload
-from armlite.episode import Episode
+from armlite.episode import Episode, presented_order
 from armlite.errors import ArmliteError
-from armlite.evals.tasks import presented_order
 from armlite.loop import play as play_episodes
 from armlite.models.vision import VisionCache
 from armlite.models.vocabulary import Vocabulary

@@ -89,3 +89,8 @@ def whole_file(path: Path | str) -> Iterator[BinaryIO]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def family(task: Task) -> str:
+    """The group a task is reported under: the last part of its source."""
+    return task.source.rsplit("/", 1)[-1] or "all"

@@ -1,23 +1,16 @@
 """Judging a list of tasks with gold answers, and what comes out of it as figures."""
 
-import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from armlite.episode import Episode, EpisodeSettings
+from armlite.data.tasks import family
+from armlite.episode import Episode, EpisodeSettings, presented_order
 from armlite.evals.intervals import mean_interval, wilson
 from armlite.loop import ChatModel, play
 from armlite.rewards import format_ok, is_right
 from armlite.store import Saved, append
 from armlite.types import Step, Task, Trajectory
-
-
-def presented_order(task: Task, seed: int, swapped: bool = False) -> tuple[int, ...]:
-    """A permutation of the responses that depends on the task and the seed only; `swapped` reverses it."""
-    order = list(range(1, len(task.responses) + 1))
-    random.Random(f"order/{seed}/{task.id}").shuffle(order)
-    return tuple(reversed(order) if swapped else order)
 
 
 def evaluate(
@@ -64,11 +57,6 @@ def evaluate(
         if on_batch is not None:
             on_batch(len(trajectories))
     return trajectories
-
-
-def family(task: Task) -> str:
-    """The group a task is reported under: the last part of its source."""
-    return task.source.rsplit("/", 1)[-1] or "all"
 
 
 def summarise(trajectories: Sequence[Trajectory]) -> dict[str, Any]:

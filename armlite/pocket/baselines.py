@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from armlite.episode import Episode, EpisodeSettings
-from armlite.evals.tasks import family, presented_order
+from armlite.data.tasks import family
+from armlite.episode import Episode, EpisodeSettings, presented_order
 from armlite.pocket import words
 from armlite.rewards import is_right
 from armlite.types import Task

@@ -12,9 +12,8 @@ from trl import GRPOConfig
 from trl.chat_template_utils import qwen3_template
 
 from armlite.data.making.rollouts import rollouts as play_rollouts
-from armlite.episode import Episode, EpisodeSettings
+from armlite.episode import Episode, EpisodeSettings, presented_order
 from armlite.errors import ArmliteError
-from armlite.evals.tasks import presented_order
 from armlite.models.local import LocalModel, Sampling
 from armlite.models.vision import VisionCache
 from armlite.recipe import GrpoSettings, Recipe

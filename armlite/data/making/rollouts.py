@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from armlite.episode import Episode, EpisodeSettings
+from armlite.episode import Episode, EpisodeSettings, presented_order
 from armlite.errors import ArmliteError
-from armlite.evals.tasks import presented_order
 from armlite.loop import ChatModel, play
 from armlite.rewards import is_right
 from armlite.types import StopReason, Task
