@@ -21,6 +21,7 @@ EXTRAS = {
     "ocr": "reads the text of scanned pages",
     "unsloth": "loads and trains with unsloth's kernels",
     "sentences": "splits sentences as the published verifiers do",
+    "xlsx": "writes spreadsheets beside the other exports of a benchmark run",
 }
 """What each optional part is for."""
 SMALL_CARD = 12.0
