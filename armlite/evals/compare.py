@@ -187,6 +187,8 @@ def _interval(differences: list[float], pairs: Pairs, clusters: list[Hashable]) 
         return paired_shares_interval(*_only(pairs), len(pairs))
     repeated = len(set(clusters)) < len(clusters)
     span = clustered_interval(differences, clusters) if repeated else mean_interval(differences)
+    if span and span[0] == span[1]:  # questions that do not differ: as many independent ones would not look certain
+        return paired_shares_interval(0, 0, len(set(clusters))) if not any(differences) else None
     are_shares = all(0 <= value <= 1 for value in values)
     return (max(-1.0, span[0]), min(1.0, span[1])) if span and are_shares else span
 

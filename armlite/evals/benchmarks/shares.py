@@ -21,7 +21,10 @@ def mean(values: Sequence[float]) -> Figure:
     n = len(values)
     if all(value in (0, 1) for value in values):
         return share([bool(value) for value in values])
-    return Figure(value=sum(values) / n, n=n, ci95=mean_interval(values))
+    span = mean_interval(values)
+    if span and all(0 <= value <= 1 for value in values):
+        span = max(0.0, span[0]), min(1.0, span[1])
+    return Figure(value=sum(values) / n, n=n, ci95=span)
 
 
 def clustered(values: Sequence[float], clusters: Sequence[Hashable]) -> Figure:
