@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from armlite.cli import app
 from armlite.errors import ArmliteError
 from armlite.models.cache import Slab
-from armlite.plan import make_plan
+from armlite.plan import check_fits, make_plan
 from armlite.plan.cards import CONTEXT, find_card
 from armlite.plan.fit import fit, highest, ways
 from armlite.plan.memory import Load, layer_bytes, rollout, stage_memory
@@ -190,3 +190,13 @@ def test_measured_rates_stand_beside_the_recipe_and_replace_the_estimates(tmp_pa
     file.write_text("{}")
     with pytest.raises(ArmliteError, match="no report"):
         read_profile(file)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+def test_a_7b_without_a_gpu_is_refused_before_anything_is_loaded_and_a_small_or_unknown_model_is_not(tmp_path):
+    words = ["train", "recipes/qwen2.5-vl-7b-24gb.yaml", "--output", str(tmp_path / "run")]
+    run = CliRunner().invoke(app, words)
+    assert run.exit_code == 2 and "8.3 billion" in run.output and "--force" in run.output
+    assert not (tmp_path / "run").exists()
+    check_fits(load_recipe("recipes/pocket.yaml"))
+    check_fits(load_recipe("recipes/qwen2.5-vl-7b-24gb.yaml", ["model.path=somebody/unknown-7b"]))

@@ -11,10 +11,12 @@ from armlite.errors import ArmliteError
 from armlite.plan.cards import Card, find_card, this_card
 from armlite.plan.fit import fit, highest, peaks, ways
 from armlite.plan.seconds import Course, Profile, estimated_rates, step_seconds
-from armlite.plan.shapes import Shape, shape_of
+from armlite.plan.shapes import Shape, known_shape, shape_of
 from armlite.recipe import GrpoSettings, Recipe
 from armlite.store import write_atomic
 
+LARGEST_ON_CPU = 1e9
+"""Parameters above which training on a CPU is a mistake rather than a plan."""
 MARGIN = 0.92
 """Share of a card that `--fit` fills: the prediction is not exact."""
 
@@ -88,15 +90,23 @@ def _notes(
 
 
 def check_fits(recipe: Recipe) -> None:
-    """Refuse a recipe that cannot fit this machine's card, before anything is loaded; without a card, nothing.
+    """Refuse a recipe that cannot run on this machine, before anything is loaded. A model whose shape is not known here
+    passes: its weights will tell.
 
     Raises:
-        ArmliteError: says by how much, and the cheapest ways to make it fit.
+        ArmliteError: says by how much it does not fit, and the cheapest ways to make it fit; or that there is no GPU.
     """
-    card = this_card()
-    if card is None:
+    shape, card = known_shape(recipe.model.path), this_card()
+    if shape is None:
         return
-    shape = shape_of(recipe.model.path)
+    if card is None:
+        if shape.total > LARGEST_ON_CPU:
+            raise ArmliteError(
+                f"{recipe.name} trains a model of {shape.total / 1e9:.1f} billion parameters, and this machine (or its "
+                "build of torch) has no GPU: `armlite doctor` says why, recipes/pocket.yaml runs without one. To try "
+                "all the same: --force"
+            )
+        return
     needed = highest(recipe, shape)
     if needed > card.usable:
         found = ways(recipe, shape, card.usable)

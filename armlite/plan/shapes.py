@@ -105,7 +105,7 @@ its traces, so its size is rounded."""
 
 
 def shape_of(model: str) -> Shape:
-    """The shape of a model by its hub id, folder, or `pocket`.
+    """The shape of a model by its hub id (a known one, or one that was fetched before), its folder, or `pocket`.
 
     Raises:
         ArmliteError: it is not known offline and no folder here holds its configuration.
@@ -120,10 +120,23 @@ def shape_of(model: str) -> Shape:
     if adapter.is_file():
         base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
         return shape_of(str(folder / base) if (folder / base).is_dir() else base)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        from huggingface_hub import try_to_load_from_cache
+
+        if isinstance(file := try_to_load_from_cache(model, "config.json"), str):
+            return from_config(json.loads(Path(file).read_text(encoding="utf-8")), file)
     raise ArmliteError(
         f"the shape of {model} is not known here.{nearest(model, SHAPES)} Give a folder with its config.json, or one "
         f"of {', '.join(SHAPES)}"
     )
+
+
+def known_shape(model: str) -> Shape | None:
+    """As `shape_of`, or None where nothing here says it."""
+    try:
+        return shape_of(model)
+    except ArmliteError:
+        return None
 
 
 def from_config(config: dict[str, Any], origin: str) -> Shape:
