@@ -1,5 +1,6 @@
 """What several test files need."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ from armlite.memory import Memory
 from armlite.tools import register
 from armlite.tools.tool import Tool, tool
 from armlite.types import Observation
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A job in the background begins with interrupts ignored, and so would every program that a test interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

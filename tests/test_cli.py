@@ -291,10 +291,8 @@ def test_chat_through_a_pipe_survives_every_bad_input(files, server):
 
 def test_chat_at_a_terminal_has_a_prompt_and_ends_with_the_input(files, server):
     ours, theirs = pty.openpty()
-    # Not pty.fork: a fork of this process, which has threads, may hang before it becomes another. A background job
-    # begins with interrupts ignored; one at a terminal does not.
-    own = "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    own += "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, sys.argv[1:])"
+    # Not pty.fork: a fork of this process, which has threads, may hang before it becomes another.
+    own = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
     command = [sys.executable, "-c", own, *ARMLITE, "chat", "--model", server]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
