@@ -41,10 +41,6 @@ def train(
         prepare()
     folder = output or Path("runs") / loaded.name
     from armlite.cli.screen import TrainingScreen, numbers
-    from armlite.plan import check_fits
-
-    if not force:
-        check_fits(loaded)
 
     with TrainingScreen() as screen:
         if seeds is not None:
@@ -54,5 +50,5 @@ def train(
             return
         from armlite.train.run import train as run
 
-        run(loaded, folder, stage, resume, screen.notify)  # type: ignore[arg-type]
+        run(loaded, folder, stage, resume, screen.notify, force)  # type: ignore[arg-type]
     screen.finish(folder)

@@ -19,6 +19,7 @@ from packaging.version import Version
 
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError
+from armlite.plan import check_fits
 from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, difference, load_recipe
 from armlite.store import TORN, write_atomic
 from armlite.train.processes import on_first
@@ -51,7 +52,12 @@ def plan(recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def train(
-    recipe: Recipe, output: Path, only: StageName | None = None, resume: bool = False, notify: Notify | None = None
+    recipe: Recipe,
+    output: Path,
+    only: StageName | None = None,
+    resume: bool = False,
+    notify: Notify | None = None,
+    force: bool = False,
 ) -> Path:
     """Run a recipe.
 
@@ -60,18 +66,19 @@ def train(
         only: run this stage alone, on its predecessor's checkpoint.
         resume: go on with a run that was interrupted.
         notify: told what happens.
+        force: train although the plan says that this machine cannot.
 
     Returns:
         The run directory.
 
     Raises:
-        ArmliteError: the directory holds another run, a predecessor's checkpoint is missing, or the data cannot be
-        read.
+        ArmliteError: the directory holds another run, a predecessor's checkpoint is missing, the data cannot be read,
+        or this machine cannot run it.
     """
     from armlite.train.checkpoints import disk_errors
 
     with disk_errors(output):
-        return _Run(recipe, output, notify or (lambda event, values: None)).go(only, resume)
+        return _Run(recipe, output, notify or (lambda event, values: None)).go(only, resume, force)
 
 
 def run_control(recipe: Recipe, output: Path, notify: Notify | None = None) -> None:
@@ -100,8 +107,8 @@ class _Run:
     def __init__(self, recipe: Recipe, output: Path, notify: Notify):
         self.recipe, self.output, self.notify = recipe, output, notify
 
-    def go(self, only: StageName | None, resume: bool) -> Path:
-        on_first(lambda: self._begin(only, resume))
+    def go(self, only: StageName | None, resume: bool, force: bool) -> Path:
+        on_first(lambda: self._begin(only, resume, force))
         from armlite.train.report import write_report
 
         self._ready()
@@ -114,9 +121,11 @@ class _Run:
         on_first(lambda: write_report(self.output))
         return self.output
 
-    def _begin(self, only: StageName | None, resume: bool) -> None:
+    def _begin(self, only: StageName | None, resume: bool, force: bool) -> None:
         """All that is read and written before the first stage."""
         self._check_folder(only, resume)
+        if not force:
+            check_fits(self.recipe)
         self._check_sources(only)
         self._open()
         self._settle()
