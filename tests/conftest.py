@@ -1,6 +1,9 @@
 """What several test files need."""
 
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,17 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("there is no folder of shared files beside the repository")
     return folder
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Base address of a scripted endpoint; unless told otherwise it zooms once and then prefers the first response."""
+    command = [sys.executable, str(Path(__file__).parent / "fake_server.py"), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    process.terminate()
+    process.wait()
 
 
 @tool

@@ -112,17 +112,6 @@ RUNS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server():
-    """Base address of a scripted endpoint."""
-    command = [sys.executable, str(TESTS / "fake_server.py"), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-    process.terminate()
-    process.wait()
-
-
 @pytest.fixture
 def folder(tmp_path):
     """Where a script is run: a bluish photo and a PDF of three pages."""

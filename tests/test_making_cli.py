@@ -20,17 +20,6 @@ from armlite.types import Task
 TESTS = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def server():
-    """Base address of a scripted endpoint; unless told otherwise it zooms once and prefers the first response."""
-    command = [sys.executable, str(TESTS / "fake_server.py"), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-    process.terminate()
-    process.wait()
-
-
 @pytest.fixture
 def tasks(tmp_path):
     """Twelve pairs about a picture."""

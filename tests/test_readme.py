@@ -5,9 +5,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import readme
@@ -44,17 +41,6 @@ def fences(language):
 SHELL = [line for fence in fences("bash") for line in fence.replace("\\\n", " ").splitlines()]
 SET_UPS = [line for line in SHELL if "-m venv" in line]
 COMMANDS = [line for line in SHELL if line.startswith("armlite ")]
-
-
-@pytest.fixture(scope="module")
-def server():
-    """Address of a scripted endpoint that zooms once and then prefers the first response."""
-    command = [sys.executable, str(Path(__file__).parent / "fake_server.py"), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-    process.terminate()
-    process.wait()
 
 
 @pytest.fixture(scope="module")

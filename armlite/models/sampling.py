@@ -9,6 +9,9 @@ import json
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+GRAIN = 64
+"""The engine's cache grows in steps of this many tokens a slot."""
+
 
 class Sampling(BaseModel):
     """What decides the text of a turn."""

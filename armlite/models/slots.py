@@ -11,14 +11,12 @@ from collections.abc import Callable
 from armlite.errors import ArmliteError
 from armlite.models.cache import Slab
 from armlite.models.prefixes import Prefixes
-from armlite.models.sampling import EngineSettings, Sampling
+from armlite.models.sampling import GRAIN, EngineSettings, Sampling
 from armlite.models.survival import say
 from armlite.models.track import Stats, Track
 
 HEADROOM = 256
 """Tokens a conversation is expected to grow by when it is decided whether it still fits into the cache."""
-GRAIN = 64
-"""The cache grows in steps of this many tokens a slot."""
 
 
 class Slots:

@@ -7,7 +7,7 @@ yet; `UNKNOWN` is the allowance for that.
 
 from dataclasses import dataclass
 
-from armlite.models.sampling import EngineSettings
+from armlite.models.sampling import GRAIN, EngineSettings
 from armlite.plan.shapes import Shape
 from armlite.recipe import GrpoSettings, Recipe, SftSettings, StageName
 
@@ -22,8 +22,6 @@ VISION_CACHE = 1.0
 """GiB of image features kept on the card at most (`armlite.models.vision`)."""
 LOGITS = 4096
 """Positions whose logits are there at once in the update."""
-GRAIN = 64
-"""Tokens the cache grows by (`armlite.models.engine`)."""
 UNKNOWN = 0.05
 """Share of what is not weights that is added for the allocator's rounding; an estimate until measured."""
 WORKSPACE = 0.2
