@@ -2,8 +2,8 @@
 
 `capture` is what `armlite view` prints of the trained pocket judge's trajectory in `recipes/pocket.example/`, or, while
 there is none, of the scripted demo. `results` is the table of `recipes/pocket.results.json`, `bench` that of
-`recipes/*.bench.json`, `sets` that of the published sets. The annotated tree is written by hand and checked against the
-folders. `tests/test_readme.py` runs the check.
+`recipes/*.bench.json`, `goals` what these have of the workloads for a card, `sets` that of the published sets. The
+annotated tree is written by hand and checked against the folders. `tests/test_readme.py` runs the check.
 """
 
 import argparse
@@ -14,7 +14,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+from armlite.bench.workloads import TABLE
 from armlite.data.sets import MODULES, get_set
 from armlite.train.seeds import results_table
 
@@ -73,9 +75,14 @@ def sets() -> str:
     return "\n".join(lines)
 
 
+def _reports() -> list[dict[str, Any]]:
+    """What `armlite bench` has written beside the recipes."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(ROOT.glob("recipes/*.bench.json"))]
+
+
 def bench() -> str:
     """What a step takes, ours and TRL's, from the reports beside the recipes."""
-    reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(ROOT.glob("recipes/*.bench.json"))]
+    reports = _reports()
     if not reports:
         return "Not measured yet: `armlite bench --against trl` makes the table."
     lines = [
@@ -84,7 +91,7 @@ def bench() -> str:
     ]
     for report in reports:
         for row in report["rows"]:
-            if "stock" not in row:
+            if "step" not in row.get("ratio", {}):
                 continue
             ours, stock = ({k: v["median"] for k, v in row[who].items()} for who in ("ours", "stock"))
             cells = [report["model"], f"{report['device']}, {report['date']}"]
@@ -98,7 +105,24 @@ def bench() -> str:
     return "\n".join([*lines, "", f"Made by {' and '.join(commands)}."])
 
 
-BLOCKS = {"capture": capture, "results": results, "bench": bench, "sets": sets}
+def goals() -> str:
+    """The workloads for a card with their goals, and what was measured or that it is open."""
+    measured = {row["work"]: (report, row) for report in _reports() for row in report["rows"]}
+    lines = ["| | work | goals | measured |", "|---|---|---|---|"]
+    for work in TABLE.values():
+        if work.id == "default":
+            continue
+        found = "open"
+        if work.id in measured:
+            report, row = measured[work.id]
+            values = {goal.figure: goal.value(row) for goal in work.goals}
+            figures = [f"{name} {'open' if value is None else f'{value:.3g}'}" for name, value in values.items()]
+            found = f"{', '.join(figures)} ({report['device']}, {report['date']})"
+        lines.append(f"| {work.id} | {work.what} | {', '.join(map(str, work.goals))} | {found} |")
+    return "\n".join(lines)
+
+
+BLOCKS = {"capture": capture, "results": results, "bench": bench, "goals": goals, "sets": sets}
 
 
 def block(text: str, name: str) -> re.Match[str]:

@@ -1,6 +1,8 @@
 """`armlite bench`: both loops play the same tokens, counts are the script's, and a report is kept up to date."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -158,3 +160,18 @@ def test_the_file_holds_each_row_as_soon_as_it_is_done(tmp_path):
     assert seen == [["W1"], ["W1", "W5"]]
     assert json.loads(out.read_text()) == report
     assert {"model", "device", "versions", "date", "command"} <= set(report)
+
+
+def test_the_size_of_a_batch_that_is_measured_is_not_cut_by_the_recipes_slots(pocket, tmp_path):
+    recipe = load_recipe(Path("recipes/pocket.yaml"), ["engine.max_slots=2", "engine.cuda_graphs=true"])
+    for name, slots in [("rollout", 4), ("judge", 4), ("step", 2)]:
+        work = replace(SMALL, play=name, prompts=2, group=2)
+        engine = _Bench(pocket, work, recipe, tmp_path / name).recipe.engine
+        assert (engine.max_slots, engine.cuda_graphs) == (slots, True)
+
+
+def test_a_goal_finds_its_figure_in_a_row_or_says_that_it_was_not_measured():
+    row = {"ours": {"step_seconds": {"median": 7.0}}, "ratio": {"rollout": 3.5}}
+    found = {g.figure: g.value(row) for g in (Goal("step_seconds"), Goal("ratio_rollout"), Goal("ratio_step"))}
+    assert found == {"step_seconds": 7.0, "ratio_rollout": 3.5, "ratio_step": None}
+    assert Goal("reserved_gib").value(row) is None

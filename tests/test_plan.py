@@ -200,3 +200,10 @@ def test_a_7b_without_a_gpu_is_refused_before_anything_is_loaded_and_a_small_or_
     assert not (tmp_path / "run").exists()
     check_fits(load_recipe("recipes/pocket.yaml"))
     check_fits(load_recipe("recipes/qwen2.5-vl-7b-24gb.yaml", ["model.path=somebody/unknown-7b"]))
+
+
+def test_replayed_decode_steps_are_estimated_without_the_launches_of_their_kernels():
+    recipe = load_recipe("recipes/qwen2.5-vl-7b-24gb.yaml")
+    replayed = load_recipe("recipes/qwen2.5-vl-7b-24gb.yaml", ["engine.cuda_graphs=true"])
+    decode = [make_plan(r, "h200")["stages"]["grpo2"]["seconds"]["decode"] for r in (recipe, replayed)]
+    assert decode[1] < decode[0] / 4

@@ -236,5 +236,7 @@ def bench_recipe(recipe: Recipe | None, play: Play, context: int) -> Recipe:
     raw["evaluation"] = {"max_context": context, "max_new_tokens": turn}
     if (raw.get("engine") or {}).get("max_tokens_in_cache"):
         raw["engine"]["max_tokens_in_cache"] = max(raw["engine"]["max_tokens_in_cache"], 2 * context)
+    if work.play in ("rollout", "judge"):  # their size is what is asked about
+        raw["engine"] = {**(raw.get("engine") or {}), "max_slots": work.rollouts}
     raw["stages"], raw["episode"] = {"grpo2": stage}, play.settings.model_dump()
     return check_recipe({"name": "bench", **raw}, "bench")

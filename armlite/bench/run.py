@@ -135,7 +135,8 @@ class _Bench:
             row["stock"] = _spread(stock)
             row["ratio"] = {name: statistics.median(values) for name, values in ratio.items()}
             row["ratios"] = ratio
-        row["goals"] = {str(goal): _met(goal, row) for goal in self._work.goals}
+        values = {goal: goal.value(row) for goal in self._work.goals}
+        row["goals"] = {str(goal): None if value is None else goal.met(value) for goal, value in values.items()}
         base = next(self._measured.model.parameters())
         row["settings"] = {
             "micro_batch": self._stage.per_device_train_batch_size,
@@ -146,6 +147,8 @@ class _Bench:
             "lora_r": self.recipe.lora.r,
             "optim": self._stage.optim,
             "beta": self._stage.beta,
+            "max_slots": self.recipe.engine.max_slots,
+            "cuda_graphs": self.recipe.engine.cuda_graphs,
             "threads": torch.get_num_threads(),
         }
         return row
@@ -315,13 +318,3 @@ def _spread(figures: Sequence[Figures]) -> dict[str, dict[str, float]]:
         values = [f[name] for f in figures]
         made[name] = {"median": statistics.median(values), "min": min(values), "max": max(values)}
     return made
-
-
-def _met(goal: Any, row: Row) -> bool | None:
-    """Whether a row keeps a goal; None where it was not measured."""
-    name = goal.figure
-    if name.startswith("ratio_"):
-        value = row.get("ratio", {}).get(name.removeprefix("ratio_"))
-    else:
-        value = row["ours"].get(name, {}).get("median")
-    return None if value is None else goal.met(value)

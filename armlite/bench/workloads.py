@@ -9,7 +9,9 @@ that holds the 7B's configuration and tokenizer:
     armlite bench $R --work W2,W5 --cap 18 --out w2.json
     armlite bench $R --work W3 --cap 24   --out w3.json
     armlite bench $R --work W4 --against trl --repetitions 3 --out w4.json
+    armlite bench $R engine.cuda_graphs=true --work W2,W4 --out w4-graphs.json
     armlite bench $R --work W6 --out w6.json
+    armlite bench $R engine.cuda_graphs=true --work W6 --out w6-graphs.json
     armlite bench $R --work W7 --cap 14   --out w7.json
     armlite bench $R --work W8 --repetitions 1 --out w8.json
     armlite bench $R --work W9 --repetitions 1 --out w9.json
@@ -17,8 +19,9 @@ that holds the 7B's configuration and tokenizer:
     armlite bench --against trl --size middle --out middle.json
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 Play = Literal["step", "rollout", "judge", "sft", "exact"]
 """What is done: whole optimisation steps, rollouts alone, judgments, the cold start, or log-probabilities."""
@@ -36,6 +39,12 @@ class Goal:
     def met(self, value: float) -> bool:
         """Whether a median keeps the bound."""
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+    def value(self, row: Mapping[str, Any]) -> float | None:
+        """The median of the figure in a row of a report; None where it was not measured."""
+        if self.figure.startswith("ratio_"):
+            return row.get("ratio", {}).get(self.figure.removeprefix("ratio_"))
+        return row["ours"].get(self.figure, {}).get("median")
 
     def __str__(self) -> str:
         bounds = {">=": self.least, "<=": self.most}

@@ -73,7 +73,7 @@ class Decoder:
         """An empty cache that fits this model."""
         return Slab(len(self.layers), self.kv_heads, self.head_dim, self.dtype, self.device)
 
-    def _reach(self, positions: int) -> None:
+    def reach(self, positions: int) -> None:
         """Make the table of rotary angles cover this many text positions."""
         if len(self._table[0]) < positions:
             places = torch.arange(max(2 * positions, 1024), device=self.device)
@@ -109,20 +109,59 @@ class Decoder:
         rows, n = len(slots), max(lengths) + 1
         numbers = torch.tensor([slots, tokens, lengths, positions], device=self.device)
         slot, token, length, position = numbers.unbind(0)
-        self._reach(max(positions) + 1)
+        self.reach(max(positions) + 1)
+        everyone = list(slots) == list(range(rows))
+
+        def take(side: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+            side[slot, :, length] = new
+            return side[:rows, :, :n] if everyone else side[:, :, :n][slot]
+
+        return self._decode(slab, n, token, length, position, take)
+
+    def fixed_step(self, slab: Slab, numbers: torch.Tensor) -> torch.Tensor:
+        """`step` for the first slots, with no number that comes from the host: all that changes is in one tensor.
+
+        Args:
+            slab: the cache.
+            numbers: (4, B) on the device: token, length, text position, and whether the row takes part; the cache of
+                one that does not stays as it is. The table of angles must `reach` the positions.
+
+        Returns:
+            Logits (B, V); those of rows that do not take part mean nothing.
+        """
+        token, length, position, active = numbers.unbind(0)
+        row = torch.arange(len(token), device=self.device)
+        keep = active[:, None, None] == 0
+
+        def take(side: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+            side[row, :, length] = torch.where(keep, side[row, :, length], new)
+            return side[: len(row)]
+
+        return self._decode(slab, slab.length, token, length, position, take)
+
+    def _decode(
+        self,
+        slab: Slab,
+        n: int,
+        token: torch.Tensor,
+        length: torch.Tensor,
+        position: torch.Tensor,
+        take: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    ) -> torch.Tensor:
+        """Logits (B, V) of one more token a row, among the first `n` of the cache.
+
+        Args:
+            take: (a layer's keys or values, new ones (B, kv_heads, D)) -> all (B, kv_heads, n, D).
+        """
         hidden = torch.arange(n, device=self.device) > length[:, None]
         mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device).masked_fill_(hidden, float("-inf"))
         mask = mask.repeat_interleave(self.kv_heads, 0)[:, None]
-        everyone = list(slots) == list(range(rows))
 
         def attend(i: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-            keys, values = slab.keys[i], slab.values[i]
-            keys[slot, :, length], values[slot, :, length] = k[:, :, 0], v[:, :, 0]
-            keys, values = keys[:, :, :n], values[:, :, :n]
-            keys, values = (keys[:rows], values[:rows]) if everyone else (keys[slot], values[slot])
+            keys, values = take(slab.keys[i], k[:, :, 0]), take(slab.values[i], v[:, :, 0])
             # The queries that share a key head stand in for query positions, so that no key is repeated.
-            q = q.reshape(rows * self.kv_heads, self.groups, self.head_dim)
-            return _mix(q, keys.flatten(0, 1), values.flatten(0, 1), mask).view(rows, -1, 1, self.head_dim)
+            q = q.reshape(-1, self.groups, self.head_dim)
+            return _mix(q, keys.flatten(0, 1), values.flatten(0, 1), mask).view(len(token), -1, 1, self.head_dim)
 
         cos, sin = self._table[0][position], self._table[1][position]
         return self.head(self.norm(self._run(self.embed(token)[:, None], cos, sin, attend)[:, 0]))

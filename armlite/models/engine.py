@@ -18,6 +18,7 @@ import torch
 
 from armlite.loop import Reply
 from armlite.models.decoder import Chunk, Decoder
+from armlite.models.graphs import GraphedSteps
 from armlite.models.sampler import choose
 from armlite.models.sampling import EngineSettings, Sampling, stream
 from armlite.models.slots import Slots
@@ -62,6 +63,8 @@ class Session:
         self._sampling, self._script = sampling, script
         with torch.no_grad(), _eval_mode(model):
             self._decoder = Decoder(model)
+        self._graphed = settings.cuda_graphs and self._decoder.device.type == "cuda"
+        self._steps = self._make_steps()
         self._slots = Slots(self._decoder.slab, sampling, settings, self.stats)
         self._forbidden = torch.tensor(vocabulary.forbidden, dtype=torch.long, device=self._decoder.device)
         self._tracks: dict[int, Track] = {}
@@ -132,11 +135,15 @@ class Session:
 
     def _retreat(self) -> None:
         """Memory has run out amid `_advance`: begin again with less at a time."""
+        self._steps = self._make_steps()
         for track in self._slots.shrink():
             # A draw that was not used is drawn again: the stream stands at the turn's next token.
             talk = track.conversation
             track.random = stream(self._sampling.seed, talk.task_id, talk.rollout, talk.turns)
             track.random.random(track.length - track.start)
+
+    def _make_steps(self) -> Decoder | GraphedSteps:
+        return GraphedSteps(self._decoder) if self._graphed else self._decoder
 
     def close(self, conversation: Conversation) -> None:
         """Release a conversation's slot; `tokens` still knows it."""
@@ -227,7 +234,7 @@ class Session:
     def _step(self) -> list[tuple[Conversation, Reply]]:
         """Sample one token for each active conversation; those whose turn ends with it."""
         rows = self._slots.active
-        logits = self._decoder.step(
+        logits = self._steps.step(
             self._slots.slab,
             [t.slot for t in rows],  # type: ignore[misc]
             [t.tokens.ids[-1] for t in rows],

@@ -49,6 +49,9 @@ class EngineSettings(BaseModel):
     """Threads that tools run in while other conversations decode; 0: between decode steps. With threads the make-up of
     a batch depends on the clock, so that a run repeats up to rounding only."""
 
+    cuda_graphs: bool = False
+    """Replay decode steps as a CUDA graph, without effect on a CPU. Not yet measured on a card, so off."""
+
     @model_validator(mode="after")
     def _one_budget(self) -> "EngineSettings":
         if self.max_tokens_in_cache is not None and self.kv_budget_gib is not None:

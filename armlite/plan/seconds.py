@@ -18,6 +18,8 @@ EFFICIENCY = 0.4
 """Share of the data sheet's operations that large products reach; an estimate."""
 LAUNCH = 0.035
 """Seconds that a decode step's kernel launches take for 28 layers with adapters; an estimate (30 to 45 ms)."""
+REPLAY = 0.005
+"""The same where the step is replayed as a CUDA graph: about 2,000 kernels of at least 2 µs; an estimate."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,11 @@ def estimated_rates(recipe: Recipe, shape: Shape, card: Card) -> dict[str, float
     work = 2 * shape.linears
     speed = card.tflops * 1e12 * EFFICIENCY
     per_weight = NF4 if recipe.model.quantize == "4bit" else 2.0
+    kernels = REPLAY if recipe.engine.cuda_graphs else LAUNCH
     read = (shape.linears * per_weight + shape.embeddings) / (card.bandwidth * 1e9)
     return {
         "prefill_tokens_per_second": speed / work,
-        "decode_step_seconds": max(LAUNCH * shape.num_hidden_layers / 28, read),
+        "decode_step_seconds": max(kernels * shape.num_hidden_layers / 28, read),
         # Forward, its repetition under checkpointing, and the backward pass through inputs but not through weights.
         "update_tokens_per_second": speed / (3 * work),
     }

@@ -1,0 +1,111 @@
+"""Decode steps that are recorded once and replayed: the same numbers, and nothing in them that comes from the host.
+
+No card here: PyTorch's tracer stands in for the CUDA graph. It, too, keeps the operators of one run and plays them on
+the same tensors, and refuses what would ask the device for a number.
+"""
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from test_engine import WARM, digest, mixed
+from tiny_qwen import converse, plain, tiny
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from armlite.models import engine
+from armlite.models.graphs import EAGER, GraphedSteps
+from armlite.models.local import EngineSettings, LocalModel
+
+HOST = ("aten._local_scalar_dense", "aten.nonzero", "aten.lift_fresh", "aten.is_pinned", "aten.equal")
+
+
+class NothingFromTheHost(TorchDispatchMode):
+    """Refuses operators that copy between host and device, which a graph cannot hold."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert not str(func).startswith(HOST), func
+        return func(*args, **(kwargs or {}))
+
+
+class Recorder:
+    """Records as the tracer does."""
+
+    def __init__(self):
+        self.recorded, self.replayed = 0, 0
+
+    def __call__(self, work):
+        self.recorded += 1
+        with NothingFromTheHost():
+            work()
+        graph = make_fx(lambda: work())()
+
+        def replay():
+            self.replayed += 1
+            return graph()
+
+        return replay
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    recorder = Recorder()
+    monkeypatch.setattr(engine.Session, "_make_steps", lambda s: GraphedSteps(s._decoder, recorder))
+    return recorder
+
+
+def adapted():
+    """A model with an adapter that does something, too large in number of weights to be packed."""
+    model, processor = tiny(seed=3)
+    model = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "down_proj"]))
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.2)
+    return model, processor
+
+
+@pytest.mark.parametrize("settings", [EngineSettings(), EngineSettings(max_slots=3), EngineSettings(max_slots=5)])
+def test_replayed_steps_give_the_numbers_of_a_plain_forward(recorder, settings, monkeypatch):
+    monkeypatch.setattr("armlite.models.layers.SMALL", 0)
+    model, processor = adapted()
+    conversations, plans = mixed()
+    session, _ = converse(LocalModel(model, processor, WARM, settings), conversations, plans)
+    assert recorder.recorded >= 2 and recorder.replayed >= session.stats.steps - EAGER * (recorder.recorded + 1) > 0
+    for conversation in conversations:
+        record = session.tokens(conversation)
+        mask = torch.tensor(record.mask).bool()
+        right = plain(model, processor, record, WARM.temperature)
+        assert (right[mask] - torch.tensor(record.logprobs)[mask]).abs().max() <= 1e-5
+
+
+def test_what_is_sampled_does_not_depend_on_replaying(monkeypatch):
+    model, processor = tiny()
+    found = []
+    for recorder in (None, Recorder()):
+        if recorder:
+            monkeypatch.setattr(engine.Session, "_make_steps", lambda s, r=recorder: GraphedSteps(s._decoder, r))
+        conversations, plans = mixed()
+        session, _ = converse(LocalModel(model, processor, WARM), conversations, plans)
+        found.append(digest(session, conversations))
+    assert recorder.replayed > 0 and found[0] == found[1]
+
+
+def test_without_a_card_the_setting_changes_nothing():
+    session = LocalModel(*tiny(), settings=EngineSettings(cuda_graphs=True)).session()
+    assert session._steps is session._decoder
+
+
+def test_the_cache_of_a_conversation_that_waits_stays_as_it_is():
+    from armlite.models.decoder import Decoder
+
+    with torch.no_grad():
+        decoder = Decoder(tiny()[0])
+        slab = decoder.slab()
+        slab.resize(3, 64)
+        for tensor in (*slab.keys, *slab.values):
+            tensor.normal_()
+        before = [tensor.clone() for tensor in slab.keys]
+        decoder.reach(64)
+        decoder.fixed_step(slab, torch.tensor([[5, 6, 7], [9, 63, 4], [9, 40, 4], [1, 0, 1]]))
+    for old, new in zip(before, slab.keys, strict=True):
+        changed = (old != new).any(-1).any(1)
+        assert changed.nonzero().tolist() == [[0, 9], [2, 4]]
