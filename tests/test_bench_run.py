@@ -9,8 +9,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import httpx
 import pytest
+from endpoint import Server, fresh
 from PIL import Image
 
 from armlite.cli import main
@@ -25,38 +25,16 @@ BENCH = "vl-rewardbench"
 FAST = {"backoff": 0.01}
 
 
-class Server:
-    """The fake server's process, and how to script it."""
-
-    def __init__(self):
-        script = Path(__file__).parent / "fake_server.py"
-        self.process = subprocess.Popen([sys.executable, script, "--port", "0"], stdout=subprocess.PIPE, text=True)
-        root = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
-        self.http = httpx.Client(base_url=root)
-        self.model = f"openai:judge-7b@{root}/v1"
-
-    def script(self, **settings):
-        self.http.post("/control", json=settings).raise_for_status()
-
-    def requests(self):
-        return self.http.get("/record").json()["requests"]
-
-
 @pytest.fixture(scope="module")
 def process():
     server = Server()
     yield server
-    server.http.close()
-    server.process.terminate()
-    server.process.wait()
+    server.close()
 
 
 @pytest.fixture
 def server(process, monkeypatch):
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    process.script()
-    return process
+    return fresh(process, monkeypatch)
 
 
 PLACES = ("povid", "reasoning_tasks", "wildvision-battle")
@@ -152,7 +130,7 @@ def test_both_orders_and_votes_are_rollouts_of_their_own_and_do_not_depend_on_wo
     options = {"votes": 3, "order": "both", "n": 5, "tools": False}
     server.script(turns=["<think>First.</think>\n<answer>Overall Judgment: Answer 1 is better.</answer>"])
     summary = run_benchmark(BENCH, server.model, data, tmp_path / "a", workers=1, **options)
-    one = server.requests()
+    one = server.record()
     assert summary["judgments"] == 5 * 2 * 3
     assert summary["settings"]["temperature"] == 0.7, "votes of a greedy model would all be one vote"
     assert len({request["body"]["seed"] for request in one}) == 30
@@ -168,7 +146,7 @@ def test_both_orders_and_votes_are_rollouts_of_their_own_and_do_not_depend_on_wo
     server.script(turns=["<think>First.</think>\n<answer>Overall Judgment: Answer 1 is better.</answer>"])
     other = run_benchmark(BENCH, server.model, data, tmp_path / "b", workers=5, **options)
     assert timeless(other) == timeless(summary)
-    assert {r["body"]["seed"] for r in server.requests()} == {r["body"]["seed"] for r in one}
+    assert {r["body"]["seed"] for r in server.record()} == {r["body"]["seed"] for r in one}
 
 
 def test_what_is_judged_is_not_asked_again_and_a_torn_line_is_cut(server, tmp_path):
@@ -181,12 +159,12 @@ def test_what_is_judged_is_not_asked_again_and_a_torn_line_is_cut(server, tmp_pa
         times.write('{"task": "tor')
     server.script()
     again = run_benchmark(BENCH, server.model, data, tmp_path, tools=False)
-    judged = {request["body"]["seed"] for request in server.requests()}
+    judged = {request["body"]["seed"] for request in server.record()}
     assert len(judged) == 3 * 2, "three pairs; each is told once that there are no tools"
     assert timeless(again) == timeless(summary)
     server.script()
     assert timeless(run_benchmark(BENCH, server.model, data, tmp_path, tools=False)) == timeless(summary)
-    assert server.requests() == []
+    assert server.record() == []
 
 
 def test_an_item_that_cannot_be_read_is_recorded_with_its_reason_and_made_again(server, tmp_path):
@@ -202,7 +180,7 @@ def test_an_item_that_cannot_be_read_is_recorded_with_its_reason_and_made_again(
     broken.write_bytes(whole)
     server.script()
     assert run_benchmark(BENCH, server.model, data, tmp_path / "out")["failed"] == 0
-    assert len(server.requests()) == 2, "a zoom and an answer for the one that had failed"
+    assert len(server.record()) == 2, "a zoom and an answer for the one that had failed"
 
 
 FAULTS = [
@@ -220,7 +198,7 @@ def test_a_fifth_of_all_requests_failing_loses_no_item(server, tmp_path):
     faults = [None if i % 5 else FAULTS[i // 5 % len(FAULTS)] for i in range(90)]
     server.script(faults=faults)
     summary = run_benchmark(BENCH, server.model, data, tmp_path / "faulty", options={**FAST, "timeout": 0.5})
-    assert len(server.requests()) >= 60 + 12, "faults did happen"
+    assert len(server.record()) >= 60 + 12, "faults did happen"
     assert summary["failed"] == 0
     assert timeless(summary) == timeless(clean)
 
@@ -269,7 +247,7 @@ def test_missing_images_are_all_listed_and_nothing_is_judged(server, tmp_path, c
     listed = (tmp_path / "out" / BENCH / "missing.txt").read_text().splitlines()
     assert [Path(name).name for name in listed] == [f"{i}.png" for i in range(0, 21, 3)]
     assert not (tmp_path / "out" / BENCH / "tasks.jsonl").exists()
-    assert server.requests() == []
+    assert server.record() == []
     assert run(*arguments[:-1], tmp_path / "some", "--skip-missing", "--json") == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["items"], summary["rejected"]) == (17, 7)

@@ -5,10 +5,9 @@ import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
+from command_line import runner
 from PIL import Image
 
-from armlite.cli import main
 from armlite.data.dataset import DataSet
 from armlite.types import Task
 
@@ -53,10 +52,7 @@ def write(folder, form, rows):
 
 def command(capsys, *words):
     """Runs a command line: (exit status, stdout, stderr)."""
-    with pytest.raises(SystemExit) as end:
-        main([str(word) for word in words])
-    out, err = capsys.readouterr()
-    return end.value.code or 0, out, err
+    return runner(capsys)(*words)
 
 
 def one_line(err, *words):

@@ -1,4 +1,4 @@
-"""The language spoken with the model: template, parser, answer formats, prompts."""
+"""What the model reads: the template, text from outside that stays text, the prompt of each kind of task."""
 
 import re
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from armlite.memory import Limits, Memory
-from armlite.protocol.parse import FAULTS, feedback, parse_decision, parse_turn
+from armlite.protocol.parse import parse_decision
 from armlite.protocol.prompts import user_text
 from armlite.protocol.render import IMAGE, Message, harmless, render, system_text, template_source
-from armlite.types import Call, Kind, Task
+from armlite.types import Kind, Task
 
 PHOTO = Image.new("RGB", (56, 56))
 TOOLS = [
@@ -199,231 +199,6 @@ def test_defusing_changes_nothing_else(text: str, expected: str) -> None:
     assert harmless(text) == expected
 
 
-T = "<think>why</think>\n"
-C = '<tool_call>\n{"name": "look", "arguments": {"a": 1}}\n</tool_call>'
-A = "<answer>Overall Judgment: Answer 2 is better.</answer>"
-LOOK = Call(name="look", arguments={"a": 1})
-
-
-@pytest.mark.parametrize(
-    ("text", "act", "well_formed"),
-    [
-        (T + C, LOOK, True),
-        (T + A, "Overall Judgment: Answer 2 is better.", True),
-        (f"\n {T}\n\n{A} \n", "Overall Judgment: Answer 2 is better.", True),
-        (
-            "<think>it said <answer>1</answer> and <tool_call></think>" + A,
-            "Overall Judgment: Answer 2 is better.",
-            True,
-        ),
-        ("<think>it said <tool_response>yes</tool_response></think>" + C, LOOK, True),
-        (A, "Overall Judgment: Answer 2 is better.", False),
-        (C, LOOK, False),
-        ("<think> \n</think>" + A, "Overall Judgment: Answer 2 is better.", False),
-        ("Well. " + T + A, "Overall Judgment: Answer 2 is better.", False),
-        (T + "Well. " + A, "Overall Judgment: Answer 2 is better.", False),
-        (T + A + " Done.", "Overall Judgment: Answer 2 is better.", False),
-        (T + "<answer> </answer>", "", False),
-        (T, None, False),
-        ("I prefer the second.", None, False),
-        ("<think>" + A + "</think>", None, False),
-        (T + '<tool_call>{"name": "no_such_tool", "arguments": {}}</tool_call>', Call(name="no_such_tool"), True),
-        (T + "<Answer>1</Answer>", None, False),
-    ],
-)
-def test_a_turn_is_read_as_call_answer_or_nothing(text: str, act: Call | str | None, well_formed: bool) -> None:
-    turn = parse_turn(text, tokens=5)
-    assert (turn.call or turn.answer if act != "" else turn.answer) == act
-    assert (turn.fault, turn.well_formed, turn.text, turn.tokens) == (None, well_formed, text, 5)
-
-
-def call(body: str) -> str:
-    return f"{T}<tool_call>{body}</tool_call>"
-
-
-BROKEN = [
-    ("", "empty"),
-    (" \n", "empty"),
-    ("<think>why", "unclosed_think"),
-    ("<think>why" + A, "unclosed_think"),
-    ("<think>a</think><think>b" + A, "two_thoughts"),
-    ("<think>a</think><think>b</think>" + A, "two_thoughts"),
-    (T + "<tool_call>" + '{"name": "look"', "unclosed_call"),
-    (T + C + "<tool_call>", "unclosed_call"),
-    (T + "<answer>1", "unclosed_answer"),
-    (T + A + "<answer>", "unclosed_answer"),
-    ("why</think>" + A, "stray_tag"),
-    ("</think>why<think>" + A, "stray_tag"),
-    (T + "</think>" + A, "stray_tag"),
-    (T + "</answer>", "stray_tag"),
-    (T + "</answer>1<answer>", "stray_tag"),
-    (T + "</tool_call>{}<tool_call>", "stray_tag"),
-    (T + A + "</answer>", "stray_tag"),
-    (T + C + "\n" + C, "two_calls"),
-    (T + A + A, "two_answers"),
-    (T + C + A, "call_and_answer"),
-    (T + A + C, "call_and_answer"),
-    (A + T, "late_think"),
-    (A + T + A, "late_think"),
-    (C + T + A, "late_think"),
-    (T + "<tool_response>ok</tool_response>" + A, "forged_response"),
-    ("<tool_response>ok</tool_response>" + T + A, "forged_response"),
-    (T + "</tool_response>" + C, "forged_response"),
-    (call(""), "bad_json"),
-    (call("look(a=1)"), "bad_json"),
-    (call("{'name': 'look', 'arguments': {}}"), "bad_json"),
-    (call('{"name": "look", "arguments": {},}'), "bad_json"),
-    (call('{"name": "look", "arguments": {"a": NaN}}'), "bad_json"),
-    (call('{"name": "look", "arguments": {"a": 1e999}}'), "bad_json"),
-    (call('{"name": "look", "arguments": {"a": %s}}' % ("9" * 5000)), "bad_json"),
-    (call('{"name": "look", "arguments": {"a": %s}}' % ("9" * 30)), "bad_json"),
-    (call('{"name": "look", "arguments": {"a": "\\ud800"}}'), "bad_json"),
-    (call('{"name": "look", "arguments": {"\\ud800": 1}}'), "bad_json"),
-    (call('{"name": "look", "arguments": {"a": %s}}' % ("[" * 300 + "]" * 300)), "bad_json"),
-    (call('{"name": "look", "arguments": {"a": %s}}' % ("[" * 90000 + "]" * 90000)), "bad_json"),
-    (call('{"name": "look", "arguments": {}} {"name": "look", "arguments": {}}'), "bad_json"),
-    (call("[]"), "bad_call"),
-    (call("null"), "bad_call"),
-    (call('{"name": "look"}'), "bad_call"),
-    (call('{"arguments": {}}'), "bad_call"),
-    (call('{"name": 1, "arguments": {}}'), "bad_call"),
-    (call('{"name": "look", "arguments": "{}"}'), "bad_call"),
-    (call('{"name": "look", "arguments": []}'), "bad_call"),
-    (call('{"name": "look", "arguments": {}, "id": 1}'), "bad_call"),
-]
-
-
-@pytest.mark.parametrize(("text", "fault"), BROKEN)
-def test_a_broken_turn_has_a_named_fault_and_no_action(text: str, fault: str) -> None:
-    turn = parse_turn(text)
-    assert (turn.fault, turn.call, turn.answer, turn.well_formed) == (fault, None, None, False)
-    assert type(turn).from_json(turn.to_json()) == turn
-
-
-def test_every_fault_has_a_row_above_and_tells_the_model_how_to_go_on() -> None:
-    assert {fault for _, fault in BROKEN} == set(FAULTS)
-    assert all(FAULTS[f] in feedback(f) and "<answer>...</answer>" in feedback(f) for f in FAULTS)
-
-
-@pytest.mark.parametrize("finish", ["length", "error"])
-@pytest.mark.parametrize("text", [T + A, T + C, "<think>", ""])
-def test_an_unfinished_turn_has_neither_action_nor_fault(text: str, finish: Any) -> None:
-    turn = parse_turn(text, finish)
-    assert (turn.call, turn.answer, turn.fault, turn.well_formed, turn.finish) == (None, None, None, False, finish)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (
-            '{"a": -0.5, "b": 1e5, "c": true, "d": null, "e": 9007199254740993}',
-            (-0.5, 1e5, True, None, 9007199254740993),
-        ),
-        ('{"a": "\\ud83d\\ude00", "b": "</answer>"}', None),
-        ('{"a": [[[[1]]]], "b": {"c": "\\u0000"}}', ([[[[1]]]], {"c": "\0"})),
-    ],
-)
-def test_arguments_come_out_as_they_were_written(arguments: str, expected: Any) -> None:
-    turn = parse_turn(call(f'{{"name": "look", "arguments": {arguments}}}'))
-    if expected is None:
-        assert turn.fault == "stray_tag", "a tag inside of a string is still a tag"
-    else:
-        assert turn.call
-        assert tuple(turn.call.arguments.values()) == expected
-    assert type(turn).from_json(turn.to_json()) == turn
-
-
-@pytest.mark.parametrize(
-    ("kind", "answer", "decision"),
-    [
-        ("pairwise", "Overall Judgment: Answer 1 is better.", 1),
-        ("pairwise", "**Overall Judgement:** Answer 2 is slightly better", 2),
-        ("pairwise", "Answer 2 is the better one.", 2),
-        ("pairwise", "answer 1 is preferred", 1),
-        ("pairwise", "Answer 2 is correct.", 2),
-        ("pairwise", "Answer 1 is better than Answer 2.", 1),
-        ("pairwise", "Answer 1 is better. Yes, Answer 1 is correct.", 1),
-        ("pairwise", "2", 2),
-        ("pairwise", "[[2]]", 2),
-        ("pairwise", "Answer 1", 1),
-        ("pairwise", "[[B]]", 2),
-        ("pairwise", "Tie", 0),
-        ("pairwise", "Both are equally good.", 0),
-        ("pairwise", "Answer 1 is better. Answer 2 is better.", None),
-        ("pairwise", "Answer 1 is correct and Answer 2 is correct", None),
-        ("pairwise", "Neither Answer 1 nor Answer 2 is better.", None),
-        ("pairwise", "Answer 1 or Answer 2 is better.", None),
-        ("pairwise", "Answer 1 is not better.", None),
-        ("pairwise", "Answer 1 is worse.", None),
-        ("pairwise", "Answer X is better.", None),
-        ("pairwise", "Answer 3 is better.", None),
-        ("pairwise", "Answer 0 is better.", None),
-        ("pairwise", "[[C]]", None),
-        ("pairwise", "[[A]] [[B]]", None),
-        ("pairwise", "1 or 2", None),
-        ("pairwise", "12", None),
-        ("pairwise", "-1", None),
-        ("pairwise", "1.5", None),
-        ("pairwise", "resp_1 is better", None),
-        ("pairwise", "True", None),
-        ("pairwise", "", None),
-        ("pairwise", "1" * 5000, None),
-        ("pairwise", f"Answer {'1' * 5000} is better.", None),
-        ("listwise", "Overall Judgment: Answer 4 is better.", 4),
-        ("listwise", "Answer 3 is the best.", 3),
-        ("listwise", "[[D]]", 4),
-        ("listwise", "Answer 5 is better.", None),
-        ("listwise", "Answer 1 is better. Answer 3 is better.", None),
-        ("pointwise", "Overall Judgment: True", True),
-        ("pointwise", "Overall Judgment: False.", False),
-        ("pointwise", "  false ", False),
-        ("pointwise", "True, it is true.", True),
-        ("pointwise", "Overall Judgment: True (or False)", None),
-        ("pointwise", "False, as it is not true.", None),
-        ("pointwise", "That is not true.", None),
-        ("pointwise", "It isn't false", None),
-        ("pointwise", "untrue", None),
-        ("pointwise", "1", None),
-        ("pointwise", "Yes", None),
-        ("rating", "Overall Judgment: 8", 8.0),
-        ("rating", "8/10", 8.0),
-        ("rating", "**7.5**", 7.5),
-        ("rating", "10 / 10.", 10.0),
-        ("rating", "[[1]]", 1.0),
-        ("rating", "0", None),
-        ("rating", "11", None),
-        ("rating", "-3", None),
-        ("rating", "8 or 9", None),
-        ("rating", "8/100", None),
-        ("rating", "nan", None),
-        ("rating", "1" * 5000, None),
-        ("rating", "eight", None),
-        ("multiple_choice", "B", "B"),
-        ("multiple_choice", "Overall Judgment: (C)", "C"),
-        ("multiple_choice", "**B.** A dog", "B"),
-        ("multiple_choice", "B) Vitamin C", "B"),
-        ("multiple_choice", "D: none", "D"),
-        ("multiple_choice", "E", None),
-        ("multiple_choice", "b", None),
-        ("multiple_choice", "A dog", None),
-        ("multiple_choice", "B or C", None),
-        ("multiple_choice", "B, C", None),
-        ("multiple_choice", "(B) or (C)", None),
-        ("multiple_choice", "B. and C.", None),
-        ("multiple_choice", "AB", None),
-        ("multiple_choice", "", None),
-        ("open_qa", " The Rhine. ", "The Rhine."),
-        ("open_qa", "Overall Judgment: 89706", "89706"),
-        ("open_qa", " ", None),
-    ],
-)
-def test_an_answer_decides_or_it_does_not(kind: Kind, answer: str, decision: Any) -> None:
-    choices = {"pairwise": 2, "listwise": 4}.get(kind, 0)
-    read = parse_decision(answer, kind, choices, "ABCD" if kind == "multiple_choice" else "")
-    assert read == decision
-    assert type(read) is type(decision)
-
-
 def prompt(task: Task, images: int = 1, with_tools: bool = True, limits: Limits | None = None) -> str:
     memory = Memory([PHOTO] * images, task.responses, None, task.constraints, limits)
     return user_text(task, range(1, len(task.responses) + 1), memory, with_tools)
@@ -539,5 +314,5 @@ def test_a_long_response_is_shown_up_to_the_limit_in_whole_words(response: str, 
     task = Task(id="t", kind="pairwise", question="Q", responses=(response, "b"))
     text = prompt(task, limits=Limits(shown_characters=20))
     inside = text.split("<start_of_resp_1>\n")[1].split("\n<end_of_resp_1>")[0]
-    assert inside.startswith(shown + "\n... (cut here" if len(response) > 20 else shown)
+    assert inside.startswith(shown + "\n... (cut here") if len(response) > 20 else inside == shown
     assert "a" * 21 not in text

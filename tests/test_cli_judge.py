@@ -1,0 +1,191 @@
+"""`armlite judge` and `armlite chat` as a user meets them: what is said where, and one line for every bad input."""
+
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+
+import pytest
+from command_line import ARMLITE, is_one_line, runner, work_in
+
+from armlite.types import Verdict
+
+
+@pytest.fixture(scope="module")
+def server(server):
+    """Words for `--model`: the scripted endpoint."""
+    return f"openai:judge-7b@{server}/v1"
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    return work_in(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def run(capsys):
+    return runner(capsys)
+
+
+# --- judge -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_judgment_is_told_on_stdout_and_its_progress_on_stderr(run, files, server):
+    asked = ["judge", "--model", server, "--question", "What is it?", "--response", "a boat", "--response", "a pier"]
+    code, out, err = run(*asked, "--image", "photo.jpg")
+    words = " ".join(out.split())
+    assert code == 0
+    assert "Response 1 is better" in words
+    assert "The crop agrees with the first response." in words
+    assert "call image_zoom_in_tool(" in words
+    assert "step 1: image_zoom_in_tool(" in err
+    assert "step 2: answer: Overall Judgment: Answer 1 is better." in err
+
+
+def test_json_is_a_verdict_and_nothing_else(run, files, server):
+    asked = ["judge", "--model", server, *GOOD, "--image", "photo.jpg"]
+    code, out, _ = run(*asked, "--json")
+    verdict = Verdict.from_json(out)
+    assert (code, verdict.status, verdict.choice, verdict.confidence) == (0, "judged", 1, None)
+    assert verdict.evidence[0].tool == "image_zoom_in_tool"
+    assert json.loads(run(*asked, "--swap", "--json")[1])["status"] == "split"
+    voted = json.loads(run(*asked, "--votes", 3, "--no-tools", "--json")[1])
+    assert (voted["confidence"], voted["evidence"], len(voted["trajectories"])) == (1.0, [], 3)
+    assert voted["trajectories"][0]["tools"] == []
+
+
+def test_not_being_able_to_judge_exits_0_with_its_status(run, files, server):
+    asked = ["judge", "--model", server, "--question", "?", "--response", "a", "--rate"]
+    code, out, _ = run(*asked, "--json")
+    assert (code, json.loads(out)["status"], json.loads(out)["rating"]) == (0, "no_answer", None)
+    code, out, _ = run(*asked)
+    assert code == 0
+    assert "Could not judge" in out
+
+
+def test_saved_judgments_are_shown_by_view(run, files, server):
+    asked = ["judge", "--model", server, "--question", "Which pier?", "--response", "a", "--response", "b"]
+    for options in ([], ["--swap"]):
+        _, _, err = run(*asked, "--image", "photo.jpg", "--save", "out", *options)
+        assert "armlite view out" in err
+    code, out, _ = run("view", "out", "--json")
+    assert (code, len(out.splitlines())) == (0, 3)
+    assert "Which pier?" in run("view", "out", "--index", 1)[1]
+
+
+GOOD = ["--question", "?", "--response", "a", "--response", "b"]
+BAD_INPUTS = [
+    (["--image", "gone.png"], ["gone.png", "does not exist"]),
+    (["--image", "folder"], ["folder", "not a file"]),
+    (["--image", "text.png"], ["text.png", "cannot be read"]),
+    (["--image", "cut.jpg"], ["cut.jpg", "cannot be read"]),
+    (["--image", "huge.png"], ["huge.png", "megapixels"]),
+    (["--document", "gone.pdf"], ["gone.pdf", "does not exist"]),
+    (["--document", "locked.pdf"], ["locked.pdf", "password"]),
+    (["--document", "empty.pdf"], ["empty.pdf", "empty"]),
+    (["--document", "cut.pdf"], ["cut.pdf"]),
+    (["--document", "letter.pdf"], ["letter.pdf"]),
+    (["--document", "folder"], ["folder"]),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), BAD_INPUTS, ids=[w[-1] for w, _ in BAD_INPUTS])
+def test_a_bad_input_is_one_line_before_any_model_is_looked_for(run, files, words, said):
+    before = sorted(os.listdir())
+    code, out, err = run("judge", "--model", "no/such/model/here", *GOOD, *words, "--save", "out")
+    assert (code, out) == (2, "")
+    assert is_one_line(err, *said), err
+    code, out, err = run("tools", "run", "image_zoom_in_tool", *words, "--out", "out")
+    assert (code, out) == (2, "")
+    assert is_one_line(err, *said), err
+    assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--question", " ", "--response", "a"], ["question is empty"]),
+        (["--question", "?", "--response", "a", "--swap"], ["--swap", "two or more"]),
+        (["--question", "?", "--response", "a", "--rank"], ["--rank", "two or more"]),
+        ([*GOOD, "--rate"], ["--rate", "there are 2"]),
+        ([*GOOD, "--rank", "--swap"], ["--swap"]),
+        ([*GOOD, "--quantize", "8bit"], ["8bit", "4bit"]),
+        ([*GOOD, "--device", "cdua"], ["cdua", "cuda"]),
+        ([*GOOD, "--save", "text.png"], ["text.png", "not a folder"]),
+        ([*GOOD], ["no/such/model/here", "no model"]),
+    ],
+)
+def test_an_impossible_request_is_one_line(run, files, words, said):
+    code, out, err = run("judge", "--model", "no/such/model/here", *words)
+    assert (code, out) == (2, "")
+    assert is_one_line(err, *said), err
+
+
+def test_a_folder_without_a_model_and_a_server_without_one_are_one_line(run, files, server):
+    for command in (["judge", *GOOD], ["chat"]):
+        code, _, err = run(command[0], "--model", "folder", *command[1:])
+        assert code == 2
+        assert is_one_line(err, "folder", "holds no model")
+    _, address = server.split("@")
+    code, _, err = run("judge", "--model", f"openai:judge-8b@{address}", *GOOD)
+    assert code == 2
+    assert is_one_line(err, "judge-8b", "Did you mean 'judge-7b'")
+    code, _, err = run("judge", "--model", "openai:judge-7b@http://127.0.0.1:1/v1", *GOOD)
+    assert code == 2
+    assert is_one_line(err, "cannot reach")
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(run, files):
+    for words in (["--debug", "view", "gone"], ["view", "gone", "--debug"]):
+        code, _, err = run(*words)
+        assert code == 2
+        assert "Traceback" in err
+        assert err.splitlines()[-1].startswith("error: there is no file or folder gone")
+
+
+# --- chat ------------------------------------------------------------------------------------------------------------
+
+
+def test_chat_through_a_pipe_survives_every_bad_input(files, server):
+    bad = [f"/{'image' if w[0] == '--image' else 'doc'} {w[1]}" for w, _ in BAD_INPUTS]
+    lines = ["What is it?", *bad, "/image photo.jpg", "a boat", "a pier", "/judge", "/quit"]
+    done = subprocess.run(
+        [*ARMLITE, "chat", "--model", server], input="\n".join(lines), capture_output=True, text=True, timeout=60
+    )
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 0
+    assert len(errors) == len(bad)
+    assert "Traceback" not in done.stderr
+    assert "Response 1 is better" in done.stdout
+
+
+def test_chat_at_a_terminal_has_a_prompt_and_ends_with_the_input(files, server):
+    ours, theirs = pty.openpty()
+    # Not pty.fork: a fork of this process, which has threads, may hang before it becomes another.
+    own = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
+    command = [sys.executable, "-c", own, *ARMLITE, "chat", "--model", server]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    seen = b""
+    for keys in (b"What?\r", b"a\r", b"forgotten\x03", b"bb\r", b"/judge\r", b"\x04"):
+        seen += _until(ours, b"> ")
+        os.write(ours, keys)
+    assert process.wait(30) == 0
+    assert b"Response 1 is better" in seen
+    assert b"/quit leaves" in seen
+    os.close(ours)
+
+
+def _until(terminal, end):
+    """What a terminal shows until it waits with `end`."""
+    seen, deadline = b"", time.monotonic() + 30
+    while not re.sub(rb"\x1b\[[?0-9;]*[a-zA-Z]", b"", seen).endswith(end):
+        ready, _, _ = select.select([terminal], [], [], max(0, deadline - time.monotonic()))
+        assert ready, f"it shows {seen[-300:]!r}"
+        seen += os.read(terminal, 4096)
+    time.sleep(0.2)  # no one types faster: an interrupt between prompt and waiting would be noticed with the next key
+    return seen

@@ -1,0 +1,103 @@
+"""On an accelerator nothing may stay behind on the host: rollout and update on PyTorch's device without numbers.
+
+No card here. On `meta` every operator is checked and none is computed; what mixes in a tensor of the host, as a card
+would refuse, is found. What asks the device for numbers (`tolist`) is given zeros.
+"""
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from test_engine import WARM, mixed
+from test_prefix import TRAINED
+from test_prefix import mixed as batch_of_groups
+from tiny_qwen import converse, tiny
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from armlite.models import engine
+from armlite.models.graphs import GraphedSteps
+from armlite.models.local import EngineSettings, LocalModel
+from armlite.models.vision import VisionCache
+from armlite.train.prefix import install, pack, rows_of
+
+COPIES = ("aten.copy_", "aten._to_copy", "aten.index.Tensor", "aten.index_put_", "aten.set_")
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses operators on tensors of two devices, but for copies and single numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor) and t.dim()]
+        devices = {t.device.type for t in tensors}
+        self.seen += "meta" in devices
+        assert len(devices) < 2 or str(func).startswith(COPIES), f"{func} mixes {devices}"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def far(monkeypatch):
+    """A model with adapters on `meta`, and its processor."""
+    model, processor = tiny()
+    model = get_peft_model(model, LoraConfig(r=4, target_modules=TRAINED)).to("meta")
+    plain = torch.Tensor.tolist
+    monkeypatch.setattr(
+        torch.Tensor, "tolist", lambda t: plain(torch.zeros(t.shape, dtype=t.dtype) if t.is_meta else t)
+    )
+    return model, processor
+
+
+def features(model, tokens):
+    return torch.zeros(tokens, model.config.text_config.hidden_size, device="meta")
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"max_slots": 3}, {"max_slots": 5, "prefill_tokens": 37}, {"max_tokens_in_cache": 704}],
+    ids=["all", "queue", "chunks", "evictions"],
+)
+def test_a_rollout_mixes_no_devices(far, settings, graphs, monkeypatch):
+    model, processor = far
+    if graphs:
+        monkeypatch.setattr(engine.Session, "_make_steps", lambda s: GraphedSteps(s._decoder, lambda work: work))
+    vision = VisionCache(model, processor)
+    monkeypatch.setattr(vision, "_encode", lambda picture: features(model, picture.tokens))
+    sampling = WARM.model_copy(update={"top_p": 0.9, "top_k": 5})
+    conversations, plans = mixed()
+    with OneDevice() as mode:
+        session, _ = converse(
+            LocalModel(model, processor, sampling, EngineSettings(**settings), vision), conversations, plans
+        )
+    assert mode.seen > 1000 and session.stats.tokens_decoded > 100
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_an_update_mixes_no_devices(far, checkpointing, monkeypatch):
+    model, processor = far
+    inner = model.get_base_model()
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # `meta` has no autocast to ask for
+    install(model, 0.7)
+    model.train()
+    if checkpointing:
+        model.gradient_checkpointing_enable()
+    monkeypatch.setattr(
+        inner.model,
+        "get_image_features",
+        lambda pixels, grids: BaseModelOutputWithPooling(
+            pooler_output=tuple(features(model, int(grid.prod()) // 4) for grid in grids)
+        ),
+    )
+    batch = batch_of_groups(inner, processor)
+    rows = rows_of(batch.ids, batch.mask, batch.keep, inner.config.image_token_id, 4, **batch.more)
+    with OneDevice() as mode:
+        packed = pack(rows, model, batch.more["pixel_values"], batch.more["image_grid_thw"])
+        logps, _ = model(packed=packed)
+        logps.sum().backward()
+    assert mode.seen > 500
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert trained and all(p.grad is not None and p.grad.is_meta for p in trained)
