@@ -1,12 +1,11 @@
 """What several test files need."""
 
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from endpoint import Server
 from PIL import Image
 
 from armlite.errors import ToolError
@@ -32,12 +31,9 @@ def shared() -> Path:
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """Base address of a scripted endpoint; unless told otherwise it zooms once and then prefers the first response."""
-    command = [sys.executable, str(Path(__file__).parent / "fake_server.py"), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-    process.terminate()
-    process.wait()
+    process = Server()
+    yield process.root
+    process.close()
 
 
 @tool

@@ -1,10 +1,8 @@
 """Our models in other kits: against stand-ins that declare the kits' documented base classes, on a real endpoint."""
 
 import importlib
-import subprocess
 import sys
 import types
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -13,12 +11,8 @@ from armlite.errors import ArmliteError
 
 
 @pytest.fixture(scope="module")
-def model():
-    script = Path(__file__).parent / "fake_server.py"
-    process = subprocess.Popen([sys.executable, script, "--port", "0"], stdout=subprocess.PIPE, text=True)
-    yield f"openai:judge-7b@http://127.0.0.1:{int(process.stdout.readline())}/v1"
-    process.terminate()
-    process.wait()
+def model(server):
+    return f"openai:judge-7b@{server}/v1"
 
 
 def module(monkeypatch, name, **names):

@@ -1,9 +1,6 @@
 """Evaluation: the figures and their intervals on hand-made trajectories, and the command on a real endpoint process."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -113,25 +110,18 @@ def test_tasks_without_gold_cannot_be_scored(tmp_path):
         evaluate_tasks("openai:x@http://127.0.0.1:9/v1", str(tmp_path / "t.jsonl"))
 
 
-def test_the_command_prints_the_summary_and_keeps_the_trajectories(tmp_path, capsys):
-    server = subprocess.Popen(
-        [sys.executable, Path(__file__).parent / "fake_server.py", "--port", "0"], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        model = f"openai:judge-7b@http://127.0.0.1:{int(server.stdout.readline())}/v1"
-        write_tasks(tmp_path / "t.jsonl", [pair(i, 1) for i in range(6)])
-        out = tmp_path / "out"
-        arguments = ["eval", "--model", model, "--tasks", str(tmp_path / "t.jsonl"), "--out", str(out), "--no-tools"]
-        assert run(*arguments, "--json") == 0
-        summary = json.loads(capsys.readouterr().out)
-        assert summary["n"] == 6
-        assert set(summary) >= {"accuracy", "by_family", "tool_calls_per_task", "swap_consistency", "ci95"}
-        assert json.loads((out / "summary.json").read_text()) == summary
-        assert len(list(read(out))) == 12, "each pair in both orders"
-        assert run(*arguments) == 2, "a second evaluation does not mix with the first"
-    finally:
-        server.terminate()
-        server.wait()
+def test_the_command_prints_the_summary_and_keeps_the_trajectories(server, tmp_path, capsys):
+    model = f"openai:judge-7b@{server}/v1"
+    write_tasks(tmp_path / "t.jsonl", [pair(i, 1) for i in range(6)])
+    out = tmp_path / "out"
+    arguments = ["eval", "--model", model, "--tasks", str(tmp_path / "t.jsonl"), "--out", str(out), "--no-tools"]
+    assert run(*arguments, "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["n"] == 6
+    assert set(summary) >= {"accuracy", "by_family", "tool_calls_per_task", "swap_consistency", "ci95"}
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert len(list(read(out))) == 12, "each pair in both orders"
+    assert run(*arguments) == 2, "a second evaluation does not mix with the first"
 
 
 def test_pocket_tasks_are_made_by_the_command_and_read_back(tmp_path, capsys):
