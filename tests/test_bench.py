@@ -1,5 +1,6 @@
 """`armlite bench`: both loops play the same tokens, counts are the script's, and a report is kept up to date."""
 
+import gc
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from armlite.bench.stock_trl import same_arguments
 from armlite.bench.workloads import TABLE, Goal, Workload, chosen
 from armlite.cli import app
 from armlite.errors import ArmliteError
+from armlite.models.cache import Slab
 from armlite.recipe import load_recipe
 
 torch.set_num_threads(1)
@@ -175,3 +177,11 @@ def test_a_goal_finds_its_figure_in_a_row_or_says_that_it_was_not_measured():
     found = {g.figure: g.value(row) for g in (Goal("step_seconds"), Goal("ratio_rollout"), Goal("ratio_step"))}
     assert found == {"step_seconds": 7.0, "ratio_rollout": 3.5, "ratio_step": None}
     assert Goal("reserved_gib").value(row) is None
+
+
+def test_a_repetition_leaves_no_cache_behind(pocket, tmp_path):
+    bench = _Bench(pocket, replace(SMALL, steps=3), None, tmp_path)
+    ours, _ = bench._ours()
+    ours.repeat()
+    gc.collect()
+    assert not [kept for kept in gc.get_objects() if type(kept) is Slab]

@@ -1,6 +1,8 @@
 """The rollout engine: exactly the model's own numbers, whoever shares the batch, and each token through it once."""
 
+import gc
 import hashlib
+import weakref
 
 import numpy as np
 import pytest
@@ -418,3 +420,15 @@ def test_a_spelt_tag_is_found_wherever_tokens_are_cut():
     assert vocabulary.closes_call(ids)
     assert not vocabulary.closes_call(ids[:-1])
     assert not vocabulary.closes_call(vocabulary.ids("<tool_call>"))
+
+
+def test_the_cache_goes_with_its_session_at_once(qwen):
+    conversations, plans = mixed()
+    session, _ = converse(LocalModel(*qwen, WARM), conversations, plans)
+    slab = weakref.ref(session._slots.slab)
+    gc.disable()  # a cycle would keep a gigabyte on the card until the collector comes by, through the update
+    try:
+        del session
+        assert slab() is None
+    finally:
+        gc.enable()

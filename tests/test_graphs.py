@@ -4,6 +4,9 @@ No card here: PyTorch's tracer stands in for the CUDA graph. It, too, keeps the 
 the same tensors, and refuses what would ask the device for a number.
 """
 
+import gc
+import weakref
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -109,3 +112,16 @@ def test_the_cache_of_a_conversation_that_waits_stays_as_it_is():
     for old, new in zip(before, slab.keys, strict=True):
         changed = (old != new).any(-1).any(1)
         assert changed.nonzero().tolist() == [[0, 9], [2, 4]]
+
+
+def test_a_recording_keeps_no_cache_alive_behind_its_session(recorder):
+    conversations, plans = mixed()
+    session, _ = converse(LocalModel(*tiny(), WARM), conversations, plans)
+    slab = weakref.ref(session._slots.slab)
+    assert recorder.replayed
+    gc.disable()
+    try:
+        del session
+        assert slab() is None
+    finally:
+        gc.enable()

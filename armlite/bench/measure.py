@@ -17,7 +17,9 @@ import torch
 from transformers import TrainerCallback
 
 from armlite.bench.script import Play
+from armlite.models.engine import Session
 from armlite.models.local import LocalModel
+from armlite.models.track import Stats
 from armlite.models.vocabulary import Vocabulary
 
 Figures = dict[str, float]
@@ -50,15 +52,20 @@ def forget_peaks() -> None:
 
 
 class Counted(LocalModel):
-    """A local model that keeps its sessions' statistics."""
+    """A local model that keeps its sessions' statistics, and where `keep` is set the last of them, with its cache."""
+
+    keep = False
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.sessions: list[Any] = []
+        self.stats: list[Stats] = []
+        self.last: Session | None = None
 
-    def session(self) -> Any:
-        self.sessions.append(super().session())
-        return self.sessions[-1]
+    def session(self) -> Session:
+        made = super().session()
+        self.stats.append(made.stats)
+        self.last = made if self.keep else None
+        return made
 
 
 class _Steps(TrainerCallback):
@@ -183,7 +190,7 @@ class Ours(System):
     @contextmanager
     def _ready(self) -> Iterator[None]:
         self._chat.vision.clear()
-        self._chat.sessions.clear()
+        self._chat.stats.clear()
         with self._chat.vision.features_from_ids():
             yield
 
@@ -192,7 +199,7 @@ class Ours(System):
 
     def _figures(self, rollout_only: bool) -> Figures:
         figures = super()._figures(rollout_only)
-        stats, n = [session.stats for session in self._chat.sessions], self._n
+        stats, n = self._chat.stats, self._n
         for phase in ("vision", "prefill", "decode"):
             figures[f"{phase}_seconds"] = sum(getattr(s, f"{phase}_seconds") for s in stats) / n
         engine = sum(figures[f"{phase}_seconds"] for phase in ("vision", "prefill", "decode"))

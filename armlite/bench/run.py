@@ -271,7 +271,7 @@ class _Bench:
     def _exact(self, _: bool, repetitions: int) -> tuple[list[Figures], list[Figures], dict[str, list[float]]]:
         """The engine's log-probabilities of sampled tokens, and the trainer's of the same."""
         ours, chat = self._ours()
-        trainer = ours.trainer
+        trainer, chat.keep = ours.trainer, True
         figures = []
         for _n in range(repetitions):
             chat.vision.clear()
@@ -279,8 +279,8 @@ class _Bench:
                 trainer.model.train()
                 batch = trainer._generate_and_score_completions(next(iter(trainer.get_train_dataloader())))
                 again = _recomputed(trainer, batch, self._stage.per_device_train_batch_size)
-            session = chat.sessions[-1]
-            records = [session.tokens(e._episode.conversation) for e in trainer.environments]
+            assert chat.last is not None
+            records = [chat.last.tokens(e._episode.conversation) for e in trainer.environments]
             differences = torch.cat(
                 [
                     (again[i, : len(r.mask)].cpu() - torch.tensor(r.logprobs)).abs()[torch.tensor(r.mask).bool()]

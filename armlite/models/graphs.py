@@ -59,9 +59,10 @@ class GraphedSteps:
         numbers = torch.zeros(4, slab.slots, dtype=torch.long)
         numbers[:, slots] = torch.tensor([tokens, lengths, positions, [1] * len(slots)])
         if self._replay is None:
-            self._decoder.reach(slab.length)  # an image takes no more positions than tokens
-            self._numbers = numbers.to(self._decoder.device)
-            self._replay = self._record(lambda: self._decoder.fixed_step(slab, self._numbers))
+            decoder, fixed = self._decoder, numbers.to(self._decoder.device)
+            decoder.reach(slab.length)  # an image takes no more positions than tokens
+            self._numbers = fixed
+            self._replay = self._record(lambda: decoder.fixed_step(slab, fixed))
         self._numbers.copy_(numbers)
         logits = self._replay()
         return logits if len(slots) == slab.slots else logits[list(slots)]

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 GRAIN = 64
 """The engine's cache grows in steps of this many tokens a slot."""
+FEATURE_BYTES = 256 << 20
+"""Image features that stay on an accelerator. Crops of past steps are hardly seen again: more would only fill up over
+the first dozens of steps, and what is moved to the CPU comes back in a fraction of what encoding takes."""
 
 
 class Sampling(BaseModel):

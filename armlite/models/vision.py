@@ -20,6 +20,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 from armlite.errors import ArmliteError
 from armlite.memory import image_file
 from armlite.models.decoder import base_model
+from armlite.models.sampling import FEATURE_BYTES
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class VisionCache:
     Args:
         model: whose tower encodes; PEFT wrappers and 4-bit language models are fine.
         processor: whose image processor makes the pixels.
-        device_bytes: features kept on the model's device.
+        device_bytes: features kept on the model's device; None: 256 MiB, or 1 GiB where that is the CPU.
         host_bytes: features kept on the CPU beyond that; None: 8 GiB, or nothing where the model itself is there.
         frozen: False where the tower trains: sessions then start from an empty cache, and the loss sees pixels.
     """
@@ -50,7 +51,7 @@ class VisionCache:
         self,
         model: Any,
         processor: Any,
-        device_bytes: int = 1 << 30,
+        device_bytes: int | None = None,
         host_bytes: int | None = None,
         frozen: bool = True,
     ):
@@ -59,10 +60,12 @@ class VisionCache:
         """Images that went through the tower, and the time they took."""
         self._inner = base_model(model).model
         self._images = processor.image_processor
-        self._device = _Shelf(device_bytes)
+        on_cpu = self._inner.visual.device.type == "cpu"
+        if device_bytes is None:
+            device_bytes = 1 << 30 if on_cpu else FEATURE_BYTES
         if host_bytes is None:
-            host_bytes = 0 if self._inner.visual.device.type == "cpu" else 8 << 30
-        self._host = _Shelf(host_bytes)
+            host_bytes = 0 if on_cpu else 8 << 30
+        self._device, self._host = _Shelf(device_bytes), _Shelf(host_bytes)
         self._ids: dict[str, int] = {}
         self._pictures: list[Picture] = []
 

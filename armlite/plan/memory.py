@@ -7,7 +7,7 @@ yet; `UNKNOWN` is the allowance for that.
 
 from dataclasses import dataclass
 
-from armlite.models.sampling import GRAIN, EngineSettings
+from armlite.models.sampling import FEATURE_BYTES, GRAIN, EngineSettings
 from armlite.plan.shapes import Shape
 from armlite.recipe import GrpoSettings, Recipe, SftSettings, StageName
 
@@ -18,8 +18,6 @@ OPTIMIZER = {"adamw_torch": 8.0, "adamw_torch_fused": 8.0, "adamw_8bit": 2.1, "p
 """Bytes of state a trained float32 weight; the 8-bit ones keep a float32 for each block of 256."""
 ADAPTER_BYTES = 4
 """PEFT keeps adapters of half-precision models in float32."""
-VISION_CACHE = 1.0
-"""GiB of image features kept on the card at most (`armlite.models.vision`)."""
 LOGITS = 4096
 """Positions whose logits are there at once in the update."""
 UNKNOWN = 0.05
@@ -81,7 +79,7 @@ def stage_memory(recipe: Recipe, name: StageName, shape: Shape, load: Load | Non
     cache = (
         {}
         if stage.train_vision
-        else {"image features": min(VISION_CACHE, gib(load.images * load.image * shape.hidden_size * size))}
+        else {"image features": gib(min(FEATURE_BYTES, load.images * load.image * shape.hidden_size * size))}
     )
     moments = {"update": {**kept, **cache, **update(stage, shape, load, size, recipe.model.quantize == "4bit")}}
     if isinstance(stage, GrpoSettings):
