@@ -123,6 +123,9 @@ def main(args: list[str] | None = None) -> None:
         # What libraries tell their developers; they have ways of their own to say what matters.
         warnings.simplefilter("ignore")
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if sys.platform == "linux" and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+        # Sizes differ from step to step: segments that grow leave fewer holes in a card's memory. Read by torch 2.9 on.
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal of few letters is no reason to fail
     try:
