@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,12 +13,24 @@ from safetensors.torch import load_file
 from test_run import TINY
 
 from armlite.errors import ArmliteError
+from armlite.recipe import SftSettings
 from armlite.store import read
 from armlite.train import processes
 from armlite.train.metrics import MetricsFile
+from armlite.train.sharding import prepare_sharding
 
 STAGES = {name: {**stage, "save_steps": stage["steps"]} for name, stage in TINY["stages"].items()}
 RECIPE = {**TINY, "lora": {"r": 4, "dropout": 0.0}, "stages": STAGES}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+FSDP = {
+    "ACCELERATE_USE_CPU": "true",
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+    "FSDP_CPU_RAM_EFFICIENT_LOADING": "false",
+}
+"""What `accelerate launch --use_fsdp --fsdp_version 2` sets."""
 
 
 @pytest.mark.parametrize(
@@ -35,24 +48,19 @@ def test_a_step_that_cannot_be_shared_evenly_is_refused(monkeypatch):
         processes.share(4, 2)
 
 
-def launch(folder, count):
-    """Train the recipe with so many processes; returns the run directory."""
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(RECIPE))
-    words = ["armlite", "train", str(folder / "tiny.yaml"), "--output", str(folder / "run")]
-    several = ["accelerate.commands.launch", "--cpu", "--num_processes", str(count), "--num_machines", "1"]
-    several += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, "-m", *([] if count == 1 else several), *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+def launch(folder, recipe, *several):
+    """Train a recipe, `several` being what comes before its command line; returns the run directory."""
+    folder.mkdir()
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe))
+    words = ["train", str(folder / "tiny.yaml"), "--output", str(folder / "run")]
+    command = [sys.executable, "-m", *(several or ["armlite"]), *words]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ENVIRONMENT}, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder / "run"
 
 
-@pytest.mark.slow
-def test_two_processes_learn_what_one_learns(tmp_path):
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    one, two = launch(tmp_path / "one", 1), launch(tmp_path / "two", 2)
+def same_runs(one, two):
+    """Both have learnt the same from the same rollouts, and have written the same files."""
     assert {p.name for p in two.iterdir()} == {p.name for p in one.iterdir()}
     losses = [
         {(r["stage"], r["step"]): r["loss"] for r in MetricsFile(run / "metrics.jsonl").read()} for run in (one, two)
@@ -75,3 +83,40 @@ def test_two_processes_learn_what_one_learns(tmp_path):
         assert texts[0] == texts[1]
     summaries = [json.loads((run / "eval" / "base" / "summary.json").read_text()) for run in (one, two)]
     assert summaries[0] == summaries[1]
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns(tmp_path):
+    several = ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    several += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "armlite"]
+    same_runs(launch(tmp_path / "one", RECIPE), launch(tmp_path / "two", RECIPE, *several))
+
+
+@pytest.mark.slow
+def test_two_processes_with_half_the_weights_each_learn_what_one_learns(tmp_path, monkeypatch):
+    sft = {**STAGES["sft"], "adapter": "lora", "train_vision": False}
+    recipe = {**RECIPE, "stages": {**STAGES, "sft": sft}}
+    one = launch(tmp_path / "one", recipe)
+    for name, value in FSDP.items():
+        monkeypatch.setenv(name, value)
+    script = Path(__file__).parent / "fsdp_on_cpu.py"
+    several = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    same_runs(one, launch(tmp_path / "two", recipe, *several))
+
+
+@pytest.mark.parametrize(
+    ("environment", "stage", "words"),
+    [
+        ({"FSDP_VERSION": "1"}, {}, "--fsdp_version 2"),
+        ({"FSDP_TRANSFORMER_CLS_TO_WRAP": "Qwen2_5_VLVisionBlock"}, {}, "Qwen2_5_VLDecoderLayer alone"),
+        ({"FSDP_AUTO_WRAP_POLICY": "SIZE_BASED_WRAP"}, {}, "Qwen2_5_VLDecoderLayer alone"),
+        ({}, {"adapter": "none", "train_vision": True}, "train_vision: false"),
+    ],
+)
+def test_what_does_not_work_with_sharded_weights_is_told(environment, stage, words, monkeypatch):
+    settings = SftSettings(**stage)
+    prepare_sharding(settings)
+    for name, value in (FSDP | {"FSDP_TRANSFORMER_CLS_TO_WRAP": "Qwen2_5_VLDecoderLayer"} | environment).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ArmliteError, match=words):
+        prepare_sharding(settings)

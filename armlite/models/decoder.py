@@ -58,12 +58,14 @@ class Decoder:
         base = base_model(model)
         text = base.model.language_model
         config = text.config
-        self.embed, self.norm, self.head = text.embed_tokens, text.norm, base.lm_head
+        # Not the modules themselves: hooks on them (FSDP's) would share weights out again that are whole for a rollout.
+        self.embed, self.norm, self.head = text.embed_tokens.forward, text.norm.forward, base.lm_head.forward
         self.layers = layers_of(text)
         self.head_dim = config.hidden_size // config.num_attention_heads
         self.kv_heads = config.num_key_value_heads
         self.groups = config.num_attention_heads // self.kv_heads
-        self.dtype, self.device = self.embed.weight.dtype, self.embed.weight.device
+        weight = text.embed_tokens.weight
+        self.dtype, self.device = weight.dtype, weight.device
         if config.use_sliding_window:
             raise ValueError("sliding-window attention is not supported")
         self._text = text

@@ -289,8 +289,10 @@ class _Run:
 
     def _stage(self, name: str, stage: SftSettings | GrpoSettings, source: str, resume: bool) -> None:
         from armlite.train.checkpoints import publish
+        from armlite.train.sharding import collected, prepare_sharding
         from armlite.train.weights import load_for_stage, save_weights
 
+        prepare_sharding(stage)
         done, work = self.output / "checkpoints" / name, self.output / "work" / name
         if done.is_dir() and resume:
             on_first(lambda: shutil.rmtree(work, ignore_errors=True))
@@ -331,9 +333,11 @@ class _Run:
                 lambda now, total: self.notify("filter", {"stage": name, "done": now, "total": total}),
             )
 
+        weights = collected(model)
+
         def finish() -> None:
             self._note(name, {"seconds": round(time.monotonic() - start, 1), **counts})
-            publish(done, lambda folder: save_weights(model, processor, folder, done))
+            publish(done, lambda folder: save_weights(model, processor, folder, done, weights))
             shutil.rmtree(work, ignore_errors=True)
 
         on_first(finish)

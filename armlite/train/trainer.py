@@ -21,6 +21,7 @@ from armlite.loop import play
 from armlite.models.local import LocalModel
 from armlite.models.tokens import TokenRecord
 from armlite.rewards import REWARDS, Weights, is_right
+from armlite.train.sharding import whole
 from armlite.train.update import LeanGRPOTrainer
 from armlite.types import Score, StopReason, Trajectory
 
@@ -105,7 +106,8 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
             episode.conversation.rollout = self.state.global_step * group + i % group
         if training:  # all buffered batches have been used up; an evaluation between them must leave them their ids
             self._chat.vision.clear_ids()
-        session = play(episodes, self._chat)
+        with whole(self.model):
+            session = play(episodes, self._chat)
         self._chat.settings = session.settings  # fewer slots if memory ran out
         records = [session.tokens(e.conversation) for e in episodes]
         self._check(episodes, records)

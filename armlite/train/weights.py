@@ -54,12 +54,13 @@ def load_for_stage(recipe: Recipe, stage: SftSettings | GrpoSettings, source: st
     return model, processor, config
 
 
-def save_weights(model: Any, processor: Any, folder: Path, final: Path) -> None:
+def save_weights(model: Any, processor: Any, folder: Path, final: Path, weights: dict[str, Any] | None = None) -> None:
     """Write a model folder or an adapter folder, loadable by itself.
 
     Args:
         folder: where to write.
         final: the name that the folder will have; an adapter's base inside the same run is named relative to it.
+        weights: what to write, where the model itself holds only a part of it.
     """
     import peft
 
@@ -68,9 +69,9 @@ def save_weights(model: Any, processor: Any, folder: Path, final: Path) -> None:
         base = Path(config.base_model_name_or_path or "")
         if base.is_dir():
             config.base_model_name_or_path = os.path.relpath(base.resolve(), final.resolve())
-        model.save_pretrained(folder, selected_adapters=["default"])
+        model.save_pretrained(folder, selected_adapters=["default"], state_dict=weights)
     else:
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=weights)
     processor.save_pretrained(folder)
     if not any(folder.glob("*.safetensors")):
         raise ArmliteError(f"no weights were written to {folder}")
