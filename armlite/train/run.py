@@ -292,11 +292,11 @@ class _Run:
         from armlite.train.sharding import collected, prepare_sharding
         from armlite.train.weights import load_for_stage, save_weights
 
-        prepare_sharding(stage)
         done, work = self.output / "checkpoints" / name, self.output / "work" / name
         if done.is_dir() and resume:
             on_first(lambda: shutil.rmtree(work, ignore_errors=True))
             return
+        prepare_sharding(stage)
         on_first(lambda: self._clear(name, stage, resume))
         start = time.monotonic()
         model, processor, peft_config = load_for_stage(self.recipe, stage, source)
