@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from endpoint import Server
@@ -29,11 +30,25 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """Base address of a scripted endpoint; unless told otherwise it zooms once and then prefers the first response."""
-    process = Server()
-    yield process.root
-    process.close()
+def process() -> Iterator[Server]:
+    """A scripted endpoint; unless told otherwise it zooms once and then prefers the first response."""
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def server(process: Server) -> str:
+    """Its base address."""
+    return process.root
+
+
+@pytest.fixture(scope="session")
+def pocket(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Tasks of the pocket world and a model; nobody changes them."""
+    from tiny_run import make_pocket
+
+    return make_pocket(tmp_path_factory.mktemp("pocket"))
 
 
 @tool

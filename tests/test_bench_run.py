@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from endpoint import Server, fresh
+from endpoint import fresh
 from PIL import Image
 
 from armlite.cli import main
@@ -23,13 +23,6 @@ from armlite.types import Task
 
 BENCH = "vl-rewardbench"
 FAST = {"backoff": 0.01}
-
-
-@pytest.fixture(scope="module")
-def process():
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture

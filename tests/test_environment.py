@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from datasets import Dataset
-from tiny_run import RULES, UNFINISHED, answer, call, make_pocket, spelt
+from tiny_run import RULES, UNFINISHED, answer, call, spelt
 from trl import GRPOConfig, GRPOTrainer
 from trl.chat_template_utils import qwen3_template
 
@@ -20,11 +20,6 @@ from armlite.types import StopReason
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(scope="module")
-def pocket(tmp_path_factory):
-    return make_pocket(tmp_path_factory.mktemp("pocket"))
 
 
 @pytest.fixture(scope="module")

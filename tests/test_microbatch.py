@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from tiny_run import answer, call, make_pocket, make_recipe, trainer_of
+from tiny_run import answer, call, make_recipe, trainer_of
 
 from armlite.train.microbatch import Budget, cut, fold
 from armlite.train.prefix import Row
@@ -91,11 +91,6 @@ def test_figures_of_parts_become_figures_of_the_step():
         "entropy": [9.0, 2.0],
         "reward": [9.0],
     }
-
-
-@pytest.fixture(scope="module")
-def pocket(tmp_path_factory):
-    return make_pocket(tmp_path_factory.mktemp("pocket"))
 
 
 @pytest.fixture(scope="module")

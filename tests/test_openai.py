@@ -5,7 +5,6 @@ import io
 import json
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,13 +23,6 @@ CALL = (
     '<tool_call>\n{"name": "image_zoom_in_tool", "arguments": '
     '{"image": "original_image", "bbox_2d": [0, 0, 500, 500]}}\n'
 )
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture

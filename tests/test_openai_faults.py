@@ -1,7 +1,6 @@
 """The endpoint model where a server fails or refuses: what is asked again, what ends an episode, what ends the work."""
 
 import time
-from collections.abc import Iterator
 from email.utils import formatdate
 from typing import Any
 
@@ -13,13 +12,6 @@ from armlite.loop import Reply, play
 from armlite.models.openai import OpenAIModel
 from armlite.protocol.render import Message, system_text
 from armlite.types import StopReason
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_run import RULES, TURN, make_pocket, make_recipe, mixed_plans, script, trainer_of
+from tiny_run import RULES, TURN, make_recipe, mixed_plans, script, trainer_of
 
 from armlite.episode import Episode
 from armlite.judge import Judge
@@ -18,9 +18,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A pocket, and trajectories with their images out of the trainer's generation step."""
-    pocket = make_pocket(tmp_path_factory.mktemp("pocket"))
+def trained(pocket, tmp_path_factory):
+    """The pocket, and trajectories with their images out of the trainer's generation step."""
     tasks, made = pocket.tasks[:3], {}
     trainer = trainer_of(
         pocket,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from PIL import Image
-from tiny_run import RULES, answer, call, make_pocket, make_recipe, mixed_plans, script
+from tiny_run import RULES, answer, call, make_recipe, mixed_plans, script
 from torch.nn.functional import cross_entropy
 
 from armlite.data.traces import SavedConversations
@@ -23,11 +23,6 @@ from armlite.types import StopReason
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(scope="module")
-def pocket(tmp_path_factory):
-    return make_pocket(tmp_path_factory.mktemp("pocket"))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from tiny_qwen import converse, noise, tiny
-from tiny_run import answer, call, make_pocket, make_recipe, trainer_of
+from tiny_run import answer, call, make_recipe, trainer_of
 
 from armlite.errors import ArmliteError
 from armlite.models.decoder import Decoder
@@ -110,11 +110,6 @@ def test_a_rollout_that_never_fits_ends_with_three_ways_out(qwen, monkeypatch, c
 
 
 # The update
-
-
-@pytest.fixture(scope="module")
-def pocket(tmp_path_factory):
-    return make_pocket(tmp_path_factory.mktemp("pocket"))
 
 
 def trained(pocket, folder, trouble=None, **stage):

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 from PIL import Image
-from tiny_run import CONTEXT, RULES, TURN, make_pocket, mixed_plans, script
+from tiny_run import CONTEXT, RULES, TURN, mixed_plans, script
 
 from armlite.episode import Episode, EpisodeSettings
 from armlite.loop import play
@@ -19,11 +19,6 @@ from armlite.tools.tool import tool
 from armlite.types import Observation, StopReason, Task
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def pocket(tmp_path_factory):
-    return make_pocket(tmp_path_factory.mktemp("pocket"))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from tiny_run import (
     alone,
     answer,
     call,
-    make_pocket,
     make_recipe,
     mixed_plans,
     script,
@@ -29,11 +28,6 @@ from armlite.types import StopReason
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore")
 UNSEEN = {StopReason.CONTEXT_BUDGET, StopReason.TURN_BUDGET}
-
-
-@pytest.fixture(scope="module")
-def pocket(tmp_path_factory):
-    return make_pocket(tmp_path_factory.mktemp("pocket"))
 
 
 def mixed(pocket, folder, recipe=None, **options):

@@ -5,7 +5,7 @@ import inspect
 import pytest
 import torch
 from tiny_qwen import noise
-from tiny_run import UNFINISHED, answer, call, make_pocket, make_recipe, mixed_plans, shown, trainer_of
+from tiny_run import UNFINISHED, answer, call, make_recipe, mixed_plans, shown, trainer_of
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 from trl_batch import trainer_logps
@@ -17,11 +17,6 @@ from armlite.train.trainer import check_seam
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(scope="module")
-def pocket(tmp_path_factory):
-    return make_pocket(tmp_path_factory.mktemp("pocket"))
 
 
 def test_a_batch_of_cut_rollouts_only_leaves_the_weights_as_they_were(pocket, tmp_path):

@@ -63,9 +63,8 @@ class Session:
         self._sampling, self._script = sampling, script
         with torch.no_grad(), _eval_mode(model):
             self._decoder = Decoder(model)
-        self._graphed = settings.cuda_graphs and self._decoder.device.type == "cuda"
-        self._steps = self._make_steps()
         self._slots = Slots(self._decoder.slab, sampling, settings, self.stats)
+        self._steps = self._make_steps()
         self._forbidden = torch.tensor(vocabulary.forbidden, dtype=torch.long, device=self._decoder.device)
         self._tracks: dict[int, Track] = {}
         self._ready: list[tuple[Conversation, Reply]] = []
@@ -143,7 +142,8 @@ class Session:
             track.random.random(track.length - track.start)
 
     def _make_steps(self) -> Decoder | GraphedSteps:
-        return GraphedSteps(self._decoder) if self._graphed else self._decoder
+        graphs = self.settings.cuda_graphs and self._decoder.device.type == "cuda"
+        return GraphedSteps(self._decoder) if graphs else self._decoder
 
     def close(self, conversation: Conversation) -> None:
         """Release a conversation's slot; `tokens` still knows it."""

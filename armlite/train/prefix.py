@@ -67,7 +67,7 @@ class Pack:
     image_grid_thw: torch.Tensor | None
     visual: tuple[tuple[int, int], ...]
     """(image in `image_grid_thw`, visual tokens of it that are in the stream), in the stream's order."""
-    shown: torch.Tensor
+    visual_places: torch.Tensor
     """Where the stream has visual tokens: made on the host, so that no device is asked for it."""
 
 
@@ -194,7 +194,9 @@ def pack(
         pixel_values=pixels,
         image_grid_thw=grid,
         visual=tuple((k, n) for k, (_, n) in enumerate(shown)),
-        shown=torch.tensor([i for i, token in enumerate(ids) if token == image], dtype=torch.long, device=device),
+        visual_places=torch.tensor(
+            [i for i, token in enumerate(ids) if token == image], dtype=torch.long, device=device
+        ),
     )
 
 
@@ -280,7 +282,7 @@ def _embed(base: Any, packed: Pack) -> torch.Tensor:
         return x
     features = base.model.get_image_features(packed.pixel_values, packed.image_grid_thw).pooler_output
     seen = torch.cat([features[k][:n] for k, n in packed.visual]).to(x)
-    return x.index_copy(0, packed.shown, seen)
+    return x.index_copy(0, packed.visual_places, seen)
 
 
 def _layer(
