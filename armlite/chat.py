@@ -11,10 +11,10 @@ from pathlib import Path
 from PIL import Image
 
 from armlite.errors import ArmliteError, nearest
+from armlite.images import open_image
 from armlite.judge import Judge, OnStep, make_task, save
 from armlite.memory import Memory
 from armlite.tools import tools_for
-from armlite.tools.images import open_image
 from armlite.types import Constraint, Kind, Verdict
 
 INTRODUCTION = (
@@ -105,7 +105,7 @@ class Chat:
         return self._state()
 
     def _document(self, path: str) -> Said:
-        from armlite.tools.pages import open_document
+        from armlite.tools.documents.pages import open_document
 
         path = _path(path)
         open_document(Path(path))
@@ -161,7 +161,7 @@ class Chat:
 
     def _memory(self) -> Memory:
         """What the case holds; its pictures are stand-ins, as only their number counts."""
-        from armlite.tools.pages import open_document
+        from armlite.tools.documents.pages import open_document
 
         case = self.case
         document = open_document(Path(case.document)) if case.document else None

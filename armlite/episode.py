@@ -14,12 +14,12 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from armlite.errors import ToolError, nearest
+from armlite.images import open_image, shrink
 from armlite.memory import Limits, Memory
 from armlite.protocol import prompts
 from armlite.protocol.parse import feedback, parse_decision, parse_turn
 from armlite.protocol.render import Conversation, Message, harmless, system_text
 from armlite.tools import tools_for
-from armlite.tools.images import open_image, shrink
 from armlite.tools.tool import Tool
 from armlite.types import Decision, Observation, Step, StopReason, Task, Trajectory, Turn
 
@@ -85,8 +85,8 @@ class Episode:
         Raises:
             ArmliteError: an image or document that cannot be read.
         """
-        from armlite.tools.pages import open_document
-        from armlite.tools.sheet import contact_sheet
+        from armlite.tools.documents.pages import open_document
+        from armlite.tools.documents.sheet import contact_sheet
 
         if images is None:
             images = [open_image(Path(root) / path) for path in task.images]

@@ -19,11 +19,11 @@ from pydantic import ValidationError
 
 from armlite.episode import Episode, EpisodeSettings
 from armlite.errors import ArmliteError
+from armlite.images import open_image, to_rgb
 from armlite.loop import ChatModel, play
 from armlite.memory import image_file
 from armlite.models.sampling import Sampling
 from armlite.store import Saved, append
-from armlite.tools.images import open_image, to_rgb
 from armlite.types import Constraint, Kind, Step, Task, Trajectory, Verdict
 from armlite.votes import count_pairs, count_votes
 
@@ -277,7 +277,7 @@ def make_task(
     Raises:
         ArmliteError: nothing to judge, or an image or document that cannot be read.
     """
-    from armlite.tools.pages import open_document
+    from armlite.tools.documents.pages import open_document
 
     if not question.strip():
         raise ArmliteError("the question is empty")

@@ -16,7 +16,7 @@ from armlite.errors import ToolError
 from armlite.types import Constraint, ImageInfo
 
 if TYPE_CHECKING:
-    from armlite.tools.pages import Document
+    from armlite.tools.documents.pages import Document
 
 
 class Limits(BaseModel):
@@ -43,7 +43,7 @@ class Limits(BaseModel):
     observation_max_characters: int = 4096
     """Characters of an observation, cut in the middle. Reference: 4096."""
     verifier_mode: Literal["engine", "tool", "strict"] = "strict"
-    """`engine`, `tool` or `strict`; see `armlite.tools.verifiers`."""
+    """`engine`, `tool` or `strict`; see `armlite.tools.checks.verifiers`."""
 
 
 def image_file(image: Image.Image) -> str:

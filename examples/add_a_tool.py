@@ -8,8 +8,8 @@ Run: python examples/add_a_tool.py photo.jpg --model openai:MODEL@URL
 import argparse
 
 from armlite import Judge, register, tool
+from armlite.images import open_image
 from armlite.memory import Memory
-from armlite.tools.images import open_image
 from armlite.types import Observation
 
 

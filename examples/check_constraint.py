@@ -6,7 +6,7 @@ Run: python examples/check_constraint.py "The pier is long. A lighthouse stands 
 import argparse
 
 from armlite import Judge
-from armlite.tools.verifiers import check
+from armlite.tools.checks.verifiers import check
 
 VERIFIER = "check_whether_response_word_count_in_range"
 """One of 19: `armlite tools list` names the others."""

@@ -50,7 +50,7 @@ def seen(episode: Episode, text: str) -> Observation:
 
 
 def document_of(folder: Path, pages: int) -> Any:
-    from armlite.tools.pages import Document
+    from armlite.tools.documents.pages import Document
 
     folder.mkdir()
     for i in range(1, pages + 1):

@@ -17,7 +17,7 @@ from armlite.bench.stock_trl import same_arguments
 from armlite.bench.workloads import TABLE, Goal, Workload, chosen
 from armlite.cli import app
 from armlite.errors import ArmliteError
-from armlite.models.cache import Slab
+from armlite.models.engine.cache import Slab
 from armlite.recipe import load_recipe
 
 torch.set_num_threads(1)

@@ -14,7 +14,7 @@ from armlite.data.tasks import read_tasks
 from armlite.evals.benchmarks import get_benchmark
 from armlite.evals.benchmarks.mm_ifeval import names_all
 from armlite.evals.figures import Item
-from armlite.tools.sentences import installed_splitter
+from armlite.tools.checks.sentences import installed_splitter
 from armlite.types import Task
 
 BENCHMARK = get_benchmark("mm-ifeval")

@@ -13,7 +13,7 @@ from armlite.data.tasks import read_tasks
 from armlite.evals.benchmarks import get_benchmark
 from armlite.evals.benchmarks.mp_docvqa import anls, exact
 from armlite.evals.figures import Answer, Item
-from armlite.tools.pages import Document
+from armlite.tools.documents.pages import Document
 from armlite.types import Observation, Step, Task, Turn
 
 BENCHMARK = get_benchmark("mp-docvqa")

@@ -15,10 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from armlite.models import engine
-from armlite.models.graphs import GraphedSteps
+from armlite.models.engine import session as engine
+from armlite.models.engine.graphs import GraphedSteps
+from armlite.models.engine.vision import VisionCache
 from armlite.models.local import EngineSettings, LocalModel
-from armlite.models.vision import VisionCache
 from armlite.train.prefix import install, pack, rows_of
 
 COPIES = ("aten.copy_", "aten._to_copy", "aten.index.Tensor", "aten.index_put_", "aten.set_")

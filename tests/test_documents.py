@@ -12,10 +12,10 @@ from PIL import Image, ImageDraw
 
 from armlite.errors import ArmliteError, ToolError
 from armlite.memory import Limits, Memory
-from armlite.tools import ocr
 from armlite.tools.document import doc_page_retrieval_by_index, doc_page_retrieval_by_query
-from armlite.tools.pages import Document, open_document
-from armlite.tools.sheet import contact_sheet
+from armlite.tools.documents import ocr
+from armlite.tools.documents.pages import Document, open_document
+from armlite.tools.documents.sheet import contact_sheet
 
 FILLER = "\n".join(f"General remarks on the yearly course of affairs, part {n}." for n in range(12))
 SUBJECTS = ["cover", "harvest", "tunnels", "dividends", "penguins", "volcanoes", "orchestras", "bridges"]
@@ -350,7 +350,7 @@ def test_a_document_that_is_open_at_the_end_is_closed_in_silence(report):
     """Whatever else ends by `weakref.finalize`, as torch does: PDFium complains of files that it finds open."""
     code = (
         "import sys, weakref; keep = {1}; weakref.finalize(keep, int); "
-        "from armlite.tools.pages import open_document; document = open_document(sys.argv[1])"
+        "from armlite.tools.documents.pages import open_document; document = open_document(sys.argv[1])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(report.path)], capture_output=True, text=True, check=True)
     assert done.stderr == ""

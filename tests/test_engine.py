@@ -12,12 +12,12 @@ from tiny_qwen import converse, noise, plain, tiny, tokenizer
 from armlite.episode import Episode, EpisodeSettings
 from armlite.errors import ArmliteError
 from armlite.loop import play
+from armlite.models.engine.sampler import choose
+from armlite.models.engine.tokens import Span, Tokens
+from armlite.models.engine.vision import VisionCache
+from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.local import EngineSettings, LocalModel, Sampling
-from armlite.models.sampler import choose
 from armlite.models.sampling import stream
-from armlite.models.tokens import Span, Tokens
-from armlite.models.vision import VisionCache
-from armlite.models.vocabulary import Vocabulary
 from armlite.protocol.render import Conversation, Message, render
 from armlite.types import StopReason, Task
 

@@ -10,8 +10,8 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.chat_template_utils import qwen3_template
 
 from armlite.episode import Episode
+from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.loading import load
-from armlite.models.vocabulary import Vocabulary
 from armlite.protocol.render import render
 from armlite.rewards import REWARDS, Weights
 from armlite.train.environment import environment_factory, replay, reward_functions, split_turns

@@ -15,8 +15,8 @@ from tiny_qwen import converse, plain, tiny
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from armlite.models import engine
-from armlite.models.graphs import EAGER, GraphedSteps
+from armlite.models.engine import session as engine
+from armlite.models.engine.graphs import EAGER, GraphedSteps
 from armlite.models.local import EngineSettings, LocalModel
 
 HOST = ("aten._local_scalar_dense", "aten.nonzero", "aten.lift_fresh", "aten.is_pinned", "aten.equal")
@@ -68,7 +68,7 @@ def adapted():
 
 @pytest.mark.parametrize("settings", [EngineSettings(), EngineSettings(max_slots=3), EngineSettings(max_slots=5)])
 def test_replayed_steps_give_the_numbers_of_a_plain_forward(recorder, settings, monkeypatch):
-    monkeypatch.setattr("armlite.models.layers.SMALL", 0)
+    monkeypatch.setattr("armlite.models.engine.layers.SMALL", 0)
     model, processor = adapted()
     conversations, plans = mixed()
     session, _ = converse(LocalModel(model, processor, WARM, settings), conversations, plans)
@@ -98,7 +98,7 @@ def test_without_a_card_the_setting_changes_nothing():
 
 
 def test_the_cache_of_a_conversation_that_waits_stays_as_it_is():
-    from armlite.models.decoder import Decoder
+    from armlite.models.engine.decoder import Decoder
 
     with torch.no_grad():
         decoder = Decoder(tiny()[0])

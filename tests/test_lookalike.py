@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from armlite.cli import main
-from armlite.data.lookalike import documents, instructions, perception, read_responses
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError, DataError
 from armlite.evals.accepted import counts_as_right
+from armlite.evals.lookalike import documents, instructions, perception, read_responses
 from armlite.types import Task
 
 WORDS = {"func": "check_whether_response_word_count_in_range", "params": [2, 4]}

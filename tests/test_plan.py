@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from armlite.cli import app
 from armlite.errors import ArmliteError
-from armlite.models.cache import Slab
+from armlite.models.engine.cache import Slab
 from armlite.plan import check_fits, make_plan
 from armlite.plan.cards import CONTEXT, find_card
 from armlite.plan.fit import fit, highest, ways

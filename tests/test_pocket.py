@@ -8,6 +8,7 @@ from PIL import Image
 
 from armlite.data.tasks import family
 from armlite.episode import EpisodeSettings
+from armlite.images import shrink
 from armlite.memory import Limits
 from armlite.pocket import words
 from armlite.pocket.baselines import baselines, stripes
@@ -16,7 +17,6 @@ from armlite.pocket.traces import expert_episodes, sample_texts
 from armlite.pocket.world import CELLS, FAMILIES, SPLITS, generate
 from armlite.recipe import load_recipe
 from armlite.rewards import REWARDS, Weights
-from armlite.tools.images import shrink
 
 RULES = load_recipe("recipes/pocket.yaml").episode
 

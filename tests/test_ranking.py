@@ -5,13 +5,14 @@ import time
 
 import pytest
 
-from armlite.tools.numbering import Numbering
-from armlite.tools.pages import Document
-from armlite.tools.passages import PageIndex, excerpt
-from armlite.tools.pdf import PageText, readable
-from armlite.tools.query import parse
-from armlite.tools.ranking import rank
-from armlite.tools.words import stem, terms, words
+from armlite.tools.documents.numbering import Numbering
+from armlite.tools.documents.page_text import PageText
+from armlite.tools.documents.pages import Document
+from armlite.tools.documents.passages import PageIndex, excerpt
+from armlite.tools.documents.pdf import readable
+from armlite.tools.documents.query import parse
+from armlite.tools.documents.ranking import rank
+from armlite.tools.documents.words import stem, terms, words
 
 
 @pytest.fixture(autouse=True)

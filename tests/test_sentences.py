@@ -8,7 +8,7 @@ import time
 import pytest
 
 from armlite.errors import ArmliteError
-from armlite.tools.sentences import installed_splitter, split_sentences
+from armlite.tools.checks.sentences import installed_splitter, split_sentences
 
 # `|` marks the boundaries; the space after it is not part of the text.
 PROSE = [
@@ -63,8 +63,8 @@ PUNKT = {
     "ortho_context.tab": "the\t62\n",
 }
 PROBE = """
-from armlite.tools.sentences import installed_splitter, split_sentences
-from armlite.tools.verifiers import check
+from armlite.tools.checks.sentences import installed_splitter, split_sentences
+from armlite.tools.checks.verifiers import check
 name = "check_whether_response_sentence_number_in_range"
 checks = [check(name, '"Go!" he said.', mode, lower_bound=1, upper_bound=1) for mode in ("engine", "tool", "strict")]
 print(installed_splitter(), split_sentences('"Go!" said Dr. Poe. Hm.'))

@@ -12,7 +12,7 @@ from armlite.data.convert import convert
 from armlite.data.sets import MODULES, get_set
 from armlite.data.tasks import read_tasks
 from armlite.errors import DataError
-from armlite.tools.pages import Document
+from armlite.tools.documents.pages import Document
 
 MODULE_FILES = sorted((Path(__file__).parent / "published").glob("[a-z]*.py"))
 FOUND = {file.stem: import_module(f"published.{file.stem}") for file in MODULE_FILES}

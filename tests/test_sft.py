@@ -10,10 +10,10 @@ from armlite.data.traces import SavedConversations
 from armlite.episode import Episode
 from armlite.errors import ArmliteError
 from armlite.loop import play
+from armlite.models.engine.vision import no_vision_gradient
+from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.loading import load
 from armlite.models.local import LocalModel, Sampling
-from armlite.models.vision import no_vision_gradient
-from armlite.models.vocabulary import Vocabulary
 from armlite.recipe import SftSettings
 from armlite.store import Saved, save
 from armlite.train.encode import IGNORE, EncodedRows, collate, encode

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from armlite.errors import ArmliteError
-from armlite.models.cache import Slab
+from armlite.models.engine.cache import Slab
+from armlite.models.engine.scheduler import GRAIN, Slots
+from armlite.models.engine.sequence import Stats, Track
+from armlite.models.engine.tokens import Tokens
 from armlite.models.sampling import EngineSettings, Sampling
-from armlite.models.slots import GRAIN, Slots
-from armlite.models.tokens import Tokens
-from armlite.models.track import Stats, Track
 from armlite.protocol.render import Conversation
 
 SAMPLING = Sampling(max_context=1000, max_new_tokens=100)

@@ -6,9 +6,9 @@ from tiny_qwen import converse, noise, tiny
 from tiny_run import answer, call, make_recipe, trainer_of
 
 from armlite.errors import ArmliteError
-from armlite.models.decoder import Decoder
+from armlite.models.engine.decoder import Decoder
+from armlite.models.engine.oom import out_of_memory, survive
 from armlite.models.local import EngineSettings, LocalModel, Sampling
-from armlite.models.survival import out_of_memory, survive
 from armlite.protocol.render import Conversation, Message
 
 torch.set_num_threads(1)

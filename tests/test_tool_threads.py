@@ -11,9 +11,9 @@ from tiny_run import CONTEXT, RULES, TURN, mixed_plans, script
 from armlite.episode import Episode, EpisodeSettings
 from armlite.loop import play
 from armlite.memory import Memory
+from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.loading import load
 from armlite.models.local import EngineSettings, LocalModel, Sampling
-from armlite.models.vocabulary import Vocabulary
 from armlite.tools import register
 from armlite.tools.tool import tool
 from armlite.types import Observation, StopReason, Task

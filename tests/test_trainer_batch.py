@@ -20,7 +20,7 @@ from trl_batch import ids_of, prepare, trainer_logps
 
 from armlite.errors import ArmliteError
 from armlite.memory import image_file
-from armlite.models.vocabulary import Vocabulary
+from armlite.models.engine.vocabulary import Vocabulary
 from armlite.protocol.prompts import LIMIT_REACHED
 from armlite.protocol.render import render
 from armlite.types import StopReason

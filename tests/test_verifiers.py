@@ -7,8 +7,8 @@ import pytest
 
 from armlite.errors import ArmliteError, ToolError
 from armlite.memory import Limits, Memory
+from armlite.tools.checks.verifiers import MODES, VERIFIERS, check, parameters
 from armlite.tools.instruction import INSTRUCTION_TOOLS
-from armlite.tools.verifiers import MODES, VERIFIERS, check, parameters
 
 NAMES = dict(enumerate(VERIFIERS, 1))
 """The number of a verifier in the published table -> its name."""

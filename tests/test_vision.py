@@ -6,9 +6,9 @@ from PIL import Image
 from tiny_qwen import converse, noise, plain, tiny
 
 from armlite.errors import ArmliteError
+from armlite.models.engine.vision import VisionCache
 from armlite.models.local import LocalModel, Sampling
 from armlite.models.processor import build_processor, load_processor
-from armlite.models.vision import VisionCache
 from armlite.protocol.render import Conversation, Message, template_source
 
 torch.set_num_threads(1)

@@ -12,9 +12,9 @@ import torch
 
 from armlite.episode import Episode, EpisodeSettings
 from armlite.memory import Limits
+from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.loading import load
 from armlite.models.processor import load_processor
-from armlite.models.vocabulary import Vocabulary
 from armlite.pocket.model import save_pocket
 from armlite.pocket.traces import sample_texts
 from armlite.pocket.world import generate

@@ -12,7 +12,7 @@ from PIL import Image
 
 from armlite.adapters import Answerer, final_text, need
 from armlite.errors import ArmliteError
-from armlite.tools.images import to_rgb
+from armlite.images import to_rgb
 
 try:
     from lmms_eval.api.model import lmms

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from armlite.adapters import Answerer, final_text, need
-from armlite.tools.images import open_image
+from armlite.images import open_image
 
 try:
     from vlmeval.vlm.base import BaseModel

@@ -17,10 +17,10 @@ import torch
 from transformers import TrainerCallback
 
 from armlite.bench.script import Play
-from armlite.models.engine import Session
+from armlite.models.engine.sequence import Stats
+from armlite.models.engine.session import Session
+from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.local import LocalModel
-from armlite.models.track import Stats
-from armlite.models.vocabulary import Vocabulary
 
 Figures = dict[str, float]
 GIB = 1 << 30

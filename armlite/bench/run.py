@@ -22,8 +22,8 @@ from armlite.bench.workloads import Workload
 from armlite.episode import Episode, presented_order
 from armlite.errors import ArmliteError
 from armlite.loop import play as play_episodes
-from armlite.models.vision import VisionCache
-from armlite.models.vocabulary import Vocabulary
+from armlite.models.engine.vision import VisionCache
+from armlite.models.engine.vocabulary import Vocabulary
 from armlite.recipe import GrpoSettings, Recipe, SftSettings
 from armlite.rewards import REWARDS, Weights
 from armlite.train.grpo import chat_model, make_trainer

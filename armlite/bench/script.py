@@ -18,8 +18,8 @@ from PIL import Image
 from armlite.bench.workloads import Workload
 from armlite.episode import Episode, EpisodeSettings
 from armlite.memory import Limits
-from armlite.models.vision import VisionCache
-from armlite.models.vocabulary import Vocabulary
+from armlite.models.engine.vision import VisionCache
+from armlite.models.engine.vocabulary import Vocabulary
 from armlite.pocket.pdf import write_pdf
 from armlite.protocol.render import Conversation, render
 from armlite.tools.zoom import SCALE, UPSCALE_BELOW

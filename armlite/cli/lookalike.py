@@ -20,10 +20,10 @@ def lookalike(
 
     Example: armlite data lookalike perception --tasks vstar/tasks.jsonl --out style/perception.jsonl
     """
-    from armlite.data import lookalike as build
     from armlite.data.making.work import moved
     from armlite.data.tasks import read_tasks, write_tasks
     from armlite.errors import ArmliteError, nearest
+    from armlite.evals import lookalike as build
     from armlite.evals.accepted import counts_as_right
 
     if track not in build.TRACKS:

@@ -156,9 +156,9 @@ def read_arguments(tool: "Tool", words: list[str]) -> dict[str, Any]:
 
 
 def _memory(images: list[Path], document: Path | None, texts: list[str]) -> "Memory":
+    from armlite.images import open_image
     from armlite.memory import Memory
-    from armlite.tools.images import open_image
-    from armlite.tools.pages import open_document
+    from armlite.tools.documents.pages import open_document
 
     return Memory([open_image(path) for path in images], texts, open_document(document) if document else None)
 

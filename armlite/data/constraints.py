@@ -1,14 +1,14 @@
 """Constraints as MM-IFEngine publishes them, as Constraints that name their verifier.
 
 Read by the sets that hold such constraints and by the builder of look-alike tracks; the verifiers themselves are in
-`armlite.tools.verifiers`.
+`armlite.tools.checks.verifiers`.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from armlite.errors import ToolError
-from armlite.tools.verifiers import check, parameters
+from armlite.tools.checks.verifiers import check, parameters
 from armlite.types import Constraint
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from armlite.errors import ArmliteError
+from armlite.images import shrink
 from armlite.memory import Limits
 from armlite.protocol.render import Conversation, Message
 from armlite.store import Saved, open_image, read
 from armlite.tools import get_tool
-from armlite.tools.images import shrink
 from armlite.types import StopReason, Trajectory
 
 

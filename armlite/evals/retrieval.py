@@ -1,7 +1,7 @@
 """How well the document tool finds pages: recall against the evidence pages of MMLongBench-Doc, without any model.
 
-It measures `armlite.tools.pages.Document.search`, the very function behind the judge's page retrieval. Another ranker
-(a dense retriever, say) goes in as `ranker`, which is any `armlite.tools.pages.Ranker`.
+It measures `Document.search` of `armlite.tools.documents.pages`, the very function behind the judge's page retrieval.
+Another ranker (a dense retriever, say) goes in as `ranker`, which is any `Ranker` of that module.
 """
 
 import json
@@ -14,9 +14,9 @@ from typing import Any
 from armlite.data.pictures import Pictures
 from armlite.data.row import Row
 from armlite.errors import ArmliteError
-from armlite.tools import ocr
-from armlite.tools.pages import Document, Ranker
-from armlite.tools.ranking import rank
+from armlite.tools.documents import ocr
+from armlite.tools.documents.pages import Document, Ranker
+from armlite.tools.documents.ranking import rank
 
 SAMPLES, DOCUMENTS = "samples.json", "documents"
 DEPTHS = (1, 3, 5)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from armlite.models.engine import Script, Session
+from armlite.models.engine.session import Script, Session
+from armlite.models.engine.vision import VisionCache
+from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.sampling import EngineSettings, Sampling
-from armlite.models.vision import VisionCache
-from armlite.models.vocabulary import Vocabulary
 
 __all__ = ["EngineSettings", "LocalModel", "Sampling"]
 

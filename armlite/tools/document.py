@@ -9,8 +9,8 @@ from typing import Any
 
 from armlite.errors import ToolError
 from armlite.memory import Memory
-from armlite.tools.pages import Document
-from armlite.tools.passages import excerpt
+from armlite.tools.documents.pages import Document
+from armlite.tools.documents.passages import excerpt
 from armlite.tools.tool import tool
 from armlite.types import Observation
 

@@ -1,14 +1,14 @@
 """The 19 instruction-following verifiers as tools: what the model reads about them, and how it gets the result.
 
-Names and parameters are the reference's, the words are ours. What is measured is in `armlite.tools.verifiers`.
+Names and parameters are the reference's, the words are ours. What is measured is in `armlite.tools.checks.verifiers`.
 """
 
 import inspect
 from typing import Any
 
 from armlite.memory import Memory
+from armlite.tools.checks.verifiers import VERIFIERS, check
 from armlite.tools.tool import Tool, tool
-from armlite.tools.verifiers import VERIFIERS, check
 from armlite.types import Observation
 
 _RESPONSE = "Name of the response to check, such as 'text_0' or 'resp_1'; not its text."

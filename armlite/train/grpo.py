@@ -14,8 +14,8 @@ from trl.chat_template_utils import qwen3_template
 from armlite.data.making.rollouts import rollouts as play_rollouts
 from armlite.episode import Episode, EpisodeSettings, presented_order
 from armlite.errors import ArmliteError
+from armlite.models.engine.vision import VisionCache
 from armlite.models.local import LocalModel, Sampling
-from armlite.models.vision import VisionCache
 from armlite.recipe import GrpoSettings, Recipe
 from armlite.store import Saved, save, write_atomic
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end

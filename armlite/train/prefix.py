@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from armlite.models.decoder import base_model, rotary
-from armlite.models.tokens import Span, Tokens
-from armlite.models.vision import Picture
+from armlite.models.engine.decoder import base_model, rotary
+from armlite.models.engine.tokens import Span, Tokens
+from armlite.models.engine.vision import Picture
 from armlite.train.attention import Branches, attend
 from armlite.train.lowrank import linear
 

@@ -14,7 +14,7 @@ from datasets import Dataset
 from torch.utils.data import SequentialSampler
 from trl import SFTConfig, SFTTrainer
 
-from armlite.models.vision import no_vision_gradient
+from armlite.models.engine.vision import no_vision_gradient
 from armlite.protocol.render import Conversation
 from armlite.recipe import Recipe, SftSettings
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end

@@ -11,7 +11,7 @@ import torch
 from trl import GRPOConfig, GRPOTrainer
 from trl.chat_template_utils import qwen3_template
 
-from armlite.models.vocabulary import Vocabulary
+from armlite.models.engine.vocabulary import Vocabulary
 from armlite.tools import get_tool
 
 

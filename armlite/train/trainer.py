@@ -18,8 +18,8 @@ from trl import GRPOTrainer
 from armlite.episode import Episode
 from armlite.errors import ArmliteError
 from armlite.loop import play
+from armlite.models.engine.tokens import TokenRecord
 from armlite.models.local import LocalModel
-from armlite.models.tokens import TokenRecord
 from armlite.rewards import REWARDS, Weights, is_right
 from armlite.train.sharding import whole
 from armlite.train.update import LeanGRPOTrainer

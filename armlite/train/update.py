@@ -13,7 +13,7 @@ import torch
 from trl import GRPOConfig, GRPOTrainer
 
 from armlite.errors import ArmliteError
-from armlite.models.survival import say, survive
+from armlite.models.engine.oom import say, survive
 from armlite.train.microbatch import Budget, cut, fold, loss_mask, select, share, trained
 from armlite.train.prefix import Row, install, obstacle, pack, rows_of
 

@@ -17,8 +17,8 @@ from armlite.data.making.similarity import normalised
 from armlite.data.making.work import digest
 from armlite.data.tasks import read_tasks
 from armlite.errors import ArmliteError
+from armlite.images import open_image
 from armlite.memory import image_file
-from armlite.tools.images import open_image
 from armlite.types import Task
 
 NEAR = 2

@@ -15,7 +15,7 @@ from typing import Any
 from armlite.data.making.similarity import normalised
 from armlite.data.making.vocabulary import COLOURS, COUNTS, NAME, OPPOSITES, SIDE
 from armlite.errors import ToolError
-from armlite.tools.verifiers import check
+from armlite.tools.checks.verifiers import check
 from armlite.types import Constraint
 
 NOTHING = "offers nothing to change"

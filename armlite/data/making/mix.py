@@ -22,8 +22,8 @@ from armlite.data.making.similarity import normalised
 from armlite.data.making.work import Counts, Work, digest, moved
 from armlite.data.tasks import read_tasks
 from armlite.errors import ArmliteError, nearest
+from armlite.images import open_image
 from armlite.memory import image_file
-from armlite.tools.images import open_image
 from armlite.types import Kind, Task
 
 CHUNK = 256

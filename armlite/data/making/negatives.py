@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from armlite.errors import ArmliteError
+from armlite.images import open_image, shrink
 from armlite.loop import ChatModel, Reply
 from armlite.memory import Limits
 from armlite.protocol.render import Conversation, Message, harmless
-from armlite.tools.images import open_image, shrink
 from armlite.types import Task
 
 _FORMAT = "<flaw>what is wrong with it, in a few words</flaw>\n<answer>the flawed answer</answer>"

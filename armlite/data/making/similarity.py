@@ -1,7 +1,7 @@
 """When are a good answer and a flawed one too much alike to teach anything?
 
-Two rules, both on normalised words (`armlite.tools.words`: NFKC, lower case, no accents or punctuation, numbers in one
-spelling). Equal: the two say the same. Nearly equal without a difference of substance: at least the limit of their
+Two rules, both on normalised words (`tools.documents.words`: NFKC, lower case, no accents or punctuation, numbers in
+one spelling). Equal: the two say the same. Nearly equal without a difference of substance: at least the limit of their
 words match in order (difflib's ratio), and both hold the same numbers, names, colours and relations, so that one is but
 the other in new words. The second rule is for what a model wrote: an injected pair differs in one fact and is meant to
 be alike, and of a pair that a verifier tells apart the difference is known, too.
@@ -12,7 +12,7 @@ from collections import Counter
 from difflib import SequenceMatcher
 
 from armlite.data.making.vocabulary import COLOURS, NAME, OPPOSITES
-from armlite.tools.words import words
+from armlite.tools.documents.words import words
 
 MAX_SIMILARITY = 0.95
 _FACTS = frozenset({*COLOURS, *(word for word in OPPOSITES if " " not in word), "front"})

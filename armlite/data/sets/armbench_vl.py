@@ -1,7 +1,7 @@
 """ARMBench-VL: the reference's own benchmark in the row that its evaluation scripts read, one JSONL file a track.
 
 No public file was at hand: the reader follows the scripts. Tracks of the same kind made from other sets are built by
-`armlite.data.lookalike`; they are "ARMBench-VL-style", never this set.
+`armlite.evals.lookalike`; they are "ARMBench-VL-style", never this set.
 """
 
 import os

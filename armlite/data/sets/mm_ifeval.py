@@ -13,7 +13,7 @@ from armlite.data.constraints import rules
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
 from armlite.errors import ToolError
-from armlite.tools.verifiers import check
+from armlite.tools.checks.verifiers import check
 from armlite.types import Task
 
 LEVELS = ("C-Level", "P-Level")

@@ -1,7 +1,7 @@
 """ARMBench-VL's scorer, as the reference's evaluation scripts decide: right where the choice equals `gt`, types
 included; the plain mean over all rows and by `rm_tag`.
 
-Also scores the look-alike tracks of `armlite.data.lookalike`, whose tasks have the same groups.
+Also scores the look-alike tracks of `armlite.evals.lookalike`, whose tasks have the same groups.
 """
 
 import json

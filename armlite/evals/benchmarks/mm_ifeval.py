@@ -13,7 +13,7 @@ from armlite.data.constraints import rules
 from armlite.evals.benchmarks.shares import first, mean, share
 from armlite.evals.exports import tsv
 from armlite.evals.figures import Benchmark, Figures, Item
-from armlite.tools.verifiers import Check, check
+from armlite.tools.checks.verifiers import Check, check
 
 
 def score(items: Sequence[Item]) -> Figures:

@@ -19,7 +19,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 
 from armlite.errors import ArmliteError
 from armlite.memory import image_file
-from armlite.models.decoder import base_model
+from armlite.models.engine.decoder import base_model
 from armlite.models.sampling import FEATURE_BYTES
 
 

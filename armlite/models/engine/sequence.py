@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from armlite.models.tokens import Tokens
+from armlite.models.engine.tokens import Tokens
 from armlite.protocol.render import Conversation
 
 

@@ -1,14 +1,14 @@
 """What a question asks of a document: weighted words, captions and pages that it names, whether it is about pictures.
 
 Readers ask with words that the page does not hold: how to format the answer, "in the figure on page 5", the name of a
-ratio whose ingredients alone are printed. This file takes a question apart; `armlite.tools.ranking` uses the parts.
+ratio whose ingredients alone are printed. This file takes a question apart; `ranking` uses the parts.
 """
 
 import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from armlite.tools.words import stem, terms, words
+from armlite.tools.documents.words import stem, terms, words
 
 GENERIC_WEIGHT = 0.3
 """Weight of words that say where to look or what to do rather than what about; others weigh 1."""

@@ -7,13 +7,10 @@ import importlib.util
 import threading
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from armlite.errors import ArmliteError
-from armlite.tools.pdf import PageText
-
-if TYPE_CHECKING:
-    from armlite.tools.pages import FolderPages, PdfPages
+from armlite.tools.documents.page_text import Pages, PageText
 
 MAX_PIXELS = 1_500_000
 """Area at which a page is read (letter paper at 125 dpi): a page takes 2 to 10 seconds of one core."""
@@ -35,7 +32,7 @@ def wanted(page: PageText) -> bool:
     return page.source != "ocr" and sum(c.isalnum() for c in page.text) < FEWEST_CHARACTERS
 
 
-def read_page(pages: "PdfPages | FolderPages", number: int, page: PageText) -> PageText:
+def read_page(pages: Pages, number: int, page: PageText) -> PageText:
     """The page as it is if its text layer has enough text, else with what OCR finds on page `number` (from 1).
 
     Raises:

@@ -4,9 +4,9 @@ import math
 
 from PIL import Image, ImageDraw, ImageFont
 
+from armlite.images import shrink
 from armlite.memory import Limits
-from armlite.tools.images import shrink
-from armlite.tools.pages import Document
+from armlite.tools.documents.pages import Document
 
 COLUMNS = 5
 GAP = 6

@@ -1,15 +1,15 @@
 """Ranking the pages of a document for a query by words, on the CPU, with nothing to download.
 
-`rank(index, query)` is the whole interface: a dense retriever is another function of the same shape
-(`armlite.tools.pages.Ranker`). Whole-page BM25 finds the evidence of MMLongBench-Doc questions among five pages in
+`rank(index, query)` is the whole interface: a dense retriever is another function of the same shape (`pages.Ranker`).
+Whole-page BM25 finds the evidence of MMLongBench-Doc questions among five pages in
 about half of the cases; what helps most beyond it is to understand which page a question names.
 """
 
 import re
 from functools import lru_cache
 
-from armlite.tools.passages import PageIndex
-from armlite.tools.query import Query, parse
+from armlite.tools.documents.passages import PageIndex
+from armlite.tools.documents.query import Query, parse
 
 PASSAGE_WEIGHT = 1.0
 """A page is worth as much through its best passage as through all of its words."""

@@ -15,9 +15,10 @@ from pathlib import Path
 from PIL import Image
 
 from armlite.errors import ArmliteError
-from armlite.tools.images import MAX_PIXELS, open_image, shrink
-from armlite.tools.pdf import PageText, PdfPages
-from armlite.tools.ranking import PageIndex, rank
+from armlite.images import MAX_PIXELS, open_image, shrink
+from armlite.tools.documents.page_text import Pages, PageText
+from armlite.tools.documents.pdf import PdfPages
+from armlite.tools.documents.ranking import PageIndex, rank
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 PICTURES_KEPT = 8
@@ -47,7 +48,7 @@ class Document:
         if not self.path.exists():
             raise ArmliteError(f"document {path} does not exist; give a PDF file or a folder of page images")
         try:
-            self._pages = FolderPages(self.path) if self.path.is_dir() else PdfPages(self.path)
+            self._pages: Pages = FolderPages(self.path) if self.path.is_dir() else PdfPages(self.path)
         except OSError as error:
             raise ArmliteError(f"document {path} cannot be read: {error.strerror or error}") from error
         self._lock = threading.RLock()
@@ -78,7 +79,7 @@ class Document:
     @cached_property
     def page_texts(self) -> tuple[PageText, ...]:
         """The text of each page and where it comes from, read once and kept on disk under the content's hash."""
-        from armlite.tools.text_cache import read_pages
+        from armlite.tools.documents.text_cache import read_pages
 
         with self._lock:
             return read_pages(self._pages)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from armlite.models.cache import Slab
-from armlite.models.layers import layers_of
+from armlite.models.engine.cache import Slab
+from armlite.models.engine.layers import layers_of
 
 Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """(layer, queries (B, H, T, D), keys and values (B, kv_heads, T, D)) -> (B, H, T, D)"""

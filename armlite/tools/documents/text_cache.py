@@ -9,15 +9,11 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from armlite.tools import ocr
-from armlite.tools.pdf import PageText
-
-if TYPE_CHECKING:
-    from armlite.tools.pages import FolderPages, PdfPages
+from armlite.tools.documents import ocr
+from armlite.tools.documents.page_text import Pages, PageText
 
 VERSION = 1
 """Raised whenever what is read from a page changes; older entries are then made again."""
@@ -49,7 +45,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "armlite"
 
 
-def read_pages(pages: "PdfPages | FolderPages") -> tuple[PageText, ...]:
+def read_pages(pages: Pages) -> tuple[PageText, ...]:
     """The text of all pages, from the cache where it is there.
 
     Pages without a readable text layer go through OCR when the `ocr` extra is installed.
@@ -67,7 +63,7 @@ def read_pages(pages: "PdfPages | FolderPages") -> tuple[PageText, ...]:
     return found
 
 
-def _with_ocr(pages: "PdfPages | FolderPages", found: tuple[PageText, ...], file: Path) -> tuple[PageText, ...]:
+def _with_ocr(pages: Pages, found: tuple[PageText, ...], file: Path) -> tuple[PageText, ...]:
     """Fill in the pages that are pictures; what is done is kept now and then, so that an interrupted run goes on."""
     read = list(found)
     for i, page in enumerate(found):

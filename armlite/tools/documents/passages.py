@@ -1,6 +1,6 @@
 """The search index of a document: words of pages, of passages within pages, of headings and of word pairs.
 
-Built in memory from the page texts (about 1.5 ms a page); `armlite.tools.ranking` reads it.
+Built in memory from the page texts (about 1.5 ms a page); `armlite.tools.documents.ranking` reads it.
 """
 
 import math
@@ -9,9 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from armlite.tools.numbering import Numbering
-from armlite.tools.pdf import PageText
-from armlite.tools.words import terms
+from armlite.tools.documents.numbering import Numbering
+from armlite.tools.documents.page_text import PageText
+from armlite.tools.documents.words import terms
 
 PASSAGE = 60
 """Words in a passage; the next one starts in its middle, so that no sentence is always cut."""

@@ -1,7 +1,7 @@
 """Reading PDF files through pypdfium2: opening, page text with its layout, pictures of pages.
 
 PDFium is not thread safe, so every call into it, in any thread and for any file, happens under `LOCK`. Only
-`armlite.tools.pages` uses this file; what a page's words mean for a search is decided in `armlite.tools.passages`.
+`pages` uses this file; what a page's words mean for a search is decided in `passages`.
 """
 
 import atexit
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
 
 from armlite.errors import ArmliteError
+from armlite.tools.documents.page_text import PageText
 
 LOCK = threading.RLock()
 """Re-entrant, because garbage collection may close one file while another is being read in the same thread."""
@@ -33,23 +33,6 @@ def _close_at_exit() -> None:
     To be called once PDFium is loaded: exit handlers run in the opposite order of their registration.
     """
     atexit.register(lambda: [pages.close() for pages in list(_OPEN)])
-
-
-class PageText(BaseModel):
-    """What can be read on a page."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    text: str = ""
-    """Lines separated by newlines, in the file's reading order."""
-    source: str = "none"
-    """Where the text comes from: `text` (the file's text layer), `ocr`, or `none` (nothing to read)."""
-    heights: tuple[float, ...] = ()
-    """Height of each line's letters in points; empty where unknown."""
-    label: str = ""
-    """The page's own number where the file declares one, such as `iv`."""
-    pictures: int = 0
-    """Number of pictures and drawings of a noticeable size."""
 
 
 class PdfPages:

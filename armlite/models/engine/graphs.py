@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from armlite.models.cache import Slab
-from armlite.models.decoder import Decoder
+from armlite.models.engine.cache import Slab
+from armlite.models.engine.decoder import Decoder
 
 EAGER = 4
 """Steps over a slab that run as they are before one is recorded, which takes about as long; kernels are chosen and

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 import torch
 
-from armlite.models.cache import Slab
-from armlite.models.track import Track
+from armlite.models.engine.cache import Slab
+from armlite.models.engine.sequence import Track
 
 
 class Prefixes:

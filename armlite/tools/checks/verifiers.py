@@ -1,7 +1,7 @@
 """The 19 instruction-following verifiers: pure functions from a response to a `Check`.
 
-Each takes the response and its parameters (by name or in order) and a `mode`: `engine`, `tool` or `strict`, see
-`armlite.tools.measures` for what they measure. Called by the tools of `armlite.tools.instruction` and the MM-IFEval
+Each takes the response and its parameters (by name or in order) and a `mode`: `engine`, `tool` or `strict`; what they
+measure is in `armlite.tools.checks.measures`. Called by the tools of `armlite.tools.instruction` and by MM-IFEval's
 scorer.
 """
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from armlite.errors import ArmliteError, ToolError, nearest
-from armlite.tools import measures
-from armlite.tools.measures import MODES, Mode
-from armlite.tools.sentences import Splitter
+from armlite.tools.checks import measures
+from armlite.tools.checks.measures import MODES, Mode
+from armlite.tools.checks.sentences import Splitter
 
 __all__ = ["MODES", "VERIFIERS", "Check", "Mode", "check", "parameters"]
 

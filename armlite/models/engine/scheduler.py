@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Callable
 
 from armlite.errors import ArmliteError
-from armlite.models.cache import Slab
-from armlite.models.prefixes import Prefixes
+from armlite.models.engine.cache import Slab
+from armlite.models.engine.oom import say
+from armlite.models.engine.prefixes import Prefixes
+from armlite.models.engine.sequence import Stats, Track
 from armlite.models.sampling import GRAIN, EngineSettings, Sampling
-from armlite.models.survival import say
-from armlite.models.track import Stats, Track
 
 HEADROOM = 256
 """Tokens a conversation is expected to grow by when it is decided whether it still fits into the cache."""

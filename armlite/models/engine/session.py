@@ -17,16 +17,16 @@ from typing import Any, Literal
 import torch
 
 from armlite.loop import Reply
-from armlite.models.decoder import Chunk, Decoder
-from armlite.models.graphs import GraphedSteps
-from armlite.models.sampler import choose
+from armlite.models.engine.decoder import Chunk, Decoder
+from armlite.models.engine.graphs import GraphedSteps
+from armlite.models.engine.oom import survive
+from armlite.models.engine.sampler import choose
+from armlite.models.engine.scheduler import Slots
+from armlite.models.engine.sequence import Stats, Track
+from armlite.models.engine.tokens import Span, TokenRecord
+from armlite.models.engine.vision import VisionCache
+from armlite.models.engine.vocabulary import TAIL, Vocabulary
 from armlite.models.sampling import EngineSettings, Sampling, stream
-from armlite.models.slots import Slots
-from armlite.models.survival import survive
-from armlite.models.tokens import Span, TokenRecord
-from armlite.models.track import Stats, Track
-from armlite.models.vision import VisionCache
-from armlite.models.vocabulary import TAIL, Vocabulary
 from armlite.protocol.render import Conversation, render
 
 Script = Callable[[Conversation], Sequence[int] | None]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from armlite.models.vision import Picture
+from armlite.models.engine.vision import Picture
 
 
 @dataclass(frozen=True)

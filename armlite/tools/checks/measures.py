@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
-from armlite.tools.sentences import Splitter, installed_splitter, split_sentences
+from armlite.tools.checks.sentences import Splitter, installed_splitter, split_sentences
 
 Mode = Literal["engine", "tool", "strict"]
 MODES: tuple[Mode, ...] = ("engine", "tool", "strict")

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from armlite.tools.pdf import PageText
+from armlite.tools.documents.page_text import PageText
 
 EDGE_LINES = 2
 """Lines at the top and at the bottom of a page in which its number is looked for."""
