@@ -13,7 +13,7 @@ from typing import Literal
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from armlite.errors import ToolError, nearest
+from armlite.errors import ArmliteError, DataError, InputError, ToolError, nearest
 from armlite.images import open_image, shrink
 from armlite.memory import Limits, Memory
 from armlite.protocol import prompts
@@ -21,7 +21,7 @@ from armlite.protocol.parse import feedback, parse_decision, parse_turn
 from armlite.protocol.render import Conversation, Message, harmless, system_text
 from armlite.tools import tools_for
 from armlite.tools.tool import Tool
-from armlite.types import Decision, Observation, Step, StopReason, Task, Trajectory, Turn
+from armlite.types import Decision, Fault, Observation, Step, StopReason, Task, Trajectory, Turn
 
 
 class EpisodeSettings(BaseModel):
@@ -56,6 +56,7 @@ class Episode:
         self.steps: list[Step] = []
         self.stop: StopReason | None = None
         self.decision: Decision | None = None
+        self.fault: Fault | None = None
         self.model = ""
         self._attempts = 0
         self._forced = False
@@ -130,7 +131,7 @@ class Episode:
     def _observe(self, turn: Turn) -> Observation | None:
         """The observation for a turn; None when the turn was the last, with `stop` set."""
         if turn.finish == "error":
-            self.stop = StopReason.MODEL_ERROR
+            self.stop, self.fault = StopReason.MODEL_ERROR, Fault(whose="model", reason=turn.text)
         elif turn.finish == "length":
             self.stop = StopReason.TURN_BUDGET
         elif turn.answer is not None:
@@ -146,9 +147,20 @@ class Episode:
             self._forced = True
             return Observation(ok=False, text=prompts.LIMIT_REACHED if self.tools else prompts.NO_TOOLS)
         self._attempts += 1
-        return self._act(turn)
+        known = tuple(self.memory.images)
+        try:
+            return self.act(turn)
+        except ArmliteError as error:  # a page that cannot be read ends this episode, and no other
+            self.memory.forget([name for name in self.memory.images if name not in known])
+            self.stop, self.fault = StopReason.BAD_INPUT, fault_of(error)
+            return None
 
-    def _act(self, turn: Turn) -> Observation:
+    def act(self, turn: Turn) -> Observation:
+        """Run the tool that a turn calls and say what the model is to see; the conversation stays as it is.
+
+        Raises:
+            ArmliteError: a file of the task cannot be read, or the tool cannot work here.
+        """
         if turn.call is None:
             return Observation(ok=False, text=feedback(turn.fault or "empty"))
         call = turn.call
@@ -208,11 +220,17 @@ class Episode:
             decision=self.decision,
             model=self.model,
             rollout=self.conversation.rollout,
+            fault=self.fault,
         )
 
     def pixels(self) -> dict[str, Image.Image]:
         """File name -> image, for the store."""
         return {info.file: self.memory.images[i] for i, info in self.memory.infos.items()}
+
+
+def fault_of(error: ArmliteError) -> Fault:
+    """Whose fault an error is: the data's where a file or row cannot be read, else the user's."""
+    return Fault(whose="data" if isinstance(error, InputError | DataError) else "user", reason=str(error))
 
 
 def _cut(text: str, limit: int) -> str:

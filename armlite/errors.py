@@ -1,6 +1,7 @@
 """The four audiences of an error: the model, the data, the user, and us.
 
-`ToolError` becomes an observation, `DataError` one line about one row, `ArmliteError` one line and exit status 2.
+`ToolError` becomes an observation, `DataError` one line about one row, `InputError` about one file, `ArmliteError` one
+line and exit status 2. Where many jobs are played, these end their own job as a `Fault` (see `armlite.runner`).
 Anything else is a bug of ours and keeps its traceback.
 """
 
@@ -25,6 +26,10 @@ class DataError(ArmliteError):
     def __init__(self, dataset: str, row: int | str, field: str, why: str):
         super().__init__(f"{dataset}, row {row}, field {field}: {why}")
         self.dataset, self.row, self.field, self.why = dataset, row, field, why
+
+
+class InputError(ArmliteError):
+    """A picture, document or page that cannot be read; the message names the file and what is wrong with it."""
 
 
 class ToolError(Exception):

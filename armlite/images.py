@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from armlite.errors import ArmliteError
+from armlite.errors import InputError
 
 MAX_PIXELS = 120_000_000
 """Larger pictures are refused before decoding: their pixels alone would take more than 0.34 GiB."""
@@ -14,23 +14,23 @@ def open_image(path: Path | str) -> Image.Image:
     """Read an image file as RGB, turned as its EXIF data says, transparency on white.
 
     Raises:
-        ArmliteError: missing, not an image, damaged, or more than `MAX_PIXELS` pixels.
+        InputError: missing, not an image, damaged, or more than `MAX_PIXELS` pixels.
     """
     path = Path(path)
     if not path.is_file():
-        raise ArmliteError(f"image {path} does not exist" if not path.exists() else f"image {path} is not a file")
+        raise InputError(f"image {path} does not exist" if not path.exists() else f"image {path} is not a file")
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise ArmliteError(
+                raise InputError(
                     f"image {path} has {image.width * image.height / 1e6:.0f} megapixels; the most is "
                     f"{MAX_PIXELS / 1e6:.0f}: make it smaller first"
                 )
             return to_rgb(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:
-        raise ArmliteError(f"image {path} is too large: the most is {MAX_PIXELS / 1e6:.0f} megapixels") from error
+        raise InputError(f"image {path} is too large: the most is {MAX_PIXELS / 1e6:.0f} megapixels") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise ArmliteError(f"image {path} cannot be read ({error}): is it a complete picture file?") from error
+        raise InputError(f"image {path} cannot be read ({error}): is it a complete picture file?") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -1,37 +1,37 @@
 """`Judge`, the public way to have something judged: one call, one Verdict.
 
-It makes tasks of the caller's words and plays all episodes of a call as one batch; `armlite.votes` counts. A model that
+It makes tasks of the caller's words and lets the runner play all votes of a call; `armlite.votes` counts. A model that
 `Judge.load` names is loaded by the first judgment, after its inputs have been opened: a bad file costs no minutes.
 """
 
-import copy
 import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
 from PIL import Image
 from pydantic import ValidationError
 
-from armlite.episode import Episode, EpisodeSettings
+from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError
 from armlite.images import open_image, to_rgb
-from armlite.loop import ChatModel, play
+from armlite.loop import ChatModel, OnStep
 from armlite.memory import image_file
+from armlite.models.lazy import LazyModel, at_temperature
 from armlite.models.sampling import Sampling
+from armlite.runner import Job, Outcome, run_jobs
 from armlite.store import Saved, append
-from armlite.types import Constraint, Kind, Step, Task, Trajectory, Verdict
+from armlite.types import Constraint, Kind, Task, Trajectory, Verdict
 from armlite.votes import count_pairs, count_votes
 
 if TYPE_CHECKING:
     from armlite.recipe import Recipe
 
 Picture = str | Path | Image.Image
-OnStep = Callable[[Episode, Step], None]
 Quantize = Literal["none", "4bit"]
 
 VOTING_TEMPERATURE = 0.7
@@ -40,14 +40,25 @@ TRAJECTORIES = "trajectories.jsonl"
 """What `save` writes to."""
 
 
+class Asked(TypedDict, total=False):
+    """What every way of judging takes, as keywords."""
+
+    votes: int
+    """Rollouts of each presented order; 1 unless given."""
+    tools: Sequence[str] | None
+    """Names of the tools to show. None: as the settings say, which is by what there is to look at; empty: none."""
+    on_step: OnStep | None
+    """Called with each step as it happens."""
+    rollout: int
+    """Number of the first rollout; another number is a fresh try. From 1 on a greedy model is warmed up."""
+
+
 class Judge:
     """Judges with a chat model.
 
     What the methods share: `images` are paths or PIL images; `document` is the path of a PDF or of a folder of page
-    images; `votes` is the number of rollouts for each presented order; `tools` names the tools to show (None: as the
-    settings say, which is by what there is to look at; empty: none); `on_step` is called with each step as it happens.
-    They raise ArmliteError for an input that cannot be read, too few responses, an unknown tool or model. Not being
-    able to judge is no error but a `status` of the verdict.
+    images; the rest is in `Asked`. They raise ArmliteError for an image or document that is named and cannot be read,
+    too few responses, an unknown tool or model. Not being able to judge is no error but a `status` of the verdict.
 
     Several votes of a greedy model would all be the same, so more than one at temperature 0 are sampled at
     `VOTING_TEMPERATURE`.
@@ -58,11 +69,7 @@ class Judge:
     """
 
     def __init__(self, model: ChatModel, settings: EpisodeSettings | None = None):
-        self.settings = settings or EpisodeSettings()
-        sampling: Sampling | None = getattr(model, "sampling", None)
-        self._temperature = sampling.temperature if sampling else 0.0
-        self._load: Callable[[float], ChatModel] = lambda temperature: _at(model, temperature)
-        self._models: dict[float, ChatModel] = {}
+        self.model, self.settings = model, settings or EpisodeSettings()
 
     @classmethod
     def load(
@@ -90,7 +97,7 @@ class Judge:
             temperature: 0 takes the likeliest token, always.
             settings: rules of an episode, instead of the run's or the defaults.
             max_calls: tool calls before the judge has to answer, instead of what the settings say.
-            seed: of all randomness: equal calls give equal verdicts.
+            seed: random seed: equal calls give equal verdicts.
             max_new_tokens: budget of a turn, instead of the run's or the default.
             max_context: of a conversation, likewise; a server has its own.
             options: further ones of `armlite.models.load_chat_model`.
@@ -114,17 +121,19 @@ class Judge:
         except ValidationError as error:
             raise ArmliteError(_sentence(error)) from error
         settings = settings or EpisodeSettings()
-        judge = cls.__new__(cls)
-        judge.settings = settings if max_calls is None else settings.model_copy(update={"max_calls": max_calls})
-        judge._temperature = temperature
-        judge._load = _loader(spec, sampling, options)
-        judge._models = {}
-        return judge
+        if max_calls is not None:
+            settings = settings.model_copy(update={"max_calls": max_calls})
+        return cls(LazyModel(spec, sampling, options), settings)
 
-    @property
-    def model(self) -> ChatModel:
-        """The model, loaded."""
-        return self._model(self._temperature)
+    def prepare(self) -> "Judge":
+        """Load the model now, instead of with the first judgment.
+
+        Raises:
+            ArmliteError: there is no such model.
+        """
+        if isinstance(self.model, LazyModel):
+            self.model.load()
+        return self
 
     def compare(
         self,
@@ -135,9 +144,7 @@ class Judge:
         constraints: Sequence[Constraint | str] = (),
         *,
         swap: bool = False,
-        votes: int = 1,
-        tools: Sequence[str] | None = None,
-        on_step: OnStep | None = None,
+        **asked: Unpack[Asked],
     ) -> Verdict:
         """Which of two or more responses is best? `choice` counts from 1 in the order given; 0 is a tie.
 
@@ -147,7 +154,7 @@ class Judge:
         """
         kind: Kind = "pairwise" if len(responses) == 2 else "listwise"
         task, opened = make_task(kind, question, responses, images, document, constraints)
-        return self.judge(task, images=opened, swap=swap, votes=votes, tools=tools, on_step=on_step)
+        return self.judge(task, images=opened, swap=swap, **asked)
 
     def check(
         self,
@@ -156,14 +163,11 @@ class Judge:
         images: Sequence[Picture] | Picture = (),
         document: str | Path | None = None,
         constraints: Sequence[Constraint | str] = (),
-        *,
-        votes: int = 1,
-        tools: Sequence[str] | None = None,
-        on_step: OnStep | None = None,
+        **asked: Unpack[Asked],
     ) -> Verdict:
         """Is a response correct, or does it satisfy its constraints? The answer is `correct`."""
         task, opened = make_task("pointwise", question, [response], images, document, constraints)
-        return self.judge(task, images=opened, votes=votes, tools=tools, on_step=on_step)
+        return self.judge(task, images=opened, **asked)
 
     def rate(
         self,
@@ -172,14 +176,11 @@ class Judge:
         images: Sequence[Picture] | Picture = (),
         document: str | Path | None = None,
         constraints: Sequence[Constraint | str] = (),
-        *,
-        votes: int = 1,
-        tools: Sequence[str] | None = None,
-        on_step: OnStep | None = None,
+        **asked: Unpack[Asked],
     ) -> Verdict:
         """How good is a response? `rating` is the median vote, 1 to 10; votes within one point of it agree."""
         task, opened = make_task("rating", question, [response], images, document, constraints)
-        return self.judge(task, images=opened, votes=votes, tools=tools, on_step=on_step)
+        return self.judge(task, images=opened, **asked)
 
     def rank(
         self,
@@ -188,27 +189,21 @@ class Judge:
         images: Sequence[Picture] | Picture = (),
         document: str | Path | None = None,
         constraints: Sequence[Constraint | str] = (),
-        *,
-        votes: int = 1,
-        tools: Sequence[str] | None = None,
-        on_step: OnStep | None = None,
-        rollout: int = 0,
+        **asked: Unpack[Asked],
     ) -> Verdict:
         """Put responses in order: `ranking`, best first, and `choice`, the best.
 
         A round robin: every pair is judged in both orders, so that no place is favoured, and
         `armlite.votes.count_pairs` counts. That makes n * (n - 1) judgments a vote: n should be small. The confidence
-        is the share of votes that agree with the ranking. `rollout` as for `judge`.
+        is the share of votes that agree with the ranking.
         """
-        _check_votes(votes)
         whole, opened = make_task("listwise", question, responses, images, document, constraints)
-        jobs = []
+        pairs = []
         for a, b in combinations(range(1, len(responses) + 1), 2):
-            two = {"id": f"{whole.id}-{a}-{b}", "kind": "pairwise", "responses": (responses[a - 1], responses[b - 1])}
-            task = whole.model_copy(update={**two, "meta": {"pair": [a, b]}})
-            jobs += [(task, order, rollout + i) for i, order in enumerate([(1, 2), (2, 1)] * votes)]
-        played = self._play(jobs, Path(), tools, opened, on_step, votes > 1 or rollout > 0)
-        return _with_images(count_pairs(len(responses), [e.trajectory() for e in played]), played)
+            two = {"kind": "pairwise", "responses": (responses[a - 1], responses[b - 1]), "numbers": (a, b)}
+            pairs.append(whole.model_copy(update={"id": f"{whole.id}-{a}-{b}", **two}))
+        played = self._play(pairs, [(1, 2), (2, 1)], Path(), opened, asked)
+        return _with_images(count_pairs(len(responses), [o.trajectory for o in played]), played)
 
     def judge(
         self,
@@ -217,49 +212,46 @@ class Judge:
         root: str | Path = ".",
         images: Sequence[Image.Image] | None = None,
         swap: bool = False,
-        votes: int = 1,
-        tools: Sequence[str] | None = None,
-        on_step: OnStep | None = None,
-        rollout: int = 0,
+        **asked: Unpack[Asked],
     ) -> Verdict:
-        """Judge a Task record of any kind.
+        """Judge a Task record of any kind. A file of it that cannot be read is the status `bad_input`.
 
         Args:
             root: folder that the task's paths are relative to.
             images: the task's images where they are already open.
             swap: judge in both orders; nothing to swap with fewer than two responses.
-            rollout: number of the first rollout; another number is a fresh try. From 1 on a greedy model is warmed up.
         """
-        _check_votes(votes)
         given = tuple(range(1, len(task.responses) + 1))
         orders = [given, given[::-1]] if swap and len(given) > 1 else [given]
-        jobs = [(task, order, rollout + i) for i, order in enumerate(orders * votes)]
-        played = self._play(jobs, Path(root), tools, images, on_step, votes > 1 or rollout > 0)
-        return _with_images(count_votes(task.kind, [e.trajectory() for e in played]), played)
+        played = self._play([task], orders, Path(root), images, asked)
+        return _with_images(count_votes(task.kind, [o.trajectory for o in played]), played)
 
     def _play(
         self,
-        jobs: Sequence[tuple[Task, tuple[int, ...], int]],
+        tasks: Sequence[Task],
+        orders: Sequence[tuple[int, ...]],
         root: Path,
-        tools: Sequence[str] | None,
         images: Sequence[Image.Image] | None,
-        on_step: OnStep | None,
-        warm: bool,
-    ) -> list[Episode]:
-        """Play (task, presented order, rollout) as one batch. Everything is opened before the model is loaded."""
-        settings = self.settings
+        asked: Asked,
+    ) -> list[Outcome]:
+        """All votes on each task in each order, in that order."""
+        votes, first, settings = asked.get("votes", 1), asked.get("rollout", 0), self.settings
+        if votes < 1:
+            raise ArmliteError(f"votes must be at least 1, not {votes}")
+        tools = asked.get("tools")
         if tools is not None:
             settings = settings.model_copy(update={"tools": tuple(tools)})
-        if images is None:
-            images = [open_image(root / path) for path in jobs[0][0].images]
-        episodes = [Episode.open(task, settings, root, order, rollout, images) for task, order, rollout in jobs]
-        play(episodes, self._model(self._temperature or (VOTING_TEMPERATURE if warm else 0.0)), on_step)
-        return episodes
-
-    def _model(self, temperature: float) -> ChatModel:
-        if temperature not in self._models:
-            self._models[temperature] = self._load(temperature)
-        return self._models[temperature]
+        jobs = [
+            Job(task, settings, root, order, rollout, images)
+            for task in tasks
+            for rollout, order in enumerate([*orders] * votes, first)
+        ]
+        sampling: Sampling | None = getattr(self.model, "sampling", None)
+        warm = (votes > 1 or first > 0) and sampling is not None and sampling.temperature == 0
+        model = at_temperature(self.model, VOTING_TEMPERATURE) if warm else self.model
+        place = {id(job): i for i, job in enumerate(jobs)}
+        played = run_jobs(jobs, model, on_step=asked.get("on_step"))
+        return sorted(played, key=lambda outcome: place[id(outcome.job)])
 
 
 def make_task(
@@ -381,38 +373,9 @@ def _check_place(spec: str, device: str, quantize: str | None) -> None:
         raise ArmliteError("device and quantize are for local models; a server decides them itself")
 
 
-def _loader(spec: str, sampling: Sampling, options: dict[str, Any]) -> Callable[[float], ChatModel]:
-    """Loads a model at a temperature. Local weights are loaded once, and shared by the temperatures."""
-    loaded: list[ChatModel] = []
-
-    def load(temperature: float) -> ChatModel:
-        from armlite.models import load_chat_model
-
-        if not loaded or spec.startswith("openai:"):
-            loaded.append(load_chat_model(spec, sampling.model_copy(update={"temperature": temperature}), **options))
-        return _at(loaded[-1], temperature)
-
-    return load
-
-
-def _at(model: ChatModel, temperature: float) -> ChatModel:
-    """The same model at a temperature, or as it is where it does not say how it samples."""
-    sampling: Sampling | None = getattr(model, "sampling", None)
-    if sampling is None or sampling.temperature == temperature:
-        return model
-    other: Any = copy.copy(model)
-    other.sampling = sampling.model_copy(update={"temperature": temperature})
-    return other
-
-
-def _with_images(verdict: Verdict, episodes: Sequence[Episode]) -> Verdict:
-    verdict._images = {file: image for e in episodes for file, image in e.pixels().items()}
+def _with_images(verdict: Verdict, played: Sequence[Outcome]) -> Verdict:
+    verdict._images = {file: image for outcome in played for file, image in outcome.images.items()}
     return verdict
-
-
-def _check_votes(votes: int) -> None:
-    if votes < 1:
-        raise ArmliteError(f"votes must be at least 1, not {votes}")
 
 
 def _sentence(error: ValidationError) -> str:

@@ -1,38 +1,51 @@
-"""The loop: think, act, observe, for a batch of episodes at once, until all have stopped.
+"""The loop: think, act, observe, for many episodes at once, each to its own end.
 
-It prints nothing and writes no file; `on_step` is its only window. `judge`, `chat`, `eval` and the GRPO trainer all
-call it.
+It prints nothing and writes no file; `on_step` is its only window. `armlite.runner` calls it, and nothing else does:
+judging, evaluation, data making and the GRPO trainer play the same loop.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from queue import SimpleQueue
+from typing import Literal, Protocol
 
 from armlite.episode import Episode
 from armlite.protocol.render import Conversation
 from armlite.types import Step
 
+OnStep = Callable[[Episode, Step], None]
+
 
 class ChatSession(Protocol):
-    """Conversations in flight with one model. Not shared between threads."""
+    """Conversations in flight with one model. Called from one thread, but for `wake`."""
+
+    threads: int
+    """Threads that files may be opened and tools may run in while the model is at work elsewhere (a server). 0: they
+    run between two calls of `wait`, in the order of the replies, so that nothing depends on the clock."""
 
     def submit(self, conversation: Conversation) -> None:
         """Ask for the next assistant turn of a conversation, which may be new or one seen before."""
 
-    def wait(self) -> list[tuple[Conversation, "Reply"]]:
-        """Block until at least one submitted turn has ended; return those that have, in a deterministic order."""
+    def wait(self) -> "list[tuple[Conversation, Reply]]":
+        """Block until a submitted turn has ended; return those that have, in a deterministic order."""
         ...
 
+    def wake(self) -> None:
+        """From any thread: let `wait` return, perhaps with nothing. Called only where `threads` is above 0."""
+
     def close(self, conversation: Conversation) -> None:
-        """The conversation has ended: release what is held for it."""
+        """The conversation has ended, or is no longer wanted: release what is held for it."""
 
 
 class ChatModel(Protocol):
     """Anything that answers a batch of conversations."""
 
     name: str
+    """As trajectories name it."""
+    in_flight: int
+    """Conversations that it is worth giving it at once."""
 
     def session(self) -> ChatSession:
         """Start a batch."""
@@ -51,76 +64,87 @@ class Reply:
 
 
 def play(
-    episodes: Sequence[Episode], model: ChatModel, on_step: Callable[[Episode, Step], None] | None = None
-) -> ChatSession:
-    """Drive episodes to their end.
-
-    Returns:
-        The session, for a caller that wants the token ids of what was played.
-    """
-    session = model.session()
-    waiting = {id(e.conversation): e for e in episodes}
-    for episode in episodes:
-        episode.model = model.name
-        session.submit(episode.conversation)
-    with Turns(getattr(session, "tool_threads", 0)) as turns:
-        while waiting:
-            for conversation, reply in turns.wait(session):
-                turns.act(waiting[id(conversation)], reply)
-            for episode, step in turns.acted():
-                if step is not None and on_step is not None:
-                    on_step(episode, step)
-                if episode.stop is None:
-                    session.submit(episode.conversation)
-                else:
-                    del waiting[id(episode.conversation)]
-                    session.close(episode.conversation)
-    return session
-
-
-class Turns:
-    """Where turns that have ended are acted on: in place, or in threads while the model goes on with the others.
+    openings: Iterator[Callable[[], Episode]], session: ChatSession, in_flight: int, on_step: OnStep | None = None
+) -> Iterator[Episode]:
+    """Drive episodes to their end, and yield them as they end.
 
     Args:
-        threads: 0: in place; then the order of everything is that of the session's replies. With threads the session
-            is one whose `wait` can be told to return after so many decode steps.
+        openings: each opens one episode (which may have stopped already); taken when a place is free.
+        session: of the model.
+        in_flight: episodes that are open at once, at most.
+        on_step: told each step as it happens, in the caller's thread.
     """
+    playing: dict[int, Episode] = {}
+    live = 0  # taken from `openings` and not ended: being opened, at the model, or with a tool
+    with Work(session) as work:
+        try:
+            while True:
+                while live < in_flight and (opening := next(openings, None)) is not None:
+                    work.do(partial(_opened, opening))
+                    live += 1
+                if not live:
+                    return
+                before = live
+                for episode, step in work.done():
+                    if step is not None and on_step is not None:
+                        on_step(episode, step)
+                    if episode.stop is None:
+                        playing[id(episode.conversation)] = episode
+                        session.submit(episode.conversation)
+                        continue
+                    if playing.pop(id(episode.conversation), None) is not None:
+                        session.close(episode.conversation)
+                    live -= 1
+                    yield episode
+                if live == before:  # else a place is free
+                    for conversation, reply in session.wait():
+                        work.do(partial(_acted, playing[id(conversation)], reply))
+        finally:
+            for episode in playing.values():
+                session.close(episode.conversation)
 
-    def __init__(self, threads: int = 0):
-        self._pool = ThreadPoolExecutor(threads, "armlite-tools") if threads else None
-        self._open: list[tuple[Episode, Future[Step | None]]] = []
-        self._idle = False
 
-    def __enter__(self) -> "Turns":
+def _opened(opening: Callable[[], Episode]) -> tuple[Episode, None]:
+    return opening(), None
+
+
+def _acted(episode: Episode, reply: Reply) -> tuple[Episode, Step | None]:
+    return episode, episode.advance(reply.text, reply.finish, reply.tokens)
+
+
+class Work:
+    """Where episodes are opened and tools run: at once and in order, or in the session's threads."""
+
+    def __init__(self, session: ChatSession):
+        self._pool = ThreadPoolExecutor(session.threads, "armlite-tools") if session.threads else None
+        self._wake = session.wake
+        self._done: SimpleQueue[Future[Result]] = SimpleQueue()
+
+    def __enter__(self) -> "Work":
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def wait(self, session: Any) -> list[tuple[Conversation, Reply]]:
-        """Turns that have ended; perhaps none while some are being acted on."""
-        self._idle = False
-        if not self._open:
-            return session.wait()
-        replies = session.wait(steps=1)
-        self._idle = not replies and not session.busy
-        return replies
-
-    def act(self, episode: Episode, reply: Reply) -> None:
-        """Take a turn, run its tool."""
-        work = partial(episode.advance, reply.text, reply.finish, reply.tokens)
-        future: Future[Step | None] = Future()
-        if self._pool is None:
-            future.set_result(work())
+    def do(self, work: Callable[[], "Result"]) -> None:
+        """Do something whose result `done` gives."""
+        if self._pool is not None:
+            self._pool.submit(work).add_done_callback(self._ended)
         else:
-            future = self._pool.submit(work)
-        self._open.append((episode, future))
+            future: Future[Result] = Future()
+            future.set_result(work())
+            self._done.put(future)
 
-    def acted(self) -> list[tuple[Episode, Step | None]]:
-        """Those that have been acted on, in the order in which their turns ended; waits where nothing else goes on."""
-        if self._idle and self._open:
-            wait([future for _, future in self._open], return_when=FIRST_COMPLETED)
-        done = [(episode, future.result()) for episode, future in self._open if future.done()]
-        self._open = [pair for pair in self._open if all(pair[0] is not episode for episode, _ in done)]
-        return done
+    def done(self) -> Iterator["Result"]:
+        """What has been opened or acted on since the last call; an error of ours is raised here."""
+        while not self._done.empty():
+            yield self._done.get().result()
+
+    def _ended(self, future: Future["Result"]) -> None:
+        if not future.cancelled():
+            self._done.put(future)
+            self._wake()
+
+
+Result = tuple[Episode, Step | None]

@@ -76,6 +76,8 @@ class Task(Record):
     rating: number; multiple_choice: letter; open_qa: the accepted answers."""
     source: str = ""
     """Where the task comes from; evaluation groups by it."""
+    numbers: tuple[int, ...] = ()
+    """The caller's numbers of the responses, where the task holds some of several: the pairs of a ranking."""
     meta: dict[str, Any] = {}
     """Anything else; read by no core code."""
 
@@ -169,6 +171,18 @@ class StopReason(StrEnum):
     """The model did not answer in its forced final turn."""
     MODEL_ERROR = "model_error"
     """The model could not be asked; the last turn's text says why."""
+    BAD_INPUT = "bad_input"
+    """A picture, page or document could not be read, or a tool cannot work here; the trajectory's `fault` says why."""
+
+
+class Fault(Record):
+    """Why a job has no judgment, where something other than the judge stood in the way."""
+
+    whose: Literal["model", "data", "user"]
+    """`model`: its server could not be asked; `data`: a file or row cannot be read; `user`: a setting or an
+    installation is wrong."""
+    reason: str
+    """One sentence; of a file it names the file."""
 
 
 class ImageInfo(Record):
@@ -207,6 +221,17 @@ class Trajectory(Record):
     model: str = ""
     rollout: int = 0
     """Number of this rollout of the task; part of its random stream."""
+    fault: Fault | None = None
+    """Why the episode could not be played to an end of its own; None: it was."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fault_of_older_files(cls, value: Any) -> Any:
+        """Files of version 0.1.0 have no `fault` beside `stop: model_error`: their last turn says why."""
+        if isinstance(value, dict) and value.get("stop") == "model_error" and value.get("fault") is None:
+            last = Step.model_validate(value["steps"][-1]) if value.get("steps") else None
+            return value | {"fault": Fault(whose="model", reason=last.turn.text if last else "")}
+        return value
 
     @property
     def calls(self) -> tuple[Step, ...]:
@@ -240,7 +265,7 @@ class Evidence(Record):
     data: dict[str, Any] = {}
 
 
-Status = Literal["judged", "split", "no_answer", "budget", "model_error"]
+Status = Literal["judged", "split", "no_answer", "budget", "model_error", "bad_input"]
 
 
 class Verdict(Record):
@@ -248,7 +273,8 @@ class Verdict(Record):
 
     status: Status
     """`judged`; `split`: the votes are even; `no_answer`: no readable answer; `budget`: ran out of tokens or calls;
-    `model_error`: the model could not be asked (`rationale` says why)."""
+    `model_error`: the model could not be asked; `bad_input`: a picture, page or document could not be read (`rationale`
+    says why)."""
     kind: Kind
     choice: int | None = None
     """Number of the better response, from 1, in the caller's own order; 0 for a tie."""

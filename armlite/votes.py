@@ -17,6 +17,7 @@ _FAILED: dict[StopReason, Status] = {
     StopReason.CONTEXT_BUDGET: "budget",
     StopReason.CALL_LIMIT: "budget",
     StopReason.MODEL_ERROR: "model_error",
+    StopReason.BAD_INPUT: "bad_input",
 }
 """The status of a vote without a decision; `no_answer` for the other reasons to stop."""
 _FIELDS = {"pointwise": "correct", "rating": "rating", "multiple_choice": "answer", "open_qa": "answer"}
@@ -43,7 +44,7 @@ def count_votes(kind: Kind, votes: Sequence[Trajectory]) -> Verdict:
 
 
 def count_pairs(count: int, votes: Sequence[Trajectory]) -> Verdict:
-    """The ranking of `count` responses by votes on their pairs, whose numbers are in `task.meta["pair"]`.
+    """The ranking of `count` responses by votes on their pairs, whose numbers are in `task.numbers`.
 
     Whoever wins the larger share of its judgments, a tie counting half, stands higher; equals are parted by their
     judgments against each other, then stand in the order given. Two equals at the top: `split`.
@@ -87,7 +88,7 @@ def telling(verdict: Verdict) -> Trajectory | None:
     """The vote that a verdict is explained by: the first that agrees; of a ranking one that the best response won."""
     votes = agreeing(verdict)
     if verdict.ranking:
-        votes = [v for v in votes if verdict.choice in v.task.meta["pair"]] or votes
+        votes = [v for v in votes if verdict.choice in v.task.numbers] or votes
     return votes[0] if votes else None
 
 
@@ -101,7 +102,7 @@ def _duels(votes: Sequence[Trajectory]) -> list[tuple[int, int, int]]:
     duels = []
     for vote in votes:
         if vote.decision is not None:
-            a, b = vote.task.meta["pair"]
+            a, b = vote.task.numbers
             duels.append((a, b, (0, a, b)[int(vote.decision)]))
     return duels
 
@@ -112,7 +113,7 @@ def _failed(kind: Kind, votes: Sequence[Trajectory]) -> Verdict | None:
         return None
     statuses: list[Status] = [_FAILED.get(v.stop, "no_answer") for v in votes]
     [(status, _)] = Counter(statuses).most_common(1)
-    why = next((v.steps[-1].turn.text for v in votes if status == "model_error" and v.steps), "")
+    why = next((v.fault.reason for v in votes if v.fault is not None and _FAILED[v.stop] == status), "")
     return Verdict(status=status, kind=kind, rationale=why, trajectories=tuple(votes))
 
 

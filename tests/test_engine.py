@@ -7,11 +7,11 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from playing import play
 from tiny_qwen import converse, noise, plain, tiny, tokenizer
 
 from armlite.episode import Episode, EpisodeSettings
 from armlite.errors import ArmliteError
-from armlite.loop import play
 from armlite.models.engine.sampler import choose
 from armlite.models.engine.tokens import Span, Tokens
 from armlite.models.engine.vision import VisionCache

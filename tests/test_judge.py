@@ -181,7 +181,7 @@ def test_a_ranking_comes_from_all_pairs_in_both_orders():
     assert verdict.confidence == 1.0
     assert verdict.rationale == "I prefer dddddddd."
     assert len(verdict.trajectories) == len(steps) == 4 * 3
-    assert len({tuple(t.task.meta["pair"]) for t in verdict.trajectories}) == 6
+    assert len({t.task.numbers for t in verdict.trajectories}) == 6
     assert Verdict.from_json(verdict.to_json()) == verdict
 
 

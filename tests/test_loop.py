@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+from playing import play
 
 from armlite.episode import Episode, EpisodeSettings
-from armlite.loop import Reply, play
+from armlite.loop import Reply
 from armlite.memory import Memory
 from armlite.models.scripted import ScriptedModel
 from armlite.protocol import prompts
@@ -99,7 +100,7 @@ def test_the_model_sees_the_limit_before_its_forced_turn() -> None:
 class Halting:
     """A session that ends turns one at a time, the newest first, and keeps account of what it holds."""
 
-    name = "halting"
+    name, in_flight, threads = "halting", 8, 0
 
     def __init__(self, reply: Callable[[Conversation], str | Reply]):
         self.reply, self.waiting, self.held = reply, [], []  # type: ignore[var-annotated]
@@ -117,6 +118,9 @@ class Halting:
         conversation = self.waiting.pop()
         reply = self.reply(conversation)
         return [(conversation, reply if isinstance(reply, Reply) else Reply(reply))]
+
+    def wake(self) -> None:
+        raise AssertionError("it has no threads")
 
     def close(self, conversation: Conversation) -> None:
         self.held = [c for c in self.held if c is not conversation]

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from endpoint import ANSWER, Server, ask, episodes, fresh, model
 from PIL import Image
+from playing import play
 
 from armlite.errors import ArmliteError
-from armlite.loop import Reply, play
+from armlite.loop import Reply
 from armlite.memory import Limits
 from armlite.models.completion import read_reply, turn_seed
 from armlite.models.openai import OpenAIModel, parse_spec
@@ -239,7 +240,7 @@ def test_replies_in_the_dialects_of_servers_are_read(value: Any, reply: Reply) -
 def test_a_spec_names_model_and_address(spec: str, parts: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     assert parse_spec(spec) == parts
-    judge = OpenAIModel.from_spec(spec, api_key="", workers=3)
+    judge = OpenAIModel(*parse_spec(spec), api_key="", workers=3)
     assert (judge.model, judge.url, judge.workers) == (*parts, 3)
 
 

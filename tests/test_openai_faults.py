@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from endpoint import ANSWER, Server, ask, episodes, fresh, model
+from playing import play
 
 from armlite.errors import ArmliteError
-from armlite.loop import Reply, play
+from armlite.loop import Reply
 from armlite.models.openai import OpenAIModel
 from armlite.protocol.render import Message, system_text
 from armlite.types import StopReason

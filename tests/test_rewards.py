@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from playing import play
 
 from armlite.episode import Episode, EpisodeSettings
-from armlite.loop import Reply, play
+from armlite.loop import Reply
 from armlite.memory import Memory
 from armlite.models.scripted import ScriptedModel
 from armlite.rewards import REWARDS, Weights, is_right

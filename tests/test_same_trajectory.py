@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from playing import play
 from tiny_run import RULES, TURN, make_recipe, mixed_plans, script, trainer_of
 
 from armlite.episode import Episode
 from armlite.judge import Judge
-from armlite.loop import play
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.loading import load
 from armlite.models.local import LocalModel, Sampling

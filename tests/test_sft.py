@@ -3,13 +3,13 @@
 import pytest
 import torch
 from PIL import Image
+from playing import play
 from tiny_run import RULES, answer, call, make_recipe, mixed_plans, script
 from torch.nn.functional import cross_entropy
 
 from armlite.data.traces import SavedConversations
 from armlite.episode import Episode
 from armlite.errors import ArmliteError
-from armlite.loop import play
 from armlite.models.engine.vision import no_vision_gradient
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.loading import load

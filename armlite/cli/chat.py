@@ -45,8 +45,7 @@ def chat(
     console = open_console(stderr=json)
     typer.echo(f"loading {model}", err=True)
     how = {"device": device, "quantize": quantize, "temperature": temperature, "seed": seed, "max_calls": max_calls}
-    judge = Judge.load(model, **how)
-    judge.model  # noqa: B018 - loads it: a session should not begin with a model that is not there
+    judge = Judge.load(model, **how).prepare()  # a session should not begin with a model that is not there
     talk(Chat(judge), console, json)
 
 

@@ -18,6 +18,7 @@ STATUSES = {
     "no_answer": "Could not judge: the model gave no answer that can be read",
     "budget": "Could not judge: the model ran out of tokens or calls",
     "model_error": "Could not judge: the model could not be asked",
+    "bad_input": "Could not judge: something to look at could not be read",
 }
 
 
@@ -71,7 +72,7 @@ def _tally(verdict: Verdict) -> list[str]:
         return [f"{stop} ({words.count(n, 'vote')})" for stop, n in stops.most_common()]
     parties: dict[str, Counter[str]] = {}
     for vote in verdict.trajectories:
-        pair = vote.task.meta.get("pair") if verdict.kind == "listwise" and vote.task.kind == "pairwise" else None
+        pair = vote.task.numbers
         said = words.decision_words(vote.task, vote.decision)
         if pair and vote.decision:
             said = f"Response {pair[int(vote.decision) - 1]} is better"
@@ -114,7 +115,7 @@ class Progress:
 
 def whose(episode: Episode) -> str:
     """Which of several votes an episode is: `vote 2 (2, 1): ` with the presented order, or `1 against 3, vote 1: `."""
-    pair, number = episode.task.meta.get("pair"), episode.conversation.rollout + 1
+    pair, number = episode.task.numbers, episode.conversation.rollout + 1
     if pair:
         return f"{pair[0]} against {pair[1]}, vote {number}, "
     shown = f" ({', '.join(map(str, episode.order))})" if len(episode.order) > 1 else ""

@@ -39,6 +39,11 @@ class LocalModel:
         self.name = name or getattr(model.config, "_name_or_path", "") or "local"
         self._vocabulary = Vocabulary(processor.tokenizer, model.config.get_text_config().vocab_size)
 
+    @property
+    def in_flight(self) -> int:
+        """One conversation a slot of the key-value cache: whoever ends frees it for the next."""
+        return self.settings.max_slots
+
     def session(self) -> Session:
         """Start a batch."""
         if not self.vision.frozen:

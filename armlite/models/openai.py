@@ -127,7 +127,7 @@ class OpenAIModel:
             raise ArmliteError(f"workers must be at least 1, not {workers}")
         self.model, self.name = model, f"openai:{model}"
         self.url = _checked_url(base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL)
-        self.workers, self.tool_role, self.seed = workers, tool_role, seed
+        self.workers, self.in_flight, self.tool_role, self.seed = workers, workers, tool_role, seed
         self.timeout, self.retries, self.backoff, self.max_wait = timeout, retries, backoff, max_wait
         self._key = (api_key if api_key is not None else os.environ.get("OPENAI_API_KEY", "")).strip()
         if not re.fullmatch(r"[!-~]*", self._key):
@@ -137,12 +137,6 @@ class OpenAIModel:
         self._http: httpx.Client | None = None
         self._reached = False
         self._worked = False
-
-    @classmethod
-    def from_spec(cls, spec: str, **options: Any) -> "OpenAIModel":
-        """The model of `openai:MODEL@http://host:port/v1`; `options` as for the class."""
-        model, url = parse_spec(spec)
-        return cls(model, url, **options)
 
     def session(self) -> "OpenAISession":
         import httpx
@@ -291,14 +285,15 @@ class OpenAISession:
     """Conversations in flight with one endpoint: at most `workers` threads, which end when nothing is left to ask."""
 
     def __init__(self, model: OpenAIModel):
-        self._model = model
+        self._model, self.threads = model, model.workers
         self._lock = threading.Lock()
         self._begun: deque[tuple[int, Conversation]] = deque()
         self._new: deque[tuple[int, Conversation]] = deque()
-        self._done: queue.SimpleQueue[tuple[int, Conversation, Reply | BaseException]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[int, Conversation, Reply | BaseException] | None] = queue.SimpleQueue()
+        """None: `wait` is to return."""
         self._wired: dict[int, list[dict[str, Any]]] = {}
         self._stopped = threading.Event()
-        self._count, self._pending, self._running = 0, 0, 0
+        self._count, self._running = 0, 0
 
     def submit(self, conversation: Conversation) -> None:
         with self._lock:
@@ -306,22 +301,18 @@ class OpenAISession:
             line = self._begun if conversation.turns else self._new
             line.append((self._count, conversation))
             self._count += 1
-            self._pending += 1
             if self._running < self._model.workers:
                 self._running += 1
                 # A daemon, so that Ctrl-C does not wait for the last reply.
                 threading.Thread(target=self._work, name="armlite-openai", daemon=True).start()
 
     def wait(self) -> list[tuple[Conversation, Reply]]:
-        if not self._pending:
-            raise RuntimeError("nothing was submitted")
         try:
             done = [self._done.get()]
             while not self._done.empty():
                 done.append(self._done.get())
-            self._pending -= len(done)
             replies = []
-            for _, conversation, reply in sorted(done, key=lambda d: d[0]):
+            for _, conversation, reply in sorted((d for d in done if d is not None), key=lambda d: d[0]):
                 if isinstance(reply, BaseException):
                     raise reply
                 replies.append((conversation, reply))
@@ -330,8 +321,16 @@ class OpenAISession:
             self._abandon()
             raise
 
+    def wake(self) -> None:
+        self._done.put(None)
+
     def close(self, conversation: Conversation) -> None:
+        """Forget a conversation; a turn of it that was asked for and has not begun is not asked."""
         self._wired.pop(id(conversation), None)
+        with self._lock:
+            for line in (self._begun, self._new):
+                for entry in [entry for entry in line if entry[1] is conversation]:
+                    line.remove(entry)
 
     def _abandon(self) -> None:
         """Ask nothing more; requests in flight are left to themselves."""

@@ -48,10 +48,6 @@ class EngineSettings(BaseModel):
     """The same in GiB; give one of the two."""
     prefill_tokens: int = Field(default=4096, ge=1)
     """Tokens, padding included, that go through the model in one prefill pass."""
-    tool_threads: int = Field(default=0, ge=0)
-    """Threads that tools run in while other conversations decode; 0: between decode steps. With threads the make-up of
-    a batch depends on the clock, so that a run repeats up to rounding only."""
-
     cuda_graphs: bool = False
     """Replay decode steps as a CUDA graph, without effect on a CPU. Not yet measured on a card, so off."""
 

@@ -15,6 +15,8 @@ class ScriptedModel:
         script: the turns of every conversation in order (the last one is repeated), or a function of the conversation.
     """
 
+    in_flight = 64
+
     def __init__(self, script: Sequence[str | Reply] | Callable[[Conversation], str | Reply], name: str = "scripted"):
         self.name = name
         self._script = script
@@ -33,6 +35,8 @@ class ScriptedModel:
 class ScriptedSession:
     """Answers all submitted conversations at the next `wait`."""
 
+    threads = 0
+
     def __init__(self, reply: Callable[[Conversation], Reply]):
         self._reply = reply
         self._waiting: list[Conversation] = []
@@ -44,5 +48,9 @@ class ScriptedSession:
         done, self._waiting = self._waiting, []
         return [(c, self._reply(c)) for c in done]
 
+    def wake(self) -> None:
+        """Not called: it has no threads."""
+
     def close(self, conversation: Conversation) -> None:
-        pass
+        """Take back a turn that is no longer wanted."""
+        self._waiting = [c for c in self._waiting if c is not conversation]

@@ -2,8 +2,8 @@
 
 A conversation keeps its slot of the key-value cache from turn to turn, so each token goes through the model once, and a
 group's shared prompt once for all (`prefixes`). A turn that ends leaves the decode batch at once and another takes its
-place (`slots`); nobody waits for the slowest. Tools run between two decode steps unless `tool_threads` lets them run
-beside: measured on a CPU they are 4 % of a training step, and who comes back first is then the clock's choice. What is
+place (`slots`); nobody waits for the slowest. Tools run between two decode steps: beside them they would make who comes
+back first the clock's choice, to save 4 % of a training step (measured on a CPU). What is
 sampled depends on (seed, task, rollout, turn), not on who shares the batch: across batches log-probabilities differ by
 rounding only.
 """
@@ -47,6 +47,8 @@ class Session:
         settings: what decides memory and speed.
         script: plays turns instead of sampling them.
     """
+
+    threads = 0
 
     def __init__(
         self,
@@ -101,31 +103,19 @@ class Session:
         if track.slot is None:
             self._slots.queue.append(track)
 
-    def wait(self, steps: int | None = None) -> list[tuple[Conversation, Reply]]:
-        """Run until at least one turn has ended; returns those that have, in the order of their slots.
-
-        Args:
-            steps: return after so many decode steps even where no turn has ended.
-        """
+    def wait(self) -> list[tuple[Conversation, Reply]]:
+        """Run until at least one turn has ended; returns those that have, in the order of their slots."""
         if self._ready:
             ready, self._ready = self._ready, []
             return ready
         with torch.no_grad(), _eval_mode(self._model):
-            while self.busy and steps != 0:
+            while self._slots.queue or self._slots.active:
                 if ended := survive(self._advance, self._retreat):
                     return ended
-                steps = None if steps is None else steps - 1
         return []
 
-    @property
-    def busy(self) -> bool:
-        """A turn that was asked for has not ended."""
-        return bool(self._ready or self._slots.queue or self._slots.active)
-
-    @property
-    def tool_threads(self) -> int:
-        """Threads that tools may run in while others decode."""
-        return self.settings.tool_threads
+    def wake(self) -> None:
+        """Not called: tools run between two decode steps."""
 
     def _advance(self) -> list[tuple[Conversation, Reply]]:
         self._slots.arrange()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from armlite.errors import ArmliteError
+from armlite.errors import InputError
 from armlite.images import MAX_PIXELS, open_image, shrink
 from armlite.tools.documents.page_text import Pages, PageText
 from armlite.tools.documents.pdf import PdfPages
@@ -39,18 +39,18 @@ class Document:
         ranker: how pages are ranked for a query.
 
     Raises:
-        ArmliteError: missing, empty, not a PDF, damaged, encrypted, no pages, or a page image that cannot be read.
+        InputError: missing, empty, not a PDF, damaged, encrypted, no pages, or a page image that cannot be read.
     """
 
     def __init__(self, path: Path | str, ranker: Ranker = rank):
         self.path = Path(path)
         self.ranker = ranker
         if not self.path.exists():
-            raise ArmliteError(f"document {path} does not exist; give a PDF file or a folder of page images")
+            raise InputError(f"document {path} does not exist; give a PDF file or a folder of page images")
         try:
             self._pages: Pages = FolderPages(self.path) if self.path.is_dir() else PdfPages(self.path)
         except OSError as error:
-            raise ArmliteError(f"document {path} cannot be read: {error.strerror or error}") from error
+            raise InputError(f"document {path} cannot be read: {error.strerror or error}") from error
         self._lock = threading.RLock()
         self._pictures: OrderedDict[tuple[int, int], Image.Image] = OrderedDict()
 
@@ -101,7 +101,7 @@ class Document:
 
         Raises:
             IndexError: no such page.
-            ArmliteError: the page cannot be read.
+            InputError: the page cannot be read.
         """
         key = (self._checked(page), max_pixels)
         with self._lock:
@@ -134,7 +134,7 @@ class FolderPages:
     """The page images of a folder, in natural order of their names.
 
     Raises:
-        ArmliteError: no images in it, or one that is not readable.
+        InputError: no images in it, or one that is not readable.
     """
 
     def __init__(self, path: Path):
@@ -145,7 +145,7 @@ class FolderPages:
         )
         self.count = len(self.files)
         if not self.files:
-            raise ArmliteError(f"folder {path} holds no page images ({', '.join(IMAGE_SUFFIXES)})")
+            raise InputError(f"folder {path} holds no page images ({', '.join(IMAGE_SUFFIXES)})")
         for file in self.files:
             _check_image(file)
 
@@ -169,9 +169,9 @@ def _check_image(file: Path) -> None:
         with Image.open(file) as image:
             area = image.width * image.height
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ArmliteError(f"page image {file} cannot be read ({error}): is it a complete picture file?") from error
+        raise InputError(f"page image {file} cannot be read ({error}): is it a complete picture file?") from error
     if area > MAX_PIXELS:
-        raise ArmliteError(
+        raise InputError(
             f"page image {file} has {area / 1e6:.0f} megapixels; the most is {MAX_PIXELS / 1e6:.0f}: make it smaller"
         )
 
@@ -184,7 +184,7 @@ def open_document(path: Path | str) -> Document:
     """A Document, the same one for the same unchanged path while it is among the last few opened.
 
     Raises:
-        ArmliteError: as `Document`.
+        InputError: as `Document`.
     """
     path = Path(path)
     if not path.exists():

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from armlite.errors import ArmliteError
+from armlite.errors import InputError
 from armlite.tools.documents.page_text import PageText
 
 LOCK = threading.RLock()
@@ -39,7 +39,7 @@ class PdfPages:
     """The pages of one PDF file, counted from 1.
 
     Raises:
-        ArmliteError: not a PDF, damaged, encrypted, or without pages.
+        InputError: not a PDF, damaged, encrypted, or without pages.
     """
 
     def __init__(self, path: Path):
@@ -54,11 +54,11 @@ class PdfPages:
                 if self.count and self._pdf.get_formtype():
                     self._pdf.init_forms()
             except pdfium.PdfiumError as error:
-                raise ArmliteError(_refusal(path, str(error))) from error
+                raise InputError(_refusal(path, str(error))) from error
         _OPEN.add(self)
         _close_at_exit()
         if self.count == 0:
-            raise ArmliteError(f"document {path} has no pages")
+            raise InputError(f"document {path} has no pages")
         self._check_tail()
 
     def _check_tail(self) -> None:
@@ -77,7 +77,7 @@ class PdfPages:
         try:
             return self._pdf[number - 1]
         except pdfium.PdfiumError as error:
-            raise ArmliteError(
+            raise InputError(
                 f"document {self.path}: page {number} cannot be read; the file is damaged or cut off. "
                 "Fetch it again, or try to repair it with `qpdf IN.pdf OUT.pdf`"
             ) from error
@@ -153,11 +153,11 @@ def readable(text: str) -> bool:
 def _check_head(path: Path) -> None:
     """Tell an empty file or another kind of file from a broken PDF: PDFium reports all three alike."""
     if path.stat().st_size == 0:
-        raise ArmliteError(f"document {path} is an empty file")
+        raise InputError(f"document {path} is an empty file")
     with path.open("rb") as file:
         head = file.read(1024)
     if b"%PDF-" not in head:
-        raise ArmliteError(f"document {path} is not a PDF; give a PDF file or a folder of page images")
+        raise InputError(f"document {path} is not a PDF; give a PDF file or a folder of page images")
 
 
 def _refusal(path: Path, error: str) -> str:

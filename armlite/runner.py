@@ -1,0 +1,149 @@
+"""The runner: plays many jobs with one model. Jobs go in, outcomes come out as they end; no job can end the others.
+
+Every command that plays episodes calls `run_jobs`. It decides nothing: what a job is, what is kept of its outcome and
+where are its callers' business. `armlite.journal` is where long work is written down.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from PIL import Image
+
+from armlite.episode import Episode, EpisodeSettings, fault_of
+from armlite.errors import DataError, InputError
+from armlite.loop import ChatModel, ChatSession, OnStep, play
+from armlite.types import Fault, StopReason, Task, Trajectory
+
+Key = tuple[str, int]
+"""Task id and rollout: what a job is known by."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One episode that is to be played. Its files are opened when its turn comes."""
+
+    task: Task
+    settings: EpisodeSettings
+    root: Path | str = "."
+    """Folder that the task's paths are relative to."""
+    order: tuple[int, ...] = ()
+    """`order[i]` is the caller's number of the response shown as `resp_{i+1}`; empty: as given."""
+    rollout: int = 0
+    images: Sequence[Image.Image] | None = None
+    """The task's images where they are already open."""
+
+    @property
+    def key(self) -> Key:
+        return self.task.id, self.rollout
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of a job: an episode that came to its own end, or a fault."""
+
+    job: Job
+    trajectory: Trajectory
+    """With a fault: what was played until then, perhaps nothing."""
+    episode: Episode | None
+    """None: the job could not be opened."""
+    seconds: float
+    """From the opened job to its end, the time of others in flight included."""
+
+    @property
+    def task(self) -> Task:
+        return self.job.task
+
+    @property
+    def fault(self) -> Fault | None:
+        """Why there is no judgment, and whose fault that is; None where the episode came to its own end."""
+        return self.trajectory.fault
+
+    @property
+    def images(self) -> Mapping[str, Image.Image]:
+        """File name -> pixels, for the store."""
+        return self.episode.pixels() if self.episode is not None else {}
+
+    @property
+    def tokens(self) -> int:
+        """Sampled tokens; 0 where the model does not say."""
+        return sum(step.turn.tokens for step in self.trajectory.steps)
+
+
+class _Unopened:
+    """Stands in for the episode of a job that could not be opened: it has stopped."""
+
+    stop = StopReason.BAD_INPUT
+    conversation = None
+
+    def __init__(self, fault: Fault):
+        self.fault = fault
+
+
+def run_jobs(
+    jobs: Iterable[Job],
+    model: ChatModel,
+    *,
+    in_flight: int | None = None,
+    on_step: OnStep | None = None,
+    session: ChatSession | None = None,
+) -> Iterator[Outcome]:
+    """Play jobs; yields outcomes as they end.
+
+    The next job is taken when a place is free. A job whose files cannot be read, or whose tool raises an
+    `ArmliteError`, is an outcome with a fault. The model's session begins once one job could be opened: a model that
+    loads itself then is not loaded for nothing.
+
+    Args:
+        in_flight: episodes that are open at once; None: as many as the model can use.
+        on_step: told each step as it happens.
+        session: an open one, for a caller that wants the token ids of what was played.
+
+    Raises:
+        ArmliteError: the model cannot be loaded or reached at all, or the settings name a tool that there is not.
+        Exception: a bug of ours, or of a tool.
+    """
+    started: dict[int, tuple[Job, float]] = {}
+
+    def opened(job: Job) -> Episode:
+        try:
+            episode = Episode.open(job.task, job.settings, job.root, job.order, job.rollout, job.images)
+            episode.model = model.name
+        except (InputError, DataError) as error:  # another mistake of the user concerns all jobs alike
+            episode = _Unopened(fault_of(error))  # type: ignore[assignment]  # `play` asks for no more than that
+        started[id(episode)] = job, time.monotonic()
+        return episode
+
+    def outcome(episode: Episode) -> Outcome:
+        job, start = started.pop(id(episode))
+        seconds = time.monotonic() - start
+        if isinstance(episode, _Unopened):
+            return Outcome(job, _unopened(job, episode.fault, model.name), None, seconds)
+        return Outcome(job, episode.trajectory(), episode, seconds)
+
+    rest = iter(jobs)
+    for job in rest:
+        first = opened(job)
+        if first.stop is None:
+            break
+        yield outcome(first)
+    else:
+        return
+    session = session or model.session()
+    openings = chain([lambda: first], (partial(opened, job) for job in rest))
+    for episode in play(openings, session, in_flight or model.in_flight, on_step):
+        yield outcome(episode)
+
+
+def _unopened(job: Job, fault: Fault, model: str) -> Trajectory:
+    return Trajectory(
+        task=job.task,
+        order=job.order or tuple(range(1, len(job.task.responses) + 1)),
+        stop=StopReason.BAD_INPUT,
+        model=model,
+        rollout=job.rollout,
+        fault=fault,
+    )
