@@ -7,9 +7,10 @@ where are its callers' business. `armlite.journal` is where long work is written
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -18,13 +19,14 @@ from armlite.errors import DataError, InputError
 from armlite.loop import ChatModel, ChatSession, OnStep, play
 from armlite.types import Fault, StopReason, Task, Trajectory
 
-Key = tuple[str, int]
-"""Task id and rollout: what a job is known by."""
-
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One episode that is to be played. Its files are opened when its turn comes."""
+    """One episode that is to be played. Its files are opened when its turn comes.
+
+    A subclass may open something else that is played like an episode: with `conversation`, `advance`, `stop`, `fault`
+    and `model` (see `armlite.data.making.negatives`).
+    """
 
     task: Task
     settings: EpisodeSettings
@@ -37,8 +39,17 @@ class Job:
     """The task's images where they are already open."""
 
     @property
-    def key(self) -> Key:
+    def key(self) -> tuple[str, int]:
+        """Task id and rollout: what a job is known by."""
         return self.task.id, self.rollout
+
+    def open(self) -> Episode:
+        """Open the task's files and begin.
+
+        Raises:
+            InputError: one cannot be read.
+        """
+        return Episode.open(self.task, self.settings, self.root, self.order, self.rollout, self.images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,21 +57,32 @@ class Outcome:
     """What became of a job: an episode that came to its own end, or a fault."""
 
     job: Job
-    trajectory: Trajectory
-    """With a fault: what was played until then, perhaps nothing."""
-    episode: Episode | None
-    """None: the job could not be opened."""
+    episode: Any
+    """What was played, perhaps not to its end; None: the job could not be opened."""
+    fault: Fault | None
+    """Why it was not played to an end of its own, and whose fault that is."""
     seconds: float
     """From the opened job to its end, the time of others in flight included."""
+    model: str
 
     @property
     def task(self) -> Task:
         return self.job.task
 
-    @property
-    def fault(self) -> Fault | None:
-        """Why there is no judgment, and whose fault that is; None where the episode came to its own end."""
-        return self.trajectory.fault
+    @cached_property
+    def trajectory(self) -> Trajectory:
+        """The record; of a job that could not be opened one without steps."""
+        if self.episode is not None:
+            return self.episode.trajectory()
+        job, count = self.job, len(self.job.task.responses)
+        return Trajectory(
+            task=job.task,
+            order=job.order or tuple(range(1, count + 1)),
+            stop=StopReason.BAD_INPUT,
+            model=self.model,
+            rollout=job.rollout,
+            fault=self.fault,
+        )
 
     @property
     def images(self) -> Mapping[str, Image.Image]:
@@ -110,7 +132,7 @@ def run_jobs(
 
     def opened(job: Job) -> Episode:
         try:
-            episode = Episode.open(job.task, job.settings, job.root, job.order, job.rollout, job.images)
+            episode = job.open()
             episode.model = model.name
         except (InputError, DataError) as error:  # another mistake of the user concerns all jobs alike
             episode = _Unopened(fault_of(error))  # type: ignore[assignment]  # `play` asks for no more than that
@@ -119,10 +141,8 @@ def run_jobs(
 
     def outcome(episode: Episode) -> Outcome:
         job, start = started.pop(id(episode))
-        seconds = time.monotonic() - start
-        if isinstance(episode, _Unopened):
-            return Outcome(job, _unopened(job, episode.fault, model.name), None, seconds)
-        return Outcome(job, episode.trajectory(), episode, seconds)
+        opened = None if isinstance(episode, _Unopened) else episode
+        return Outcome(job, opened, episode.fault, time.monotonic() - start, model.name)
 
     rest = iter(jobs)
     for job in rest:
@@ -136,14 +156,3 @@ def run_jobs(
     openings = chain([lambda: first], (partial(opened, job) for job in rest))
     for episode in play(openings, session, in_flight or model.in_flight, on_step):
         yield outcome(episode)
-
-
-def _unopened(job: Job, fault: Fault, model: str) -> Trajectory:
-    return Trajectory(
-        task=job.task,
-        order=job.order or tuple(range(1, len(job.task.responses) + 1)),
-        stop=StopReason.BAD_INPUT,
-        model=model,
-        rollout=job.rollout,
-        fault=fault,
-    )

@@ -30,6 +30,10 @@ class Saved(Record):
 
     trajectory: Trajectory
     score: Score | None = None
+    seconds: float | None = None
+    """What it took, where it was measured."""
+    alone: bool = True
+    """The seconds are from asking to the last turn; False: an even share of what a batch took."""
 
     _path: Path | None = PrivateAttr(default=None)
 

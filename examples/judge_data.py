@@ -65,15 +65,15 @@ def make(run: Path, out: Path, n: int, k: int, judge: str, writer: str) -> dict[
     tasks, held_out, counts = list(generate("validation", n, 1, out)), [run / "data" / "test" / "tasks.jsonl"], {}
     for way, part in {"injected": tasks[: 2 * n // 3], "written": tasks[n // 3 :]}.items():
         write_tasks(out / f"good-{way}.jsonl", part)
-        load = None if way == "injected" else lambda: Judge.load(writer, temperature=0.7).model
+        model = None if way == "injected" else Judge.load(writer, temperature=0.7).model
         good, pairs = out / f"good-{way}.jsonl", out / f"pairs-{way}.jsonl"
-        counts[f"pairs, {way}"] = make_pairs(good, pairs, load, "writer", held_out, temperature=0.7)
+        counts[f"pairs, {way}"] = make_pairs(good, pairs, model, "writer", held_out, temperature=0.7)
         weak = Judge.load(run / "checkpoints" / "sft", temperature=1.0)
         hard = out / f"hard-{way}.jsonl"
-        counts[f"filter, {way}"] = filter_tasks(pairs, lambda weak=weak: weak.model, weak.settings, hard, "sft", k)
+        counts[f"filter, {way}"] = filter_tasks(pairs, weak.model, weak.settings, hard, "sft", k)
     rules, strong = Judge.load(run).settings, Judge.load(judge)
     pairs = out / "pairs-injected.jsonl"
-    counts["traces"] = make_traces(pairs, lambda: strong.model, rules, out / "traces.jsonl", judge)
+    counts["traces"] = make_traces(pairs, strong.model, rules, out / "traces.jsonl", judge)
     sources = [{"path": out / f"hard-{way}.jsonl"} for way in ("injected", "written")]
     counts["mix"] = mix_tasks(Mix.model_validate({"sources": sources}), out / "tasks.jsonl")
     return counts

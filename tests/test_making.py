@@ -12,6 +12,7 @@ from armlite.data.tasks import read_tasks, write_tasks
 from armlite.data.traces import SavedConversations
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError
+from armlite.judge import Judge
 from armlite.loop import Reply
 from armlite.memory import Limits
 from armlite.models.scripted import ScriptedModel
@@ -44,9 +45,7 @@ def test_the_filter_drops_what_is_always_right_and_by_choice_what_is_always_wron
 
     for drop, kept in ((False, ["0", "1", "2", "3"]), (True, ["1", "2", "3"])):
         out = tmp_path / f"out{drop}" / "hard.jsonl"
-        counts = filter_tasks(
-            tmp_path / "in" / "tasks.jsonl", lambda: ScriptedModel(judge), RULES, out, "m", 4, drop, batch=8
-        )
+        counts = filter_tasks(tmp_path / "in" / "tasks.jsonl", ScriptedModel(judge), RULES, out, "m", 4, drop, in_flight=8)
         found = read_tasks(out)
         assert [task.id for task in found] == kept
         assert [task.meta["pass_rate"] for task in found] == [int(name) / 4 for name in kept]
@@ -86,7 +85,7 @@ def screened_judge(conversation):
 def test_traces_are_screened_three_ways_and_the_table_adds_up(tmp_path):
     out, plain = tmp_path / "out" / "traces.jsonl", tmp_path / "sft" / "messages.jsonl"
     counts = make_traces(
-        trace_tasks(tmp_path / "in"), lambda: ScriptedModel(screened_judge), RULES, out, "m", k=2, messages=plain
+        trace_tasks(tmp_path / "in"), ScriptedModel(screened_judge), RULES, out, "m", k=2, messages=plain
     )
     assert adds_up(counts) and counts.taken_in == 16 and counts.kept == 1
     assert counts.rejected["repeats an earlier rollout"] == 1
@@ -120,14 +119,12 @@ def run_command(command, folder, out, on_batch=None, asked=None, **changes):
             return f"<flaw>f</flaw><answer>None, {conversation.task_id}.</answer>"
         return screened_judge(conversation)
 
-    def load():
-        return ScriptedModel(judge)
-
+    model = ScriptedModel(judge)
     file = folder / "tasks.jsonl"
     if command == "pairs":
-        return make_pairs(file, out, load, name="m", batch=2, on_batch=on_batch, **changes)
+        return make_pairs(file, out, model, name="m", in_flight=2, on_task=on_batch, **changes)
     make = {"filter": filter_tasks, "traces": make_traces}[command]
-    return make(file, load, RULES, out, "m", k=2, batch=4, on_batch=on_batch, **changes)
+    return make(file, model, RULES, out, "m", k=2, in_flight=4, on_task=on_batch, **changes)
 
 
 @pytest.mark.parametrize("command", ["pairs", "filter", "traces"])
@@ -146,7 +143,7 @@ def test_a_command_that_was_interrupted_ends_like_one_that_was_not(command, tmp_
     assert not again.exists() and not again.with_name("o.rejects.jsonl").exists()
     with (again.parent / "o.jsonl.work" / "rows.jsonl").open("ab") as rows:
         rows.write(b'{"trajectory": {"id": "to')  # what a kill leaves
-    with pytest.raises(ArmliteError, match=r"was begun with seed 0, now it is 1"):
+    with pytest.raises(ArmliteError, match=r"was begun with seed 0, not 1"):
         run_command(command, tmp_path / "in", again, seed=1)
     counts = run_command(command, tmp_path / "in", again, asked=second)
     assert counts == expected
@@ -173,10 +170,12 @@ def test_a_server_that_has_gone_stops_a_command_and_what_was_done_is_kept(comman
         return screened_judge(conversation)
 
     def make():
-        file, out, load = tmp_path / "tasks.jsonl", tmp_path / "o.jsonl", lambda: ScriptedModel(model)
+        file, out, scripted = tmp_path / "tasks.jsonl", tmp_path / "o.jsonl", ScriptedModel(model)
         if command == "pairs":
-            return make_pairs(file, out, load, name="m", batch=2)
-        return {"filter": filter_tasks, "traces": make_traces}[command](file, load, RULES, out, "m", k=1, batch=2)
+            return make_pairs(file, out, scripted, name="m", in_flight=2)
+        return {"filter": filter_tasks, "traces": make_traces}[command](
+            file, scripted, RULES, out, "m", k=1, in_flight=2
+        )
 
     with pytest.raises(ArmliteError, match=r"8 times in a row \(no route to it\).*the same command goes on"):
         make()
@@ -190,9 +189,7 @@ def test_settings_may_change_while_nothing_was_done(tmp_path):
     folder = trace_tasks(tmp_path / "in").parent
     out = tmp_path / "o.jsonl"
 
-    def no_model():
-        raise ArmliteError("no such model")
-
-    with pytest.raises(ArmliteError, match="no such model"):
+    no_model = Judge.load("no/where/at/all").model
+    with pytest.raises(ArmliteError, match="no model"):
         filter_tasks(folder / "tasks.jsonl", no_model, RULES, out, "mm", k=2)
     assert run_command("filter", folder, out).taken_in == 8

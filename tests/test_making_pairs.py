@@ -248,7 +248,7 @@ def test_a_model_writes_flawed_answers_and_is_asked_again_once(tmp_path):
         fine = f"<flaw>f</flaw><answer>There is no {name}.</answer>"
         return {
             "a": fine,
-            "b": fine if "could not be read" in text else "As you like!",
+            "b": fine if "could not be read" in conversation.messages[-1].text else "As you like!",
             "c": "I would rather not.",
             "d": Reply("no route", "error"),
             "e": f"<flaw>f</flaw><answer>{LONG}  E!</answer>",
@@ -256,7 +256,7 @@ def test_a_model_writes_flawed_answers_and_is_asked_again_once(tmp_path):
             "g": Reply(fine, "length"),
         }[name]
 
-    counts = make_pairs(tmp_path / "good.jsonl", tmp_path / "pairs.jsonl", lambda: ScriptedModel(write), name="m")
+    counts = make_pairs(tmp_path / "good.jsonl", tmp_path / "pairs.jsonl", ScriptedModel(write), name="m")
     assert {task.id: task.meta["negative_by"] for task in read_tasks(tmp_path / "pairs.jsonl")} == {
         "a-pair": "m",
         "b-pair": "m",

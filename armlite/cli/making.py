@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Tasks = Annotated[Path, typer.Option(help="JSONL file of tasks")]
 Seed = Annotated[int, typer.Option(help="of all randomness: the same command makes the same file")]
-Batch = Annotated[int, typer.Option(min=1, help="in flight at once")]
+Batch = Annotated[int | None, typer.Option(min=1, help="in flight at once  [default: as many as the model can use]")]
 Json = Annotated[bool, typer.Option("--json", help="print the counts as JSON")]
 Model = Annotated[str, typer.Option(help="run directory, checkpoint, hub id, or openai:MODEL@URL")]
 
@@ -32,7 +32,7 @@ def pairs(
     ] = 0.95,
     temperature: Annotated[float, typer.Option(min=0, help="of the model")] = 0.7,
     seed: Seed = 0,
-    batch: Batch = 64,
+    batch: Batch = None,
     as_json: Json = False,
 ) -> None:
     """Make preference pairs: to each good answer a related one with one flaw.
@@ -51,15 +51,15 @@ def pairs(
         counts = make_pairs(
             tasks,
             out,
-            (lambda: judge.model) if judge else None,
+            judge.model if judge else None,
             name=_name(model) if model else "",
             benchmarks=benchmarks or (),
             max_similarity=max_similarity,
             seed=seed,
             temperature=temperature if model else 0.0,
             limits=judge and judge.settings.limits,
-            batch=batch,
-            on_batch=counter.show,
+            in_flight=batch,
+            on_task=counter.show,
         )
     _print(counts, out, as_json)
 
@@ -74,7 +74,7 @@ def filter_(
     ] = False,
     temperature: Annotated[float, typer.Option(min=0, help="of the rollouts")] = 1.0,
     seed: Seed = 0,
-    batch: Batch = 64,
+    batch: Batch = None,
     as_json: Json = False,
 ) -> None:
     """Drop the tasks that a model gets right in every rollout; the others keep their pass rate.
@@ -89,7 +89,7 @@ def filter_(
     with Counter("rollouts") as counter:
         counts = filter_tasks(
             tasks,
-            lambda: judge.model,
+            judge.model,
             judge.settings,
             out,
             name=_name(model),
@@ -97,8 +97,8 @@ def filter_(
             drop_always_wrong=drop_always_wrong,
             seed=seed,
             temperature=temperature,
-            batch=batch,
-            on_batch=counter.show,
+            in_flight=batch,
+            on_task=counter.show,
         )
     _print(counts, out, as_json)
 
@@ -112,7 +112,7 @@ def traces(
     messages: Annotated[Path | None, typer.Option(help="write the traces as plain conversations, too")] = None,
     temperature: Annotated[float, typer.Option(min=0, help="0: greedy")] = 0.0,
     seed: Seed = 0,
-    batch: Batch = 64,
+    batch: Batch = None,
     as_json: Json = False,
 ) -> None:
     """Let a strong model judge with the tools; keep what has the format, is right, and was helped by a tool.
@@ -127,7 +127,7 @@ def traces(
     with Counter("traces") as counter:
         counts = make_traces(
             tasks,
-            lambda: judge.model,
+            judge.model,
             judge.settings,
             out,
             name=_name(model),
@@ -136,8 +136,8 @@ def traces(
             seed=seed,
             temperature=temperature,
             messages=messages,
-            batch=batch,
-            on_batch=counter.show,
+            in_flight=batch,
+            on_task=counter.show,
         )
     _print(counts, out, as_json)
 

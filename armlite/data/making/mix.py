@@ -17,17 +17,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from armlite.data.making.contamination import document_digest
-from armlite.data.making.filter import Progress
+from armlite.data.making.rollouts import Progress
 from armlite.data.making.similarity import normalised
-from armlite.data.making.work import Counts, Work, digest, moved
+from armlite.data.making.work import Counts, begin, digest, finish, moved
 from armlite.data.tasks import read_tasks
 from armlite.errors import ArmliteError, nearest
 from armlite.images import open_image
+from armlite.journal import Journal
 from armlite.memory import image_file
 from armlite.types import Kind, Task
-
-CHUNK = 256
-"""Tasks between two writes of the work file."""
 
 
 class Source(BaseModel):
@@ -130,7 +128,7 @@ class _Taken:
         return {"source": name_of(self.source), "asked": self.asked, "read": self.read, **found, **taken}
 
 
-def mix_tasks(recipe: Mix, out: Path, on_batch: Progress | None = None) -> Counts:
+def mix_tasks(recipe: Mix, out: Path, on_task: Progress | None = None) -> Counts:
     """Write the mix of a recipe, shuffled; an id that two sources share gets the later source's name behind it.
 
     Returns:
@@ -141,8 +139,8 @@ def mix_tasks(recipe: Mix, out: Path, on_batch: Progress | None = None) -> Count
     """
     read = [(source, read_tasks(source.path)) for source in recipe.sources]
     setup = {"mix": recipe.model_dump(mode="json"), "sources": [digest(s.path) for s in recipe.sources]}
-    work = Work(out, setup)
-    keys = _keys(read, work, on_batch)
+    journal = begin(out, setup)
+    keys = _keys(read, journal, on_task)
     asked, seen = _asked(recipe), {}
     taken: list[_Taken] = []
     rejects: list[dict[str, Any]] = []
@@ -150,7 +148,7 @@ def mix_tasks(recipe: Mix, out: Path, on_batch: Progress | None = None) -> Count
         taken.append(_take(source, tasks, asked[number], keys, seen, recipe.seed, rejects))
     mixed = _named_apart(taken, out)
     random.Random(f"mix/{recipe.seed}").shuffle(mixed)
-    work.finish((task.to_json() + "\n" for task in mixed), rejects)
+    finish(journal, out, (task.to_json() + "\n" for task in mixed), rejects)
     counts = Counter(row["why"] for row in rejects)
     return Counts(sum(t.read for t in taken), len(mixed), counts, {"sources": [t.row() for t in taken]})
 
@@ -207,18 +205,15 @@ def _asked(recipe: Mix) -> list[int | None]:
     return [counts.get(i, s.n) for i, s in enumerate(recipe.sources)]
 
 
-def _keys(read: list[tuple[Source, list[Task]]], work: Work, on_batch: Progress | None) -> dict[str, str]:
+def _keys(read: list[tuple[Source, list[Task]]], journal: Journal, on_task: Progress | None) -> dict[str, str]:
     """`source/id` -> what makes a task the same as another. Pictures are opened here, so this is kept as it goes."""
     jobs = [(f"{name_of(source)}/{task.id}", task, source.path.parent) for source, tasks in read for task in tasks]
-    keys = {name: row["key"] for name, row in work.rows().items()}
-    left = [job for job in jobs if job[0] not in keys]
-    for start in range(0, len(left), CHUNK):
-        rows = [{"id": name, "key": _key(task, root)} for name, task, root in left[start : start + CHUNK]]
-        work.add(rows)
-        keys |= {row["id"]: row["key"] for row in rows}
-        if on_batch is not None:
-            on_batch(len(jobs) - len(left) + start + len(rows), len(jobs))
-    return keys
+    left = [job for job in jobs if (job[0], 0) not in journal.done]
+    for number, (name, task, root) in enumerate(left, len(jobs) - len(left) + 1):
+        journal.add({"id": name, "key": _key(task, root)})
+        if on_task is not None:
+            on_task(number, len(jobs))
+    return {row["id"]: row["key"] for row in journal.rows()}
 
 
 def _key(task: Task, root: Path) -> str:

@@ -1,20 +1,17 @@
 """Flawed answers written by a chat model: what it is asked, and how strictly its reply is read.
 
 The model sees the question, the pictures and the good answer, and is to write one with a single flaw. Of a document it
-sees the name only: it can spoil what the good answer says. It is asked as a chat model, without tools and loop.
+sees the name only: it can spoil what the good answer says. It is asked as a chat model, without tools.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from armlite.errors import ArmliteError
 from armlite.images import open_image, shrink
-from armlite.loop import ChatModel, Reply
-from armlite.memory import Limits
 from armlite.protocol.render import Conversation, Message, harmless
-from armlite.types import Task
+from armlite.runner import Job
+from armlite.types import Fault, StopReason, Task
 
 _FORMAT = "<flaw>what is wrong with it, in a few words</flaw>\n<answer>the flawed answer</answer>"
 _REPLY = re.compile(
@@ -33,8 +30,6 @@ class Written:
     why: str = ""
     """Why there is no answer."""
     detail: str = ""
-    again: bool = False
-    """Worth asking for in another run: the model was out of reach."""
 
 
 def prompt(task: Task, good: str) -> str:
@@ -71,60 +66,37 @@ def parse(text: str) -> tuple[str, str] | None:
     return (answer, flaw) if answer and flaw and "<answer>" not in answer else None
 
 
-def write_negatives(
-    jobs: Sequence[tuple[Task, str]], model: ChatModel, limits: Limits, root: Path
-) -> dict[str, Written]:
-    """Ask for a flawed answer to each good one, twice where the first reply cannot be read.
+@dataclass(frozen=True, eq=False)
+class WriteFlaw(Job):
+    """Asks for a flawed answer beside a good one, again where the first reply cannot be read."""
 
-    Args:
-        jobs: tasks with their good answers.
-        limits: how large the model sees the pictures.
-        root: folder that the tasks' paths are relative to.
+    good: str = ""
 
-    Returns:
-        Task id -> what came of it, for every job.
-    """
-    done: dict[str, Written] = {}
-    waiting: dict[str, Conversation] = {}
-    for task, good in jobs:
-        try:
-            images = tuple(shrink(open_image(root / path), limits.image_max_pixels) for path in task.images)
-        except ArmliteError as error:
-            done[task.id] = Written(why="cannot be read", detail=str(error))
-            continue
-        waiting[task.id] = Conversation(task.id, 0, (), [Message("user", prompt(task, good), images)])
-    for attempt in (0, 1):
-        for key, reply in _ask(list(waiting.values()), model).items():
-            written = _read(reply)
-            if written.why == "the model's reply cannot be read" and attempt == 0:
-                first = waiting[key].messages[0]
-                again = Message("user", f"{first.text}\n\n{_AGAIN}", first.images)
-                waiting[key] = Conversation(key, 1, (), [again])
-            else:
-                done[key] = written
-                del waiting[key]
-    return done
+    def open(self) -> "Writing":  # type: ignore[override]  # played like an episode
+        limit = self.settings.limits.image_max_pixels
+        images = tuple(shrink(open_image(Path(self.root) / path), limit) for path in self.task.images)
+        return Writing(Conversation(self.task.id, 0, (), [Message("user", prompt(self.task, self.good), images)]))
 
 
-def _ask(conversations: Sequence[Conversation], model: ChatModel) -> dict[str, Reply]:
-    """One turn of each conversation, by its task's id."""
-    session = model.session()
-    for conversation in conversations:
-        session.submit(conversation)
-    replies: dict[str, Reply] = {}
-    while len(replies) < len(conversations):
-        for conversation, reply in session.wait():
-            replies[conversation.task_id] = reply
-            session.close(conversation)
-    return replies
+class Writing:
+    """A conversation with the model that writes flawed answers, played like an episode."""
 
+    def __init__(self, conversation: Conversation):
+        self.conversation, self.model = conversation, ""
+        self.stop: StopReason | None = None
+        self.fault: Fault | None = None
+        self.written = Written()
 
-def _read(reply: Reply) -> Written:
-    if reply.finish == "error":
-        return Written(why="the model could not be asked", detail=reply.text, again=True)
-    if reply.finish == "overflow":
-        return Written(why="does not fit the model's context")
-    found = parse(reply.text) if reply.finish == "stop" else None
-    if found is None:
-        return Written(why="the model's reply cannot be read", detail=reply.text[:200])
-    return Written(*found)
+    def advance(self, text: str, finish: str = "stop", tokens: int = 0) -> None:
+        """Read the reply, or ask once more."""
+        if finish == "error":
+            self.stop, self.fault = StopReason.MODEL_ERROR, Fault(whose="model", reason=text)
+        elif finish == "overflow":
+            self.stop, self.written = StopReason.CONTEXT_BUDGET, Written(why="does not fit the model's context")
+        elif finish == "stop" and (found := parse(text)) is not None:
+            self.stop, self.written = StopReason.ANSWERED, Written(*found)
+        elif self.conversation.turns == 0:
+            self.conversation.messages += [Message("assistant", text), Message("user", _AGAIN)]
+        else:
+            self.stop = StopReason.NO_ANSWER
+            self.written = Written(why="the model's reply cannot be read", detail=text[:200])

@@ -8,20 +8,23 @@ left out (`similarity`, `contamination`). The good answer stands first in half o
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from armlite.data.making.contamination import Benchmarks
-from armlite.data.making.filter import Progress
 from armlite.data.making.inject import inject, names_in, satisfied
-from armlite.data.making.negatives import write_negatives
+from armlite.data.making.negatives import WriteFlaw, Written
+from armlite.data.making.rollouts import WHY, Progress, TasksDone, while_reachable
 from armlite.data.making.similarity import MAX_SIMILARITY, normalised, too_similar
-from armlite.data.making.work import Counts, Work, digest, moved
+from armlite.data.making.work import Counts, begin, digest, finish, moved
 from armlite.data.tasks import read_tasks
+from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError, ToolError
+from armlite.journal import Journal
 from armlite.loop import ChatModel
 from armlite.memory import Limits
+from armlite.runner import Outcome, run_jobs
 from armlite.types import Task
 
 RULES = {
@@ -35,15 +38,15 @@ RULES = {
 def make_pairs(
     file: Path,
     out: Path,
-    load: Callable[[], ChatModel] | None = None,
+    model: ChatModel | None = None,
     name: str = "",
     benchmarks: Iterable[Path] = (),
     max_similarity: float = MAX_SIMILARITY,
     seed: int = 0,
     temperature: float = 0.0,
     limits: Limits | None = None,
-    batch: int = 64,
-    on_batch: Progress | None = None,
+    in_flight: int | None = None,
+    on_task: Progress | None = None,
 ) -> Counts:
     """Write a pairwise task for each task of `file` that has a good answer and gets a flawed one.
 
@@ -51,14 +54,14 @@ def make_pairs(
     `meta["flaw"]`.
 
     Args:
-        load: loads the model that writes the flawed answers, when it is needed; None: they are injected.
+        model: writes the flawed answers; None: they are injected.
         name: of the model.
         benchmarks: JSONL files of tasks that must not be trained on.
         max_similarity: see `too_similar`.
         seed: decides changes and orders.
-        temperature: what the model was loaded with.
+        temperature: that the model samples at.
         limits: how large the model sees pictures.
-        batch: requests in flight.
+        in_flight: requests at once; None: as many as the model can use.
 
     Raises:
         ArmliteError: a file cannot be read, `out` exists or was begun otherwise.
@@ -67,31 +70,43 @@ def make_pairs(
     held = Benchmarks(files)
     setup = {
         "tasks": digest(file),
-        "model": name if load else "inject",
+        "model": name if model is not None else "inject",
         "temperature": temperature,
         "seed": seed,
         "limits": limits.model_dump(),
     }
-    work = Work(out, setup | {"benchmarks": [digest(f) for f in files]})
-    done, lost = work.rows(), {}
+    journal = begin(out, setup | {"benchmarks": [digest(f) for f in files]})
     names = _name_pools(tasks)
-    left = [task for task in tasks if task.id not in done]
-    model = load() if load and left else None
-    for start in range(0, len(left), batch):
-        rows = _flawed(left[start : start + batch], file.parent, held, model, limits, names, seed)
-        work.add(row for row in rows if not row.get("again"))
-        work.check_reach(row["detail"] if row.get("again") else None for row in rows)
-        done |= {row["id"]: row for row in rows if not row.get("again")}
-        lost |= {row["id"]: row for row in rows if row.get("again")}
-        if on_batch is not None:
-            on_batch(len(tasks) - len(left) + start + len(rows), len(tasks))
-    return _finish(
-        work, [(task, done.get(task.id) or lost[task.id]) for task in tasks], file, name, max_similarity, seed
-    )
+    lost: dict[str, dict[str, Any]] = {}
+    jobs: list[WriteFlaw] = []
+    for task in (task for task in tasks if (task.id, 0) not in journal.done):
+        row, good = _without_model(task, file.parent, held)
+        if row is None and model is None:
+            row = _injected(task, good, names, seed)
+        if row is not None:
+            journal.add({"id": task.id, **row})
+        else:
+            jobs.append(WriteFlaw(task, EpisodeSettings(limits=limits), file.parent, good=good))
+    done = TasksDone(jobs, len(tasks), on_task)
+    for outcome in while_reachable(run_jobs(jobs, model, in_flight=in_flight) if model is not None else ()):
+        key, fault = outcome.task.id, outcome.fault
+        if fault is not None and fault.whose == "model":
+            lost[key] = {"id": key, "why": WHY["model"], "detail": fault.reason}
+        else:
+            journal.add({"id": key, **_written(outcome)})
+        done(outcome.task)
+    found = {row["id"]: row for row in journal.rows()} | lost
+    return _finish(journal, [(task, found[task.id]) for task in tasks], file, out, name, max_similarity, seed)
 
 
 def _finish(
-    work: Work, found: Sequence[tuple[Task, dict[str, Any]]], file: Path, name: str, max_similarity: float, seed: int
+    journal: Journal,
+    found: Sequence[tuple[Task, dict[str, Any]]],
+    file: Path,
+    out: Path,
+    name: str,
+    max_similarity: float,
+    seed: int,
 ) -> Counts:
     """Write what came of all tasks: the pairs that are fit, in balanced order, and the rejects."""
     made: list[tuple[Task, str, dict[str, Any]]] = []
@@ -99,14 +114,12 @@ def _finish(
     for task, row in found:
         why = row.get("why") or _unfit(task, row, max_similarity)
         if why:
-            rejects.append({key: value for key, value in row.items() if key != "again"} | {"why": why})
+            rejects.append(row | {"why": why})
         else:
             made.append((task, row["negative"], row["meta"]))
     first = _first_places(len(made), seed)
-    pairs = [
-        _pair(*row, first=place, file=file, out=work.out, name=name) for row, place in zip(made, first, strict=True)
-    ]
-    work.finish((pair.to_json() + "\n" for pair in pairs), rejects)
+    pairs = [_pair(*row, first=place, file=file, out=out, name=name) for row, place in zip(made, first, strict=True)]
+    finish(journal, out, (pair.to_json() + "\n" for pair in pairs), rejects)
     kinds = Counter(p.meta["injected"]["kind"] if "injected" in p.meta else name for p in pairs)
     order = {f"good answer is response {n}": sum(p.gold == n for p in pairs) for n in (1, 2)}
     counts = Counter(row["why"] for row in rejects)
@@ -140,42 +153,27 @@ def good_answer(task: Task) -> str:
     return good
 
 
-def _flawed(
-    tasks: Sequence[Task],
-    root: Path,
-    held: Benchmarks,
-    model: ChatModel | None,
-    limits: Limits,
-    names: dict[tuple[str, bool], list[str]],
-    seed: int,
-) -> list[dict[str, Any]]:
-    """A row for each task: its flawed answer, or why it has none."""
-    rows: dict[str, dict[str, Any]] = {}
-    jobs: list[tuple[Task, str]] = []
-    for task in tasks:
-        try:
-            good = good_answer(task)
-        except ArmliteError as error:
-            rows[task.id] = {"why": str(error)}
-            continue
-        try:
-            rule = held.rule(task, root)
-        except ArmliteError as error:
-            rows[task.id] = {"why": "cannot be read", "detail": str(error)}
-            continue
-        if rule is not None:
-            rows[task.id] = {"why": RULES[rule]}
-        elif model is None:
-            rows[task.id] = _injected(task, good, names, seed)
-        else:
-            jobs.append((task, good))
-    if model is not None:
-        for key, written in write_negatives(jobs, model, limits, root).items():
-            row: dict[str, Any] = {"negative": written.answer, "meta": {"flaw": written.flaw}}
-            if written.answer is None:
-                row = {"why": written.why, "detail": written.detail, "again": written.again}
-            rows[key] = row
-    return [{"id": task.id, **rows[task.id]} for task in tasks]
+def _without_model(task: Task, root: Path, held: Benchmarks) -> tuple[dict[str, Any] | None, str]:
+    """Why a task gets no flawed answer, as far as no model is needed to tell; and its good answer."""
+    try:
+        good = good_answer(task)
+    except ArmliteError as error:
+        return {"why": str(error)}, ""
+    try:
+        rule = held.rule(task, root)
+    except ArmliteError as error:
+        return {"why": WHY["data"], "detail": str(error)}, good
+    return (None if rule is None else {"why": RULES[rule]}), good
+
+
+def _written(outcome: Outcome) -> dict[str, Any]:
+    """What a model wrote, or why there is nothing to use."""
+    if outcome.fault is not None:
+        return {"why": WHY[outcome.fault.whose], "detail": outcome.fault.reason}
+    written: Written = outcome.episode.written
+    if written.answer is None:
+        return {"why": written.why, "detail": written.detail}
+    return {"negative": written.answer, "meta": {"flaw": written.flaw}}
 
 
 def _injected(task: Task, good: str, names: dict[tuple[str, bool], list[str]], seed: int) -> dict[str, Any]:

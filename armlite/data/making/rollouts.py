@@ -1,70 +1,98 @@
-"""Playing each task several times in our own loop, in batches; the core of the difficulty filter, in training and
-before it, and of the making of traces. It keeps nothing and decides nothing.
-"""
+"""Several rollouts of each task, as the difficulty filter (before training and within it) and the traces want them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from armlite.episode import Episode, EpisodeSettings, presented_order
+from armlite.episode import EpisodeSettings, presented_order
 from armlite.errors import ArmliteError
-from armlite.loop import ChatModel, play
+from armlite.journal import Journal
+from armlite.loop import ChatModel
 from armlite.rewards import is_right
-from armlite.types import StopReason, Task
+from armlite.runner import Job, Outcome, run_jobs
+from armlite.types import Fault, Task
+
+Progress = Callable[[int, int], None]
+"""Called with (tasks done, of how many)."""
+GONE = 8
+"""So many jobs in a row that a model could not be asked about: its server has gone, not one request gone wrong."""
+WHY = {"model": "the model could not be asked", "data": "cannot be read", "user": "a tool cannot work here"}
+"""Whose fault -> the reason that rejected rows are counted under."""
 
 
-@dataclass(frozen=True)
-class Played:
-    """A task with its episodes, all of them stopped."""
-
-    task: Task
-    episodes: tuple[Episode, ...]
-    fault: str | None = None
-    """Why the task could not be played (a picture that cannot be read); then there are no episodes."""
-
-    @property
-    def unasked(self) -> str | None:
-        """What the model's server complained about, where it could not be asked."""
-        lost = (e for e in self.episodes if e.stop is StopReason.MODEL_ERROR)
-        return next((e.steps[-1].turn.text for e in lost), None)
-
-    @property
-    def pass_rate(self) -> float:
-        """Share of the episodes that were right."""
-        return sum(bool(is_right(self.task, e.decision)) for e in self.episodes) / len(self.episodes)
-
-
-def rollouts(
-    tasks: Sequence[Task],
-    k: int,
-    load: Callable[[], ChatModel],
-    settings: EpisodeSettings,
-    root: Path,
-    seed: int,
-    first: int = 0,
-    batch: int = 64,
-) -> Iterator[list[Played]]:
-    """Play `k` rollouts of each task, some tasks at a time.
+def rollout_jobs(
+    tasks: Iterable[Task], k: int, settings: EpisodeSettings, root: Path, seed: int, first: int = 0
+) -> list[Job]:
+    """Jobs for `k` rollouts of each task, all in the same presented order.
 
     Args:
-        load: gives the model; called only if there is something to play, after the first tasks were opened.
-        root: folder that the tasks' paths are relative to.
-        seed: of the presented orders, which are the same in all rollouts of a task.
+        seed: of the presented orders.
         first: number of the first rollout; it names the stream of randomness.
-        batch: episodes in flight.
     """
-    share, model = max(1, batch // k), None
-    for start in range(0, len(tasks), share):
-        part = [_opened(task, k, settings, root, seed, first) for task in tasks[start : start + share]]
-        model = model or load()
-        play([episode for played in part for episode in played.episodes], model)
-        yield part
+    return [Job(task, settings, root, presented_order(task, seed), first + i) for task in tasks for i in range(k)]
 
 
-def _opened(task: Task, k: int, settings: EpisodeSettings, root: Path, seed: int, first: int) -> Played:
-    order = presented_order(task, seed)
-    try:
-        episodes = tuple(Episode.open(task, settings, root, order, first + i) for i in range(k))
-    except ArmliteError as error:
-        return Played(task, (), str(error))
-    return Played(task, episodes)
+def while_reachable(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    """Outcomes, until the model's server has gone: then the rest is not worth rejecting.
+
+    Raises:
+        ArmliteError: `GONE` jobs in a row could not be asked about.
+    """
+    unasked = 0
+    for outcome in outcomes:
+        yield outcome
+        gone = outcome.fault is not None and outcome.fault.whose == "model"
+        unasked = unasked + 1 if gone else 0
+        if gone and unasked >= GONE:
+            raise ArmliteError(
+                f"the model could not be asked {GONE} times in a row ({outcome.fault.reason}); what is done is kept: "  # type: ignore[union-attr]
+                "the same command goes on"
+            )
+
+
+class TasksDone:
+    """Counts tasks whose jobs have all ended, for a progress bar."""
+
+    def __init__(self, left: Sequence[Job], total: int, on_task: Progress | None):
+        self._left, self._total, self._on_task = Counter(job.task.id for job in left), total, on_task
+
+    def __call__(self, task: Task) -> None:
+        """A job of a task has ended."""
+        self._left[task.id] -= 1
+        if not self._left[task.id]:
+            del self._left[task.id]
+            if self._on_task is not None:
+                self._on_task(self._total - len(self._left), self._total)
+
+
+def pass_rates(
+    jobs: Sequence[Job],
+    model: ChatModel,
+    journal: Journal,
+    in_flight: int | None = None,
+    on_task: Progress | None = None,
+    total: int | None = None,
+) -> tuple[dict[str, float], dict[str, Fault]]:
+    """Play the jobs that the journal has no row for, and rate all tasks.
+
+    A rollout with a fault has no row, so that another run plays it again.
+
+    Returns:
+        Task id -> share of its rollouts that were right, for tasks whose rollouts could all be played; task id -> the
+        first fault, for the others.
+    """
+    left = journal.left(jobs)
+    done = TasksDone(left, total or len({job.task.id for job in jobs}), on_task)
+    faults: dict[str, Fault] = {}
+    for outcome in while_reachable(run_jobs(left, model, in_flight=in_flight)):
+        task, rollout = outcome.job.key
+        if outcome.fault is not None:
+            faults.setdefault(task, outcome.fault)
+        else:
+            right = bool(is_right(outcome.task, outcome.trajectory.decision))
+            journal.add({"id": task, "rollout": rollout, "right": right})
+        done(outcome.task)
+    marks: dict[str, list[bool]] = {}
+    for row in journal.rows():
+        marks.setdefault(row["id"], []).append(row["right"])
+    return {task: sum(m) / len(m) for task, m in marks.items() if task not in faults}, faults

@@ -8,19 +8,19 @@ and by choice as conversations in plain messages for other trainers.
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from armlite import store
-from armlite.data.making.filter import Progress
-from armlite.data.making.rollouts import Played, rollouts
-from armlite.data.making.work import Counts, Work, digest, moved, rejects_of
+from armlite.data.making.rollouts import WHY, Progress, TasksDone, rollout_jobs, while_reachable
+from armlite.data.making.work import Counts, begin, digest, moved, write_rejects
 from armlite.data.tasks import read_tasks
 from armlite.episode import EpisodeSettings
+from armlite.journal import Journal
 from armlite.loop import ChatModel
 from armlite.rewards import format_ok, is_right, succeeded
-from armlite.store import Saved, append, image_path, save, write_atomic
+from armlite.runner import run_jobs
+from armlite.store import Saved, image_path, save, write_atomic
 from armlite.types import ImageInfo, Trajectory
 
 SCREENS = {
@@ -33,7 +33,7 @@ SCREENS = {
 
 def make_traces(
     file: Path,
-    load: Callable[[], ChatModel],
+    model: ChatModel,
     settings: EpisodeSettings,
     out: Path,
     name: str,
@@ -42,78 +42,51 @@ def make_traces(
     seed: int = 0,
     temperature: float = 0.0,
     messages: Path | None = None,
-    batch: int = 64,
-    on_batch: Progress | None = None,
+    in_flight: int | None = None,
+    on_task: Progress | None = None,
 ) -> Counts:
     """Judge the tasks of `file` and write the trajectories that pass all screens.
 
     Args:
-        load: loads the judge when it is needed; it samples at `temperature`.
+        model: the judge; it samples at `temperature`.
         name: of the model.
         n: judge only the first so many tasks.
         k: rollouts of each task; of equal ones the first is kept.
         messages: file for the same traces as conversations, `{"id", "messages"}` a line; images are paths relative to
             its folder, in full size.
+        in_flight: episodes at once; None: as many as the model can use.
 
     Returns:
         Counts over rollouts. Of all judged rollouts `more["screens"]`: how many passed each, `more["rates"]`: as
         shares, `more["table"]`: how many passed and failed them together.
 
     Raises:
-        ArmliteError: the tasks cannot be read, `out` exists or was begun otherwise.
+        ArmliteError: the tasks cannot be read, `out` exists or was begun otherwise, or the model's server has gone.
     """
     tasks = read_tasks(file)[:n]
     setup = {"tasks": digest(file), "model": name, "n": n, "k": k, "temperature": temperature, "seed": seed}
-    work = Work(out, setup | {"settings": settings.model_dump(mode="json")})
-    done = {row.trajectory.task.id for row in _saved(work, k)}
+    journal = begin(out, setup | {"settings": settings.model_dump(mode="json")})
     rejects: list[dict[str, Any]] = [{"id": t.id, "why": "has no gold answer"} for t in tasks if t.gold is None] * k
-    left = [task for task in tasks if task.gold is not None and task.id not in done]
-    now = len(tasks) - len(left)
-    for part in rollouts(left, k, load, settings, file.parent, seed, batch=batch):
-        _keep(work, [played for played in part if not (played.fault or played.unasked)], file.parent)
-        work.check_reach(played.unasked for played in part)
-        for played in part:
-            if why := _unplayed(played):
-                rejects += [{"id": played.task.id, **why}] * k
-        now += len(part)
-        if on_batch is not None:
-            on_batch(now, len(tasks))
+    jobs = rollout_jobs([t for t in tasks if t.gold is not None], k, settings, file.parent, seed)
+    left = journal.left(jobs)
+    done = TasksDone(left, len(tasks), on_task)
+    for outcome in while_reachable(run_jobs(left, model, in_flight=in_flight)):
+        if outcome.fault is not None:
+            rejects.append({"id": outcome.task.id, "why": WHY[outcome.fault.whose], "detail": outcome.fault.reason})
+        else:
+            task = moved(outcome.task, file.parent, out.parent)
+            journal.add(Saved(trajectory=outcome.trajectory.model_copy(update={"task": task})), outcome.images)
+        done(outcome.task)
     place = {task.id: i for i, task in enumerate(tasks)}
-    rows = sorted(_saved(work, k), key=lambda row: (place[row.trajectory.task.id], row.trajectory.rollout))
+    rejects.sort(key=lambda row: place[row["id"]])
+    rows = sorted(journal.trajectories(), key=lambda row: (place[row.trajectory.task.id], row.trajectory.rollout))
     kept, failed = _screened(rows)
     rejects += failed
-    _publish(work, kept, messages)
-    write_atomic(rejects_of(out), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rejects))
-    work.forget()
+    _publish(journal, out, kept, messages)
+    write_rejects(out, rejects)
+    journal.forget()
     counts = Counter(row["why"] for row in rejects)
     return Counts(len(tasks) * k, len(kept), counts, _rates([row.trajectory for row in rows]))
-
-
-def _saved(work: Work, k: int) -> list[Saved]:
-    """The rollouts of the tasks that have all of theirs: a kill may leave some of a task's rows, which come again."""
-    if not work.file.is_file():
-        return []
-    rows = {(row.trajectory.task.id, row.trajectory.rollout): row for row in store.read(work.file)}
-    whole = Counter(task for task, _ in rows)
-    return [row for (task, _), row in rows.items() if whole[task] == k]
-
-
-def _keep(work: Work, part: Sequence[Played], root: Path) -> None:
-    """Keep what was judged, all rollouts of a task together; its task's paths are those seen from the output."""
-    rows, pixels = [], {}
-    for played in part:
-        task = moved(played.task, root, work.out.parent)
-        rows += [Saved(trajectory=e.trajectory().model_copy(update={"task": task})) for e in played.episodes]
-        pixels |= {file: image for e in played.episodes for file, image in e.pixels().items()}
-    append(work.file, rows, pixels)
-
-
-def _unplayed(played: Played) -> dict[str, Any] | None:
-    if played.fault:
-        return {"why": "cannot be read", "detail": played.fault}
-    if played.unasked:
-        return {"why": "the model could not be asked", "detail": played.unasked}
-    return None
 
 
 def _screened(rows: Sequence[Saved]) -> tuple[list[Saved], list[dict[str, Any]]]:
@@ -146,16 +119,16 @@ def _rates(judged: Sequence[Trajectory]) -> dict[str, Any]:
     }
 
 
-def _publish(work: Work, kept: Sequence[Saved], messages: Path | None) -> None:
+def _publish(journal: Journal, out: Path, kept: Sequence[Saved], messages: Path | None) -> None:
     """Images of the kept rows first, then the conversations, then the rows themselves."""
     for info in (info for row in kept for info in row.trajectory.images):
-        target = image_path(work.out, info)
+        target = image_path(out, info)
         if not target.exists():
-            write_atomic(target, image_path(work.file, info).read_bytes())
+            write_atomic(target, image_path(journal.file, info).read_bytes())
     if messages is not None:
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in conversations(kept, work.out, messages.parent))
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in conversations(kept, out, messages.parent))
         write_atomic(messages, "".join(lines))
-    save(work.out, kept)
+    save(out, kept)
 
 
 def conversations(rows: Sequence[Saved], file: Path, folder: Path) -> Iterator[dict[str, Any]]:

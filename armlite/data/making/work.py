@@ -1,104 +1,48 @@
-"""What a command leaves behind: a work folder while it runs, then the output, the rejects and the counts.
+"""What a command that makes data leaves behind: the output, the rejects and the counts.
 
-The work folder `OUT.work/` holds a row for each finished piece of work, so that a command that was killed goes on where
-it stopped and loses at most the batch in flight; it goes away when the whole output is there. What a row means is the
-commands' own business.
+While it runs its journal is in the folder `OUT.work/`, which goes away when the whole output is there.
 """
 
 import hashlib
 import json
 import os
-import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from armlite.errors import ArmliteError
-from armlite.store import TORN, write_atomic
+from armlite.journal import Journal
+from armlite.store import write_atomic
 from armlite.types import Task
 
-GONE = 8
-"""So many tasks in a row that a model could not be asked about: its server has gone, not one request gone wrong."""
 
-
-class Work:
-    """The state of one command.
+def begin(out: Path, settings: Mapping[str, Any]) -> Journal:
+    """The journal of a command, new or gone on with.
 
     Args:
         out: the file that will be made.
-        settings: what decides the result. Files it depends on go in as `digest(file)`. Going on with other settings is
-            refused.
+        settings: what decides the result. Files it depends on go in as `digest(file)`.
 
     Raises:
         ArmliteError: `out` exists, or was begun with other settings.
     """
+    if out.exists():
+        raise ArmliteError(f"{out} exists; give another --out")
+    return Journal(out.with_name(out.name + ".work") / "rows.jsonl", settings)
 
-    def __init__(self, out: Path, settings: dict[str, Any]):
-        self.out, self.folder = out, out.with_name(out.name + ".work")
-        self.file = self.folder / "rows.jsonl"
-        if out.exists():
-            raise ArmliteError(f"{out} exists; give another --out")
-        saved = self.folder / "settings.json"
-        settings = json.loads(json.dumps(settings))
-        if saved.is_file() and self.file.is_file():
-            old = json.loads(saved.read_text(encoding="utf-8"))
-            for key in {**old, **settings}:
-                if old.get(key) != settings.get(key):
-                    raise ArmliteError(
-                        f"{out} was begun with {key} {old.get(key)!r}, now it is {settings.get(key)!r}: "
-                        f"give another --out, or delete {self.folder} to begin anew"
-                    )
-        else:
-            write_atomic(saved, json.dumps(settings))
-        for torn in self.folder.rglob(TORN):
-            torn.unlink()
-        _cut_torn_line(self.file)
-        self._unasked = 0
 
-    def rows(self) -> dict[str, dict[str, Any]]:
-        """The rows there are, by their `id`."""
-        if not self.file.is_file():
-            return {}
-        with self.file.open("rb") as lines:
-            return {row["id"]: row for row in map(json.loads, lines)}
+def finish(journal: Journal, out: Path, lines: Iterable[str], rejects: Sequence[dict[str, Any]]) -> None:
+    """Write `OUT.rejects.jsonl`, then the output, at once each; the journal goes away."""
+    write_rejects(out, rejects)
+    write_atomic(out, "".join(lines))
+    journal.forget()
 
-    def add(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Keep rows; after this call they survive a kill."""
-        with self.file.open("ab") as file:
-            file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
-            file.flush()
-            os.fsync(file.fileno())
 
-    def check_reach(self, complaints: Iterable[str | None]) -> None:
-        """Stop where a model's server has gone, instead of rejecting all that is left.
-
-        Args:
-            complaints: for each task of a batch why the model could not be asked, if so.
-
-        Raises:
-            ArmliteError: `GONE` tasks in a row could not be asked.
-        """
-        for complaint in complaints:
-            self._unasked = self._unasked + 1 if complaint else 0
-            if self._unasked >= GONE:
-                raise ArmliteError(
-                    f"the model could not be asked {GONE} times in a row ({complaint}); what is done is kept: "
-                    "the same command goes on"
-                )
-
-    def finish(self, lines: Iterable[str], rejects: Sequence[dict[str, Any]]) -> None:
-        """Write the output, after it was written `OUT.rejects.jsonl`, at once each; the work folder goes away."""
-        write_atomic(rejects_of(self.out), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rejects))
-        write_atomic(self.out, "".join(lines))
-        self.forget()
-
-    def forget(self) -> None:
-        """Remove the work folder."""
-        with suppress(OSError):
-            shutil.rmtree(self.folder)
+def write_rejects(out: Path, rejects: Sequence[dict[str, Any]]) -> None:
+    """Write `OUT.rejects.jsonl`."""
+    write_atomic(rejects_of(out), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rejects))
 
 
 def rejects_of(out: Path) -> Path:
@@ -145,17 +89,3 @@ def moved(task: Task, root: Path, folder: Path) -> Task:
 
     document = there(task.document) if task.document else None
     return task.model_copy(update={"images": tuple(map(there, task.images)), "document": document})
-
-
-def _cut_torn_line(file: Path) -> None:
-    """Take away what a kill left after the last whole line."""
-    if not file.is_file():
-        return
-    with file.open("r+b") as torn:
-        end = torn.seek(0, os.SEEK_END)
-        tail = b""
-        while b"\n" not in tail and len(tail) < end:
-            size = min(end, len(tail) + 65536)
-            torn.seek(end - size)
-            tail = torn.read(size)
-        torn.truncate(end - len(tail) + tail.rfind(b"\n") + 1)

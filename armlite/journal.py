@@ -1,0 +1,175 @@
+"""The journal of a long job: its settings, and a row for each thing done, appended as it ends.
+
+A job that is killed at any moment and started again goes on: it loses at most what was in flight and writes nothing
+twice. What a row means is its writer's business; a journal knows by what it is known, and whether it tells of a fault.
+Evaluations, stage evaluations, filters, traces, pairs and mixes all write theirs here.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from PIL import Image
+
+from armlite.errors import ArmliteError
+from armlite.store import TORN, Saved, append, read, write_atomic
+
+Row = dict[str, Any]
+Key = tuple[str, int]
+"""Task id and rollout."""
+SETTINGS = "settings.json"
+SYNC_EVERY = 1.0
+"""Seconds between two syncs of small rows: a sync of each would take longer than what it tells of."""
+
+
+class Keyed(Protocol):
+    """Something to be done, as a `Job`."""
+
+    @property
+    def key(self) -> Key: ...
+
+
+Work = TypeVar("Work", bound=Keyed)
+
+
+def is_begun(file: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether a journal has been begun with these settings; False: there is none, or nothing was done in it yet.
+
+    Raises:
+        ArmliteError: it was begun with others (the first that differs is named), or the folder holds something else.
+    """
+    saved = file.with_name(SETTINGS)
+    if file.parent.exists() and not file.parent.is_dir():
+        raise ArmliteError(f"cannot write to {file.parent}: it is not a folder")
+    if not saved.is_file():
+        if file.exists():
+            raise ArmliteError(f"{file.parent} holds {file.name} of something else; give another --out")
+        return False
+    old, new = json.loads(saved.read_text(encoding="utf-8")), json.loads(json.dumps(settings))
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    if changed and file.is_file():
+        key = changed[0]
+        raise ArmliteError(
+            f"{file.parent} was begun with {key} {old.get(key)!r}, not {new.get(key)!r}: give another --out, the same "
+            "settings to go on with it, or delete the folder to begin anew"
+        )
+    return not changed
+
+
+class Journal:
+    """Rows in a JSONL file, beside it `settings.json` and, of trajectories, `images/`.
+
+    Args:
+        file: of the rows.
+        settings: all that decides them, plain data; files they depend on go in as digests. None: the caller sees to it
+            that the same job goes on.
+
+    Raises:
+        ArmliteError: as `is_begun`.
+    """
+
+    def __init__(self, file: Path, settings: Mapping[str, Any] | None = None):
+        self.file, self.folder = file, file.parent
+        if settings is not None and not is_begun(file, settings):
+            write_atomic(file.with_name(SETTINGS), json.dumps(settings, indent=2) + "\n")
+        for torn in self.folder.glob(f"**/{TORN}"):
+            torn.unlink()
+        _cut_torn_line(file)
+        self._synced = 0.0
+        self.done = {key_of(row) for row in self.rows()}
+        """What there is a row for."""
+
+    def rows(self) -> Iterator[Row]:
+        """All rows, in the order in which they were added."""
+        if self.file.is_file():
+            with self.file.open("rb") as lines:
+                yield from (json.loads(line) for line in lines if line.strip())
+
+    def trajectories(self) -> Iterator[Saved]:
+        """All rows of a journal of trajectories.
+
+        Raises:
+            DataError: a row is broken.
+        """
+        return read(self.file) if self.file.is_file() else iter(())
+
+    def add(self, row: Row | Saved, images: Mapping[str, Image.Image] | None = None) -> None:
+        """Keep a row. It survives a kill of the process at once, and a power cut a second later at most.
+
+        Args:
+            images: of a trajectory: file name -> pixels.
+        """
+        if isinstance(row, Saved):
+            append(self.file, [row], images)
+            self.done.add((row.trajectory.task.id, row.trajectory.rollout))
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.file.open("ab") as file:
+            file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass"))
+            if time.monotonic() - self._synced > SYNC_EVERY:
+                file.flush()
+                os.fsync(file.fileno())
+                self._synced = time.monotonic()
+        self.done.add(key_of(row))
+
+    def left(self, jobs: Iterable[Work]) -> list[Work]:
+        """The jobs that there is no row for."""
+        return [job for job in jobs if job.key not in self.done]
+
+    def keep(self, wanted: Callable[[Row], bool]) -> None:
+        """Take out the rows that are not wanted, and repeats; what they tell of will be done again."""
+        kept, dropped, seen = [], False, set[Key]()
+        for row in self.rows():
+            if key_of(row) in seen or not wanted(row):
+                dropped = True
+                continue
+            seen.add(key_of(row))
+            kept.append(row)
+        if dropped:
+            write_atomic(self.file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
+        self.done = seen
+
+    def redo_faults(self, jobs: Iterable[Keyed] | None = None) -> None:
+        """Take out the rows that tell of a fault, so that they are done again, and those that are no job's any more."""
+        keys = None if jobs is None else {job.key for job in jobs}
+        self.keep(lambda row: not is_fault(row) and (keys is None or key_of(row) in keys))
+
+    def forget(self) -> None:
+        """Remove the journal's folder: what came of it stands elsewhere."""
+        with suppress(OSError):
+            shutil.rmtree(self.folder)
+
+
+def key_of(row: Row) -> Key:
+    """What a row is about: a trajectory's task and rollout, else its `id` and `rollout`."""
+    if "trajectory" in row:
+        return row["trajectory"]["task"]["id"], row["trajectory"].get("rollout", 0)
+    return row["id"], row.get("rollout", 0)
+
+
+def is_fault(row: Row) -> bool:
+    """Whether a row tells of a job that could not be done."""
+    vote = row.get("trajectory", row)
+    return vote.get("fault") is not None or vote.get("stop") == "model_error"
+
+
+def _cut_torn_line(file: Path) -> None:
+    """Cut what a kill left behind the last line break."""
+    if not file.is_file():
+        return
+    with file.open("r+b") as rows:
+        end = rows.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - 65536)
+            rows.seek(start)
+            found = rows.read(end - start).rfind(b"\n")
+            if found >= 0:
+                end = start + found + 1
+                break
+            end = start
+        rows.truncate(end)
