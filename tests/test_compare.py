@@ -10,8 +10,9 @@ from armlite.cli import main
 from armlite.data.tasks import write_tasks
 from armlite.errors import ArmliteError
 from armlite.evals.compare import compare_folders
-from armlite.evals.folder import BenchSettings, begin
+from armlite.evals.folder import EvalSettings
 from armlite.evals.paper import PAPER, differing, rows_of
+from armlite.journal import Journal
 from armlite.store import Saved, save
 from armlite.types import Task
 
@@ -38,7 +39,9 @@ def run_of(folder: Path, right: str, model="openai:judge@http://x/v1", tasks=Non
     tasks = tasks or [pair(i) for i in range(len(right))]
     folder /= BENCH
     write_tasks(folder / "tasks.jsonl", tasks)
-    begin(folder, BenchSettings(bench=BENCH, model=model, order="hash", **settings))
+    Journal(
+        folder / "trajectories.jsonl", EvalSettings(benchmark=BENCH, model=model, order="hash", **settings).model_dump()
+    )
     texts = {"1": SAYS.format(1), "0": SAYS.format(2), "-": "<think>Hm.</think>"}
     answers = [answered(task, texts[mark]) for task, mark in zip(tasks, right, strict=True)]
     save(folder / "trajectories.jsonl", [Saved(trajectory=a.trajectory) for a in answers])
@@ -120,7 +123,7 @@ def test_each_number_of_the_paper_is_of_a_benchmark_we_have():
     assert {row.value for row in rows_of("vstar")} == {75.4, 88.2, 82.2, 86.4, 50.3}
     with_and_without = {(row.tools, row.value) for row in rows_of("vstar") if row.model == "ARM-Thinker-7B"}
     assert with_and_without == {(True, 86.4), (False, 82.2)}
-    settings = BenchSettings(bench="we-math", model="arm-thinker", tools=False, max_calls=0)
+    settings = EvalSettings(benchmark="we-math", model="arm-thinker", tools=False, max_calls=0)
     assert any("one summary" in said for said in differing(settings, rows_of("we-math")[0]))
 
 
@@ -133,7 +136,7 @@ def test_what_cannot_be_compared_is_told(tmp_path, capsys):
     assert "holds no benchmark run" in capsys.readouterr().err
     other = tmp_path / "b" / "vstar"
     write_tasks(other / "tasks.jsonl", [pair(0)])
-    begin(other, BenchSettings(bench="vstar", model="m"))
+    begin(other, EvalSettings(benchmark="vstar", model="m"))
     with pytest.raises(ArmliteError, match="no benchmark in common"):
         compare_folders(a, tmp_path / "b")
 

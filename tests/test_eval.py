@@ -8,9 +8,13 @@ from armlite.cli import main
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.episode import EpisodeSettings, presented_order
 from armlite.errors import ArmliteError, DataError
+from armlite.evals.folder import EvalRun, EvalSettings, gather
 from armlite.evals.intervals import mean_interval, wilson
-from armlite.evals.run import evaluate_tasks
-from armlite.evals.tasks import evaluate, summarise
+from armlite.evals.report import summarise
+from armlite.evals.run import jobs_of, judge_jobs, run_benchmark
+from armlite.evals.tasks import TASKS
+from armlite.journal import Journal
+from armlite.loop import Reply
 from armlite.models.scripted import ScriptedModel
 from armlite.store import read
 from armlite.types import Task
@@ -43,27 +47,39 @@ def test_wilson_intervals_match_published_values(successes, n, low, high):
     assert wilson(successes, n) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
 
 
-def test_what_is_undefined_is_null():
+def evaluated(tasks, model, folder, **settings):
+    """The figures of judging tasks, in a seeded order and its reverse."""
+    asked = EvalSettings(benchmark="tasks", model="m", order="seeded_both", **settings)
+    journal = Journal(folder / "trajectories.jsonl")
+    judge_jobs(jobs_of(tasks, EpisodeSettings(), folder, asked), model, journal)
+    run = EvalRun(folder, asked, gather(tasks, journal.trajectories()))
+    return summarise(TASKS, run)["figures"]
+
+
+def values(figures):
+    return {name: figure["value"] for name, figure in figures.items()}
+
+
+def test_what_is_undefined_is_null(tmp_path):
     assert wilson(0, 0) is None
     assert mean_interval([1.0]) is None
-    summary = summarise([])
-    assert all(summary[k] is None for k in ("accuracy", "tool_calls_per_task", "tool_success_rate", "format_rate"))
-    assert summary["n"] == 0
-    assert summary["ci95"] == {}
+    figures = evaluated([], ScriptedModel([""]), tmp_path)
+    for name in ("accuracy", "accuracy_judged", "tool_calls_per_task", "tool_success_rate", "format_rate"):
+        assert figures[name] == {"value": None, "n": 0, "ci95": None}
 
 
 def test_a_position_biased_judge_is_right_half_of_the_time_and_never_consistent(tmp_path):
     tasks = [pair(i, 1 + i % 2, "made/odd" if i % 2 else "made/even") for i in range(40)]
-    first = ScriptedModel([ANSWER.format(1)])
-    summary = summarise(evaluate(tasks, first, EpisodeSettings(), tmp_path, seed=1, swap=True))
+    figures = evaluated(tasks, ScriptedModel([ANSWER.format(1)]), tmp_path, seed=1)
     orders = {t.id: presented_order(t, 1) for t in tasks}
-    assert summary["accuracy"] == sum(orders[t.id][0] == t.gold for t in tasks) / 40
-    assert summary["swap_consistency"] == 0.0
-    assert summary["n"] == 40, "swapped orders are no tasks of their own"
-    assert {name: values["n"] for name, values in summary["by_family"].items()} == {"odd": 20, "even": 20}
-    assert summary["format_rate"] == 1.0
-    assert summary["tool_calls_per_task"] == 0.0
-    assert summary["tool_success_rate"] is None
+    found = values(figures)
+    assert found["accuracy"] == sum(orders[t.id][0] == t.gold for t in tasks) / 40
+    assert found["swap_consistency"] == 0.0
+    assert figures["accuracy"]["n"] == 40, "swapped orders are no tasks of their own"
+    assert figures["accuracy/odd"]["n"] == figures["accuracy/even"]["n"] == 20
+    assert found["format_rate"] == 1.0
+    assert found["tool_calls_per_task"] == 0.0
+    assert found["tool_success_rate"] is None
 
 
 def test_a_judge_that_reads_is_right_and_consistent(tmp_path):
@@ -71,10 +87,24 @@ def test_a_judge_that_reads_is_right_and_consistent(tmp_path):
         shown = conversation.messages[0].text
         return ANSWER.format(1 if shown.index("\nyes\n") < shown.index("\nno\n") else 2)
 
-    tasks = [pair(i, 1) for i in range(10)]
-    summary = summarise(evaluate(tasks, ScriptedModel(reads), EpisodeSettings(), tmp_path, swap=True))
-    assert (summary["accuracy"], summary["swap_consistency"]) == (1.0, 1.0)
-    assert summary["ci95"]["accuracy"] == pytest.approx([0.7225, 1.0], abs=1e-4)
+    figures = evaluated([pair(i, 1) for i in range(10)], ScriptedModel(reads), tmp_path)
+    assert (values(figures)["accuracy"], values(figures)["swap_consistency"]) == (1.0, 1.0)
+    assert figures["accuracy"]["ci95"] == pytest.approx([0.7225, 1.0], abs=1e-4)
+
+
+def test_what_could_not_be_judged_is_told_apart_from_what_was_judged_wrong(tmp_path):
+    def some(conversation):
+        number = int(conversation.task_id[1:])
+        return [ANSWER.format(1), "Hm.", Reply("no route", "error"), Reply("", "length")][number % 4]
+
+    tasks = [pair(i, 1) for i in range(8)]
+    found = values(evaluated(tasks, ScriptedModel(some), tmp_path))
+    right = sum(presented_order(t, 0)[0] == 1 for t in tasks[::4])
+    assert found["accuracy"] == right / 8, "over all"
+    assert found["accuracy_judged"] == right / 2
+    assert found["not_judged"] == 6 / 8
+    stops = {name: value for name, value in found.items() if name.startswith("not_judged/")}
+    assert stops == {"not_judged/no_answer": 0.25, "not_judged/model_error": 0.25, "not_judged/turn_budget": 0.25}
 
 
 def test_presented_orders_depend_on_task_and_seed_only_and_swap_reverses_them():
@@ -100,28 +130,36 @@ def test_a_row_that_breaks_its_schema_is_named_with_file_and_line(row, tmp_path,
     file.write_text(pair(0, 1).to_json() + "\n\n" + row[0] + "\n")
     with pytest.raises(DataError, match=rf"{file}, row 3, field .*{row[1].strip('()')}"):
         read_tasks(file)
-    assert run("eval", "--model", "openai:x@http://127.0.0.1:9/v1", "--tasks", str(file)) == 2
+    assert run("eval", "--model", "openai:x@http://127.0.0.1:9/v1", "--benchmark", str(file)) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) <= 3
 
 
 def test_tasks_without_gold_cannot_be_scored(tmp_path):
     write_tasks(tmp_path / "t.jsonl", [pair(0, None)])
     with pytest.raises(ArmliteError, match="no task has a gold answer"):
-        evaluate_tasks("openai:x@http://127.0.0.1:9/v1", str(tmp_path / "t.jsonl"))
+        run_benchmark(str(tmp_path / "t.jsonl"), "openai:x@http://127.0.0.1:9/v1", out=tmp_path)
 
 
 def test_the_command_prints_the_summary_and_keeps_the_trajectories(server, tmp_path, capsys):
     model = f"openai:judge-7b@{server}/v1"
     write_tasks(tmp_path / "t.jsonl", [pair(i, 1) for i in range(6)])
     out = tmp_path / "out"
-    arguments = ["eval", "--model", model, "--tasks", str(tmp_path / "t.jsonl"), "--out", str(out), "--no-tools"]
+    arguments = ["eval", "--model", model, "--benchmark", str(tmp_path / "t.jsonl"), "--out", str(out), "--no-tools"]
     assert run(*arguments, "--json") == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary["n"] == 6
-    assert set(summary) >= {"accuracy", "by_family", "tool_calls_per_task", "swap_consistency", "ci95"}
-    assert json.loads((out / "summary.json").read_text()) == summary
+    assert summary["items"] == 6
+    assert set(summary["figures"]) >= {"accuracy", "accuracy/up", "tool_calls_per_task", "swap_consistency"}
+    assert json.loads((out / "t" / "summary.json").read_text()) == summary
     assert len(list(read(out))) == 12, "each pair in both orders"
-    assert run(*arguments) == 2, "a second evaluation does not mix with the first"
+    assert "accuracy" in (out / "t" / "report.md").read_text()
+    assert run(*arguments) == 0, "goes on, with nothing left to do"
+    assert "accuracy *" in capsys.readouterr().out
+    assert len(list(read(out))) == 12
+    assert run(*arguments, "--no-swap") == 2, "another evaluation does not mix with the first"
+    assert "order 'seeded_both', not 'seeded'" in capsys.readouterr().err
+    write_tasks(tmp_path / "t.jsonl", [pair(i, 1) for i in range(7)])
+    assert run(*arguments) == 2, "nor do other tasks"
+    assert "digest" in capsys.readouterr().err
 
 
 def test_pocket_tasks_are_made_by_the_command_and_read_back(tmp_path, capsys):

@@ -45,7 +45,8 @@ def test_the_filter_drops_what_is_always_right_and_by_choice_what_is_always_wron
 
     for drop, kept in ((False, ["0", "1", "2", "3"]), (True, ["1", "2", "3"])):
         out = tmp_path / f"out{drop}" / "hard.jsonl"
-        counts = filter_tasks(tmp_path / "in" / "tasks.jsonl", ScriptedModel(judge), RULES, out, "m", 4, drop, in_flight=8)
+        file, model = tmp_path / "in" / "tasks.jsonl", ScriptedModel(judge)
+        counts = filter_tasks(file, model, RULES, out, "m", 4, drop, in_flight=8)
         found = read_tasks(out)
         assert [task.id for task in found] == kept
         assert [task.meta["pass_rate"] for task in found] == [int(name) / 4 for name in kept]

@@ -56,8 +56,10 @@ class TrainingScreen:
         elif event == "evaluation":
             self._bar(f"{values['stage']} {values['round']}", values["done"], values["total"], "")
         elif event == "evaluated":
+            from armlite.train.report import percent
+
             s = values["summary"]
-            figures = ", ".join(f"{k} {100 * (s[k]['accuracy'] or 0):.1f} %" for k in s)
+            figures = ", ".join(f"{k} {percent(s[k], 'accuracy')}" for k in s)
             self.console.print(f"{values['stage']}: accuracy {figures} ({values['seconds']} s)", highlight=False)
         elif event == "note":
             rest = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in values.items() if k != "stage")
@@ -70,15 +72,15 @@ class TrainingScreen:
 
     def finish(self, folder: Path) -> None:
         """The closing table."""
-        from armlite.train.report import ROUNDS, percent, summaries
+        from armlite.train.report import ROUNDS, percent, summaries, value_of
 
         table = Table(title=str(folder), title_justify="left")
         for column in ("checkpoint", *ROUNDS.values(), "calls per task", "format"):
             table.add_column(column)
         for name, summary in summaries(folder).items():
             s = summary["rollout"]
-            accuracies = [percent(summary[key]["accuracy"]) for key in ROUNDS]
-            table.add_row(name, *accuracies, f"{s['tool_calls_per_task']:.2f}", percent(s["format_rate"]))
+            accuracies = [percent(summary[key], "accuracy") for key in ROUNDS]
+            table.add_row(name, *accuracies, f"{value_of(s, 'tool_calls_per_task'):.2f}", percent(s, "format_rate"))
         Console().print(table)
         sys.stdout.write(f"report: {folder / 'report.md'}\n")
 
@@ -127,22 +129,3 @@ class Counter:
     def show(self, done: int, total: int | None) -> None:
         """Move the bar; a total of None: not known."""
         self._progress.update(self._task, completed=done, total=total)
-
-
-def print_summary(summary: dict[str, Any]) -> None:
-    """An evaluation as a table on stdout."""
-    from armlite.train.report import percent
-
-    table = Table(title=f"{summary['n']} tasks", title_justify="left")
-    table.add_column("figure")
-    table.add_column("value (95 % interval)", justify="right")
-    intervals = summary["ci95"]
-    table.add_row("accuracy", percent(summary["accuracy"], intervals.get("accuracy")))
-    for name, values in summary["by_family"].items():
-        table.add_row(f"  {name} ({values['n']})", percent(values["accuracy"], intervals.get(f"accuracy/{name}")))
-    for name in ("tool_success_rate", "format_rate", "swap_consistency"):
-        table.add_row(name.replace("_", " "), percent(summary[name], intervals.get(name)))
-    calls, span = summary["tool_calls_per_task"], intervals.get("tool_calls_per_task")
-    text = "–" if calls is None else f"{calls:.2f}" + (f" ({span[0]:.2f} to {span[1]:.2f})" if span else "")
-    table.add_row("tool calls per task", text)
-    Console().print(table)

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from armlite.errors import ArmliteError
-from armlite.evals.benchmarks import get_benchmark
 from armlite.evals.conduct import conduct
 from armlite.evals.figures import Benchmark, Figure, Figures, Item
-from armlite.evals.folder import SETTINGS, BenchRun, differences, read_run
+from armlite.evals.folder import EvalRun, differences, read_run, read_settings
 from armlite.evals.intervals import (
     clustered_interval,
     mcnemar,
@@ -21,6 +20,8 @@ from armlite.evals.intervals import (
 )
 from armlite.evals.paper import differing, rows_of, same_model
 from armlite.evals.report import all_figures, shown
+from armlite.evals.run import benchmark_of
+from armlite.journal import SETTINGS
 
 ALL_ITEMS = "acc_all"
 """Where a benchmark has this figure, which counts failures as wrong, items are compared by it."""
@@ -44,7 +45,7 @@ def compare_folders(one: Path, other: Path, paper: bool = False) -> list[dict[st
     compared = []
     for name in common:
         first, second = read_run(a[name]), read_run(b[name])
-        row = compare_runs(get_benchmark(name), first, second)
+        row = compare_runs(benchmark_of(name), first, second)
         compared.append({**row, "paper": beside_paper(first, second)} if paper else row)
     return compared
 
@@ -59,17 +60,17 @@ def runs_below(folder: Path) -> dict[str, Path]:
         raise ArmliteError(f"there is no folder {folder}")
     found = [folder] if (folder / SETTINGS).is_file() else [f.parent for f in sorted(folder.glob(f"*/{SETTINGS}"))]
     if not found:
-        raise ArmliteError(f"{folder} holds no benchmark run: neither {SETTINGS} nor a folder with one")
-    return {read_run(f).settings.bench: f for f in found}
+        raise ArmliteError(f"{folder} holds no evaluation: neither {SETTINGS} nor a folder with one")
+    return {read_settings(f).benchmark: f for f in found}
 
 
-def compare_runs(benchmark: Benchmark, one: BenchRun, other: BenchRun) -> dict[str, Any]:
+def compare_runs(benchmark: Benchmark, one: EvalRun, other: EvalRun) -> dict[str, Any]:
     """Compare two runs of a benchmark.
 
     Returns:
-        `bench`; `a`, `b`: folders; `figures`: name -> `a`, `b` (figures) and `difference` (b - a: `value`, `n`, `ci95`;
-        the interval is there where the figure is a mean over items, from the items that both have); `test`: the paired
-        test over the common items (`figure`, `n`, `only_a`, `only_b` for shares, `p`, `method`); `warnings`.
+        `benchmark`; `a`, `b`: folders; `figures`: name -> `a`, `b` (figures) and `difference` (b - a: `value`, `n`,
+        `ci95`; the interval is there where the figure is a mean over items, from the items that both have); `test`: the
+        paired test over the common items (`figure`, `n`, `only_a`, `only_b` for shares, `p`, `method`); `warnings`.
     """
     pairs, warnings = _common(one, other)
     a, b = all_figures(benchmark, one), all_figures(benchmark, other)
@@ -89,7 +90,7 @@ def compare_runs(benchmark: Benchmark, one: BenchRun, other: BenchRun) -> dict[s
             "difference": difference.model_dump(mode="json"),
         }
     return {
-        "bench": benchmark.name,
+        "benchmark": one.settings.benchmark,
         "main": benchmark.main,
         "a": {"folder": str(one.folder), **one.settings.model_dump(mode="json")},
         "b": {"folder": str(other.folder), **other.settings.model_dump(mode="json")},
@@ -99,12 +100,12 @@ def compare_runs(benchmark: Benchmark, one: BenchRun, other: BenchRun) -> dict[s
     }
 
 
-def beside_paper(one: BenchRun, other: BenchRun) -> list[dict[str, Any]]:
+def beside_paper(one: EvalRun, other: EvalRun) -> list[dict[str, Any]]:
     """The paper's numbers for the benchmark: `model`, `value` (percent), `tools`, `where`, and for each run, under `a`
     and `b`, `same_model` and `differs`: the settings that differ or are not stated.
     """
     rows = []
-    for row in rows_of(one.settings.bench):
+    for row in rows_of(one.settings.benchmark):
         against = {
             side: {"same_model": same_model(run.settings, row), "differs": differing(run.settings, row)}
             for side, run in (("a", one), ("b", other))
@@ -113,7 +114,7 @@ def beside_paper(one: BenchRun, other: BenchRun) -> list[dict[str, Any]]:
     return rows
 
 
-def _common(one: BenchRun, other: BenchRun) -> tuple[list[tuple[Item, Item]], list[str]]:
+def _common(one: EvalRun, other: EvalRun) -> tuple[list[tuple[Item, Item]], list[str]]:
     """The items of both runs, and what makes the runs less comparable."""
     warnings = [
         f"{name} differs: {a!r} in a, {b!r} in b"
@@ -143,7 +144,7 @@ def _question(item: Item) -> Hashable:
     return item.task.question, item.task.images, item.task.document, frozenset(item.task.responses)
 
 
-def _single(benchmark: Benchmark, items: Sequence[Item], run: BenchRun) -> dict[str, Figures]:
+def _single(benchmark: Benchmark, items: Sequence[Item], run: EvalRun) -> dict[str, Figures]:
     """Item id -> the figures of that item alone."""
     return {
         item.task.id: {**conduct([item], run.settings.votes, run.seconds), **benchmark.score([item])} for item in items

@@ -11,7 +11,7 @@ from armlite.evals.figures import Figure, Figures, Item
 from armlite.evals.intervals import mean_interval
 from armlite.evals.orders import by_order
 from armlite.rewards import format_ok
-from armlite.types import Decision, StopReason
+from armlite.types import Decision
 
 
 def conduct(items: Sequence[Item], votes: int = 1, seconds: Mapping[tuple[str, int], float] | None = None) -> Figures:
@@ -42,8 +42,8 @@ def conduct(items: Sequence[Item], votes: int = 1, seconds: Mapping[tuple[str, i
 
 def failures(items: Sequence[Item]) -> dict[str, int]:
     """Why judgments could not be made -> how many, the most frequent first."""
-    why = [answer.text for item in items for answer in item.answers if answer.trajectory.stop is StopReason.MODEL_ERROR]
-    return dict(Counter(why).most_common())
+    faults = [answer.trajectory.fault for item in items for answer in item.answers]
+    return dict(Counter(fault.reason for fault in faults if fault is not None).most_common())
 
 
 def _share(values: Sequence[tuple[str, bool]]) -> Figure:

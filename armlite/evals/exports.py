@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from armlite.evals.figures import Benchmark, Item
-from armlite.evals.folder import BenchRun
+from armlite.evals.folder import EvalRun
 from armlite.store import write_atomic
 
 EXPORTS = "exports"
@@ -24,7 +24,7 @@ _NOT_IN_SHEETS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 """Control characters that the xlsx format has no room for."""
 
 
-def write_exports(benchmark: Benchmark, run: BenchRun) -> None:
+def write_exports(benchmark: Benchmark, run: EvalRun) -> None:
     """Write all forms below the run's folder."""
     folder = run.folder / EXPORTS
     table = vlmevalkit_rows(run.items)

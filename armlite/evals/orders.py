@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import get_args
 
+from armlite.episode import presented_order
 from armlite.errors import ArmliteError, nearest
 from armlite.evals.figures import Order
 from armlite.types import Task
@@ -15,8 +16,8 @@ from armlite.types import Task
 ORDERS: tuple[Order, ...] = get_args(Order)
 
 
-def presented(task: Task, order: Order) -> tuple[tuple[int, ...], ...]:
-    """The permutations that a task is shown in: two for `both`, else one.
+def presented(task: Task, order: Order, seed: int = 0) -> tuple[tuple[int, ...], ...]:
+    """The permutations that a task is shown in: two for `both`, and of pairs for `seeded_both`, else one.
 
     A task with fewer than two responses has one whatever the order. `lenparity` swaps (of more than two: reverses)
     where the responses' characters add up to an odd number, as lmms-eval's and VLMEvalKit's VL-RewardBench do.
@@ -26,6 +27,9 @@ def presented(task: Task, order: Order) -> tuple[tuple[int, ...], ...]:
         return (given,)
     if order == "both":
         return given, given[::-1]
+    if order in ("seeded", "seeded_both"):
+        both = order == "seeded_both" and task.kind == "pairwise"
+        return tuple(presented_order(task, seed, swapped) for swapped in ((False, True) if both else (False,)))
     if order == "lenparity":
         return (given[::-1] if sum(map(len, task.responses)) % 2 else given,)
     return (tuple(sorted(given, key=lambda n: _digest(task.id, n))),)
@@ -41,6 +45,23 @@ def check_order(name: str) -> Order:
         if order == name:
             return order
     raise ArmliteError(f"--order {name!r} is not known.{nearest(name, ORDERS)} Orders: {', '.join(ORDERS)}")
+
+
+def chosen_order(name: str, swap: bool | None) -> Order:
+    """The order of that name, with the reverse of pairs or without it; `swap` None: as the name says.
+
+    Raises:
+        ArmliteError: there is no such order, or it has no reverse.
+    """
+    order = check_order(name)
+    pairs: dict[Order, Order] = {"as_published": "both", "seeded": "seeded_both"}
+    if swap is None:
+        return order
+    if not swap:
+        return {both: one for one, both in pairs.items()}.get(order, order)
+    if order not in pairs and order not in pairs.values():
+        raise ArmliteError(f"--swap does not go with --order {order}: it goes with {', '.join(pairs)}")
+    return pairs.get(order, order)
 
 
 def by_order(rollouts: Sequence[int], votes: int) -> tuple[list[int], list[int]]:

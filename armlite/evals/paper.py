@@ -7,7 +7,7 @@ reliable summary gives is marked. `armlite eval compare --paper` lays them besid
 from dataclasses import dataclass
 from typing import Any
 
-from armlite.evals.folder import BenchSettings
+from armlite.evals.folder import EvalSettings
 
 ASIDE = "given by one summary of the paper only, which contradicts others elsewhere"
 UNKNOWN = "not stated"
@@ -101,16 +101,16 @@ def rows_of(bench: str) -> list[Row]:
     return [row for row in PAPER if row.bench == bench]
 
 
-def same_model(settings: BenchSettings, row: Row) -> bool:
+def same_model(settings: EvalSettings, row: Row) -> bool:
     """Whether a run's model goes by the name of a row's."""
     name = settings.model.casefold()
     return any(part in name and row.model == model for part, model in MODELS.items())
 
 
-def differing(settings: BenchSettings, row: Row) -> list[str]:
+def differing(settings: EvalSettings, row: Row) -> list[str]:
     """What differs between a run and a number of the paper, as far as that is known; what is not stated is said so."""
     said = [] if same_model(settings, row) else [f"model: {settings.model}, not {row.model}"]
-    if settings.tools != row.tools and settings.bench not in TEXT_ONLY:
+    if settings.tools != row.tools and settings.benchmark not in TEXT_ONLY:
         said.append(f"tools: {_word(settings.tools)} here, {_word(row.tools)} there")
     for name, value in REFERENCE.items():
         ours = getattr(settings, name)
@@ -119,8 +119,8 @@ def differing(settings: BenchSettings, row: Row) -> list[str]:
     if settings.n is not None:
         said.append(f"items: the first {settings.n} here, all there")
     said.append(f"order: {settings.order} here, {UNKNOWN} there")
-    if "figure" in PROTOCOL.get(settings.bench, {}):
-        said.append(f"figure there: {PROTOCOL[settings.bench]['figure']}")
+    if "figure" in PROTOCOL.get(settings.benchmark, {}):
+        said.append(f"figure there: {PROTOCOL[settings.benchmark]['figure']}")
     if row.note:
         said.append(f"the number is {row.note}")
     return said

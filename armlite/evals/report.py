@@ -1,4 +1,4 @@
-"""What a benchmark run leaves to be read: `summary.json`, `report.md`, the official files and the exports.
+"""What an evaluation leaves to be read: `summary.json`, `report.md`, the official files and the exports.
 
 Called at the end of a run; everything is made anew from the run's folder. Undefined figures are null, or "n/a".
 """
@@ -12,7 +12,7 @@ from armlite.data.dataset import DataSet
 from armlite.evals.conduct import conduct, failures
 from armlite.evals.exports import write_exports
 from armlite.evals.figures import Benchmark, Figure, Figures
-from armlite.evals.folder import BenchRun
+from armlite.evals.folder import EvalRun
 from armlite.store import write_atomic
 
 SUMMARY, REPORT = "summary.json", "report.md"
@@ -22,18 +22,18 @@ REASONS = 5
 """Reasons for failures that are told, the most frequent first."""
 
 
-def summarise(benchmark: Benchmark, run: BenchRun) -> dict[str, Any]:
+def summarise(benchmark: Benchmark, run: EvalRun) -> dict[str, Any]:
     """The figures of a run as plain data.
 
     Returns:
-        `bench`, `main` (name of the figure that papers quote), `figures` (name -> `value`, `n`, `ci95`), `items`,
+        `benchmark`, `main` (name of the figure that papers quote), `figures` (name -> `value`, `n`, `ci95`), `items`,
         `judgments`, `failed` (judgments that could not be made), `failures` (reason -> count), `unjudged` and
         `rejected` (rows that are no items), `settings`, `notes`.
     """
     failed = failures(run.items)
     figures = all_figures(benchmark, run)
     return {
-        "bench": benchmark.name,
+        "benchmark": run.settings.benchmark,
         "model": run.settings.model,
         "main": benchmark.main,
         "figures": {name: figure.model_dump(mode="json") for name, figure in figures.items()},
@@ -48,14 +48,14 @@ def summarise(benchmark: Benchmark, run: BenchRun) -> dict[str, Any]:
     }
 
 
-def all_figures(benchmark: Benchmark, run: BenchRun) -> Figures:
+def all_figures(benchmark: Benchmark, run: EvalRun) -> Figures:
     """The benchmark's own figures, then those of conduct; where both have a name the benchmark's counts."""
     own = benchmark.score(run.items)
     others = conduct(run.items, run.settings.votes, run.seconds)
     return {**own, **{name: figure for name, figure in others.items() if name not in own}}
 
 
-def departures(benchmark: Benchmark, run: BenchRun) -> list[str]:
+def departures(benchmark: Benchmark, run: EvalRun) -> list[str]:
     """How the settings of this run differ from the official protocol."""
     said = []
     if run.settings.votes != benchmark.votes:
@@ -67,23 +67,23 @@ def departures(benchmark: Benchmark, run: BenchRun) -> list[str]:
     return said
 
 
-def write_results(benchmark: Benchmark, dataset: DataSet, run: BenchRun, summary: dict[str, Any]) -> None:
+def write_results(benchmark: Benchmark, dataset: DataSet | None, run: EvalRun, summary: dict[str, Any]) -> None:
     """Write all of it below the run's folder; `summary.json` comes last, so that it stands for the whole."""
     if benchmark.official is not None:
         for name, content in benchmark.official(run.items).items():
             write_atomic(run.folder / OFFICIAL / name, content)
-    write_exports(benchmark, run)
+    if dataset is not None:
+        write_exports(benchmark, run)
     write_atomic(run.folder / REPORT, "\n".join(report(dataset, summary, run)) + "\n")
     write_atomic(run.folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
 
-def report(dataset: DataSet, summary: dict[str, Any], run: BenchRun) -> list[str]:
+def report(dataset: DataSet | None, summary: dict[str, Any], run: EvalRun) -> list[str]:
     """The lines of `report.md`."""
     lines = [
-        f"# {summary['bench']}: {summary['model']}",
+        f"# {summary['benchmark']}: {summary['model']}",
         "",
-        f"{dataset.title}. Licence of the data: {dataset.licence}.",
-        "",
+        *([f"{dataset.title}. Licence of the data: {dataset.licence}.", ""] if dataset is not None else []),
         "| figure | value (95 % interval) | n |",
         "|---|---|---|",
     ]
@@ -93,12 +93,13 @@ def report(dataset: DataSet, summary: dict[str, Any], run: BenchRun) -> list[str
     lines += ["", _counts(summary)]
     if summary["failures"]:
         lines += ["", *(f"- {count} failed: {' '.join(why.split())}" for why, count in summary["failures"].items())]
-    settings = {name: value for name, value in summary["settings"].items() if name not in ("bench", "model")}
+    settings = {name: value for name, value in summary["settings"].items() if name not in ("benchmark", "model")}
     lines += ["", "## Settings", "", *(f"- {name}: {_plain(value)}" for name, value in settings.items())]
-    lines += ["", "## How this departs from the official protocol", ""]
-    lines += [f"- {note}" for note in summary["notes"]] or ["- not known to depart"]
-    lines += ["", "## The data", "", f"- what the reader has been tried on: {dataset.seen}"]
-    lines += [f"- {note}" for note in dataset.notes]
+    title = "Notes" if dataset is None else "How this departs from the official protocol"
+    lines += ["", f"## {title}", "", *([f"- {note}" for note in summary["notes"]] or ["- not known to depart"])]
+    if dataset is not None:
+        lines += ["", "## The data", "", f"- what the reader has been tried on: {dataset.seen}"]
+        lines += [f"- {note}" for note in dataset.notes]
     return [*lines, "", f"Every judgment is on disk: `armlite view {run.folder}`."]
 
 

@@ -1,73 +1,240 @@
-"""An evaluation as a user asks for it: a model by name, tasks by name, one summary."""
+"""An evaluation: tasks in, judgments on disk as they are made, the benchmark's own figures out.
 
-import json
-import tempfile
-from collections.abc import Callable
+It goes on where a killed run stopped and makes failed judgments again; results depend neither on how many are in
+flight nor on where it was interrupted. Scorers are in `armlite.evals.benchmarks` and `armlite.evals.tasks`, other
+figures in `armlite.evals.conduct`.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from armlite.data.tasks import read_tasks
+from PIL import Image
+
+from armlite.data.convert import MISSING, convert, missing_words
+from armlite.data.making.work import digest, moved
+from armlite.data.sets import get_set
+from armlite.data.tasks import read_tasks, write_tasks
+from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError
-from armlite.evals.tasks import evaluate, summarise
-from armlite.judge import Judge
-from armlite.store import write_atomic
-from armlite.types import Task
+from armlite.evals.benchmarks import get_benchmark
+from armlite.evals.figures import Benchmark
+from armlite.evals.folder import TASKS, TRAJECTORIES, EvalRun, EvalSettings, read_run
+from armlite.evals.orders import chosen_order, presented
+from armlite.evals.report import summarise, write_results
+from armlite.evals.tasks import POCKET, is_tasks
+from armlite.evals.tasks import TASKS as TASK_BENCHMARK
+from armlite.journal import Journal, is_begun
+from armlite.judge import VOTING_TEMPERATURE, Judge
+from armlite.loop import ChatModel
+from armlite.runner import Job, run_jobs
+from armlite.store import Saved
+from armlite.types import Task, Trajectory
 
 POCKET_TASKS = 300
 """How many pocket tasks an evaluation makes unless told otherwise."""
+ORIENTATION = 0x0112
+"""Number of the EXIF tag."""
+Told = Callable[[int, int | None], None]
+"""Called with (done, of how many; None: not known)."""
 
 
-def evaluate_tasks(
-    model: str,
-    tasks: str,
-    n: int | None = None,
-    seed: int = 0,
-    with_tools: bool = True,
-    temperature: float = 0.0,
-    swap: bool = True,
-    batch: int = 64,
-    out: Path | None = None,
-    on_batch: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
-    """Judge tasks and summarise.
-
-    Args:
-        model: anything that `Judge.load` takes; a run directory brings its own limits.
-        tasks: `pocket`, or a JSONL file.
-        out: folder for the trajectories and the summary.
-        on_batch: called with (episodes done, of how many).
+def benchmark_of(name: str) -> Benchmark:
+    """The benchmark that a word stands for: a name, `pocket`, or a JSONL file of tasks.
 
     Raises:
-        ArmliteError: the tasks or the model cannot be read.
+        ArmliteError: there is none; names the nearest.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        found, root = _tasks(tasks, n, seed, Path(scratch))
-        judge = Judge.load(model, temperature=temperature, seed=seed)
-        rules = judge.settings if with_tools else judge.settings.model_copy(update={"tools": ()})
-        total = len(found) + (sum(t.kind == "pairwise" for t in found) if swap else 0)
-        trajectories = evaluate(
-            found,
-            judge.model,
-            rules,
-            root,
-            seed,
-            batch,
-            swap,
-            out / "trajectories.jsonl" if out else None,
-            on_batch=(lambda done: on_batch(done, total)) if on_batch else None,
-        )
-    summary = summarise(trajectories)
-    if out is not None:
-        write_atomic(out / "summary.json", json.dumps(summary, indent=2) + "\n")
+    return TASK_BENCHMARK if is_tasks(name) else get_benchmark(name)
+
+
+def default_folder(model: str, tools: bool) -> Path:
+    """`runs/eval/<model>`: where runs go that were given no place."""
+    name = re.sub(r"@https?://.*", "", model.removeprefix("openai:"))
+    slug = re.sub(r"[^\w.]+", "-", name).strip("-.") or "model"
+    return Path("runs/eval") / (slug if tools else f"{slug}-no-tools")
+
+
+def run_benchmark(
+    name: str,
+    model: str,
+    path: Path | None = None,
+    out: Path | None = None,
+    *,
+    n: int | None = None,
+    tools: bool = True,
+    votes: int = 1,
+    order: str | None = None,
+    swap: bool | None = None,
+    workers: int | None = None,
+    temperature: float = 0.0,
+    seed: int = 0,
+    max_calls: int | None = None,
+    skip_missing: bool = False,
+    on_progress: Told | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Judge a benchmark and score it, or go on with that.
+
+    Args:
+        name: of the benchmark; `pocket`; or a JSONL file of tasks.
+        model: anything that `Judge.load` takes.
+        path: folder of the published files; None: the hub.
+        out: folder that the run's own folder, `<out>/<name>`, goes to.
+        n: the first so many items.
+        votes: rollouts of each presented order; more than one of a greedy model are warmed up.
+        order: how responses are presented, one of `ORDERS`; None: as the official protocol does.
+        swap: judge pairs in both orders, or in one; None: as `order` says.
+        workers: episodes in flight; None: as many as the model can use.
+        seed: random seed of pocket tasks, seeded orders and sampling.
+        skip_missing: judge without the items whose image files are not there.
+        on_progress: called with (rows read, None), then with (judgments made, of how many).
+        options: further ones of `Judge.load`.
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        ArmliteError: no such benchmark, model or data, image files that are missing, or a folder of another run.
+    """
+    benchmark = benchmark_of(name)
+    if votes < 1:
+        raise ArmliteError(f"--votes {votes} must be at least 1")
+    if path is not None and not path.exists():
+        raise ArmliteError(f"there is no folder {path} to read {name} from")
+    warmth = temperature or (VOTING_TEMPERATURE if votes > 1 else 0.0)
+    given = dict(options or {})
+    if workers is not None and model.startswith("openai:"):
+        given = {"workers": workers, **given}
+    judge = Judge.load(model, temperature=warmth, seed=seed, max_calls=max_calls, **given)
+    rules = judge.settings if tools else judge.settings.model_copy(update={"tools": ()})
+    settings = EvalSettings(
+        benchmark=name,
+        model=re.sub(r"//[^/@]*@", "//", model),
+        path=None if path is None else str(path.resolve()),
+        digest=digest(Path(name)) if is_tasks(name) and name != POCKET else None,
+        n=n,
+        tools=tools,
+        votes=votes,
+        order=chosen_order(order or benchmark.order, swap),
+        temperature=warmth,
+        seed=seed,
+        max_calls=rules.max_calls if rules.tools != () else 0,
+        skip_missing=skip_missing,
+    )
+    folder = (out or default_folder(model, tools)) / Path(name).stem
+    begun = is_begun(folder / TRAJECTORIES, settings.model_dump(mode="json"))
+    if not begun or not (folder / TASKS).is_file():
+        check_model_of(model)
+        _prepare(name, path, folder, settings, on_progress or (lambda done, total: None))
+    journal = Journal(folder / TRAJECTORIES, settings.model_dump(mode="json"))
+    jobs = jobs_of(read_tasks(folder / TASKS), rules, folder, settings)
+    journal.redo_faults(jobs)
+    judge_jobs(jobs, judge.model, journal, workers, model.startswith("openai:"), on_progress)
+    return finish(folder)
+
+
+def finish(folder: Path) -> dict[str, Any]:
+    """Score what a run's folder holds and write summary, report, official files and exports; returns the summary."""
+    run: EvalRun = read_run(folder)
+    name = run.settings.benchmark
+    summary = summarise(benchmark_of(name), run)
+    write_results(benchmark_of(name), None if is_tasks(name) else get_set(name), run, summary)
     return summary
 
 
-def _tasks(tasks: str, n: int | None, seed: int, scratch: Path) -> tuple[list[Task], Path]:
-    if tasks == "pocket":
+def check_model_of(model: str) -> None:
+    """Find out that there is no such model before rows are converted for it.
+
+    Raises:
+        ArmliteError: as `Judge.load` and loading would later.
+    """
+    if model.startswith("openai:"):
+        from armlite.models.openai import parse_spec
+
+        parse_spec(model)
+    else:
+        from armlite.models.loading import check_model
+
+        check_model(model)
+
+
+def jobs_of(tasks: Iterable[Task], rules: EpisodeSettings, root: Path, settings: EvalSettings) -> list[Job]:
+    """All judgments of a run. Rollouts are numbered through a task's orders, so each has a random stream of its own."""
+    return [
+        Job(task, rules, root, shown, first * settings.votes + vote)
+        for task in tasks
+        for first, shown in enumerate(presented(task, settings.order, settings.seed))
+        for vote in range(settings.votes)
+    ]
+
+
+def judge_jobs(
+    jobs: Sequence[Job],
+    model: ChatModel,
+    journal: Journal,
+    in_flight: int | None = None,
+    alone: bool = False,
+    on_progress: Told | None = None,
+) -> None:
+    """Make the judgments that the journal has no row for, and write each down as it is made.
+
+    Args:
+        alone: a judgment's seconds are its own (a server's); else its even share of the time that all take.
+    """
+    told = on_progress or (lambda done, total: None)
+    left, last = journal.left(jobs), time.monotonic()
+    told(len(jobs) - len(left), len(jobs))
+    for number, outcome in enumerate(run_jobs(left, model, in_flight=in_flight), len(jobs) - len(left) + 1):
+        now = time.monotonic()
+        seconds, last = (outcome.seconds if alone else now - last), now
+        link_pictures(outcome.trajectory, Path(outcome.job.root), journal.folder)
+        timed = None if outcome.fault is not None else round(seconds, 4)
+        journal.add(Saved(trajectory=outcome.trajectory, seconds=timed, alone=alone), outcome.images)
+        told(number, len(jobs))
+
+
+def _prepare(name: str, path: Path | None, folder: Path, settings: EvalSettings, told: Told) -> None:
+    """Write the run's `tasks.jsonl`."""
+    if name == POCKET:
         from armlite.pocket.world import generate
 
-        return list(generate("test", n or POCKET_TASKS, seed, scratch)), scratch
-    found = read_tasks(tasks)[:n]
-    if not any(t.gold is not None for t in found):
-        raise ArmliteError(f"{tasks}: no task has a gold answer, so there is nothing to score")
-    return found, Path(tasks).parent
+        write_tasks(folder / TASKS, generate("test", settings.n or POCKET_TASKS, settings.seed, folder))
+        return
+    if is_tasks(name):
+        tasks = read_tasks(name)[: settings.n]
+        if not any(task.gold is not None for task in tasks):
+            raise ArmliteError(f"{name}: no task has a gold answer, so there is nothing to score")
+        write_tasks(folder / TASKS, [moved(task, Path(name).parent, folder) for task in tasks])
+        return
+    made = convert(get_set(name), path, folder / TASKS, n=settings.n, on_row=lambda rows: told(rows, None))
+    if made.missing and not settings.skip_missing:
+        (folder / TASKS).unlink()
+        raise ArmliteError(
+            f"{name}: {len(made.missing)} files that {made.incomplete} rows name are not there "
+            f"(all in {folder / MISSING}; --skip-missing judges without them): {missing_words(made.missing, path)}"
+        )
+
+
+def link_pictures(trajectory: Trajectory, root: Path, folder: Path) -> None:
+    """Let the run's `images/` point to the task's own files where these hold the very pixels of the record.
+
+    A PNG of each would double a large benchmark's size and take longer than some judgments; pictures that were turned
+    or flattened on opening, and file systems without links, get one all the same.
+    """
+    infos = {info.id: info for info in trajectory.images}
+    for path, name in zip(trajectory.task.images, trajectory.prompt_images, strict=False):
+        target = folder / "images" / infos[name].file
+        if target.exists():
+            continue
+        with Image.open(root / path) as image:  # its head alone
+            turned = image.getexif().get(ORIENTATION, 1) != 1
+            flattened = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+        if not turned and not flattened:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):
+                target.symlink_to(os.path.relpath(root / path, target.parent))

@@ -1,110 +1,55 @@
-"""Judging a list of tasks with gold answers, and what comes out of it as figures."""
+"""The benchmark that any file of tasks with gold answers is, the pocket world's included: accuracy and its parts."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 from armlite.data.tasks import family
-from armlite.episode import Episode, EpisodeSettings, presented_order
-from armlite.evals.intervals import mean_interval, wilson
-from armlite.loop import ChatModel, play
-from armlite.rewards import format_ok, is_right
-from armlite.store import Saved, append
-from armlite.types import Step, Task, Trajectory
+from armlite.evals.benchmarks.shares import share
+from armlite.evals.figures import Answer, Benchmark, Figure, Figures, Item
+from armlite.evals.intervals import mean_interval
+from armlite.rewards import is_right
+
+POCKET = "pocket"
 
 
-def evaluate(
-    tasks: Sequence[Task],
-    model: ChatModel,
-    settings: EpisodeSettings,
-    root: Path,
-    seed: int = 0,
-    batch: int = 64,
-    swap: bool = False,
-    out: Path | None = None,
-    on_step: Callable[[Episode, Step], None] | None = None,
-    on_batch: Callable[[int], None] | None = None,
-) -> list[Trajectory]:
-    """Judge tasks.
-
-    Args:
-        tasks: with gold answers.
-        root: folder that their paths are relative to.
-        seed: of the presented orders.
-        batch: episodes in flight.
-        swap: judge pairs in the opposite order too (as rollout 1).
-        out: JSONL file to write the trajectories to.
-        on_batch: called with the number of episodes done.
+def score(items: Sequence[Item]) -> Figures:
+    """Figures of the first judgment of each task that has a gold answer.
 
     Returns:
-        One trajectory a task and order, in order.
+        `accuracy` (a task that could not be judged is not right), the same as `accuracy/FAMILY`, `accuracy_judged`
+        (of the tasks that were judged), `not_judged` (share that was not, also as `not_judged/REASON` where there are
+        some) and `tool_calls_per_task` (of the first judgment alone).
     """
-    jobs = [(task, False) for task in tasks]
-    if swap:
-        jobs += [(task, True) for task in tasks if task.kind == "pairwise"]
-    trajectories: list[Trajectory] = []
-    for start in range(0, len(jobs), batch):
-        episodes = [
-            Episode.open(task, settings, root, presented_order(task, seed, swapped), rollout=int(swapped))
-            for task, swapped in jobs[start : start + batch]
-        ]
-        play(episodes, model, on_step)
-        done = [e.trajectory() for e in episodes]
-        if out is not None:
-            pixels = {file: image for e in episodes for file, image in e.pixels().items()}
-            append(out, [Saved(trajectory=t) for t in done], pixels)
-        trajectories += done
-        if on_batch is not None:
-            on_batch(len(trajectories))
-    return trajectories
+    marked = [(item, _first(item)) for item in items if item.task.gold is not None]
+    right = {item.task.id: bool(is_right(item.task, answer.decision)) for item, answer in marked}
+    figures: Figures = {"accuracy": share(list(right.values()))}
+    for name in sorted({family(item.task) for item, _ in marked}):
+        figures[f"accuracy/{name}"] = share([right[i.task.id] for i, _ in marked if family(i.task) == name])
+    judged = [item for item, answer in marked if answer.decision is not None]
+    figures["accuracy_judged"] = share([right[item.task.id] for item in judged])
+    figures["not_judged"] = share([answer.decision is None for _, answer in marked])
+    stops = [None if answer.decision is not None else answer.trajectory.stop.value for _, answer in marked]
+    for stop in sorted({stop for stop in stops if stop is not None}):
+        figures[f"not_judged/{stop}"] = share([found == stop for found in stops])
+    calls = [float(len(_first(item).trajectory.calls)) for item in items]
+    value = sum(calls) / len(calls) if calls else None
+    figures["tool_calls_per_task"] = Figure(value=value, n=len(calls), ci95=mean_interval(calls))
+    return figures
 
 
-def summarise(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
-    """The figures of an evaluation.
-
-    Returns:
-        `accuracy`, `by_family` (name -> `accuracy`, `n`), `tool_calls_per_task`, `tool_success_rate`, `format_rate`,
-        `swap_consistency` (pairs judged in both orders only), `n`, `ci95` (name -> [low, high]; Wilson for shares).
-        Figures of the swapped orders enter the swap consistency only. What is undefined is null.
-    """
-    first = [t for t in trajectories if t.rollout == 0]
-    judged = [(t, is_right(t.task, t.decision)) for t in first]
-    right = [bool(r) for _, r in judged if r is not None]
-    calls = [s for t in first for s in t.calls]
-    helped = [s.observation is not None and s.observation.ok for s in calls]
-    fine = [format_ok(t) for t in first]
-    same = _agreements(trajectories)
-    families: dict[str, list[bool]] = {}
-    for t, r in judged:
-        if r is not None:
-            families.setdefault(family(t.task), []).append(r)
-    per_task = [float(len(t.calls)) for t in first]
-    shares = {"accuracy": right, "tool_success_rate": helped, "format_rate": fine, "swap_consistency": same}
-    intervals = {name: wilson(sum(v), len(v)) for name, v in shares.items()}
-    intervals |= {f"accuracy/{name}": wilson(sum(v), len(v)) for name, v in families.items()}
-    intervals["tool_calls_per_task"] = mean_interval(per_task)
-    return {
-        "accuracy": _share(right),
-        "by_family": {name: {"accuracy": _share(v), "n": len(v)} for name, v in sorted(families.items())},
-        "tool_calls_per_task": sum(per_task) / len(first) if first else None,
-        "tool_success_rate": _share(helped),
-        "format_rate": _share(fine),
-        "swap_consistency": _share(same),
-        "n": len(first),
-        "ci95": {name: list(pair) for name, pair in intervals.items() if pair is not None},
-    }
+def _first(item: Item) -> Answer:
+    return item.answers[0]
 
 
-def _agreements(trajectories: Sequence[Trajectory]) -> list[bool]:
-    """For each pair judged in both orders: was the decision the same (and was there one)?"""
-    both: dict[str, list[Trajectory]] = {}
-    for t in trajectories:
-        if t.task.kind == "pairwise":
-            both.setdefault(t.task.id, []).append(t)
-    return [
-        a.decision is not None and a.decision == b.decision for a, b, *_ in (v for v in both.values() if len(v) > 1)
-    ]
+def is_tasks(name: str) -> bool:
+    """Whether a word for a benchmark is `pocket` or a file of tasks."""
+    return name == POCKET or name.endswith(".jsonl")
 
 
-def _share(values: Sequence[bool]) -> float | None:
-    return sum(values) / len(values) if values else None
+TASKS = Benchmark(
+    name="tasks",
+    main="accuracy",
+    score=score,
+    order="seeded_both",
+    notes=("Pairs are judged in a seeded order and in its reverse; only the swap consistency is of both.",),
+)
+"""Of `pocket` and of any file of tasks."""

@@ -96,11 +96,21 @@ def discard(folder: Path) -> None:
         shutil.rmtree(trash)
 
 
-def publish(folder: Path, write: Callable[[Path], None]) -> None:
-    """Make a whole folder appear at once: write it under another name, sync, rename."""
-    draft = folder.with_name(folder.name + ".writing")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
+def draft_of(folder: Path) -> Path:
+    """Where `publish` writes what is to become a folder."""
+    return folder.with_name(folder.name + ".writing")
+
+
+def publish(folder: Path, write: Callable[[Path], None], go_on: bool = False) -> None:
+    """Make a whole folder appear at once: write it under another name, sync, rename.
+
+    Args:
+        go_on: what a kill left of an earlier try stays; `write` goes on with it.
+    """
+    draft = draft_of(folder)
+    if not go_on:
+        shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True, exist_ok=go_on)
     write(draft)
     sync_tree(draft)
     draft.rename(folder)

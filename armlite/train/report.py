@@ -37,7 +37,7 @@ def write_report(run: Path) -> None:
         "",
     ]
     if blind := read_baselines(run):
-        said = ", ".join(f"{name} {percent(value)}" for name, value in blind.items())
+        said = ", ".join(f"{name} {100 * value:.1f} %" for name, value in blind.items())
         text[4:4] = [f"Policies that do not read the question, on the family they are made for: {said}.", ""]
     text += [*_tool_table(found), "", "## Stages", "", *_stage_table(run), ""]
     for title, file in plots:
@@ -52,27 +52,38 @@ def read_baselines(run: Path) -> dict[str, float]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def percent(value: float | None, interval: list[float] | None = None) -> str:
-    """`91.3 % (88.1 to 93.7)`; a dash for what is undefined."""
+def value_of(summary: dict[str, Any], name: str) -> float | None:
+    """The value of a figure of a round; None: it is undefined or not there."""
+    return summary["figures"].get(name, {}).get("value")
+
+
+def percent(summary: dict[str, Any], name: str, interval: bool = False) -> str:
+    """A figure of a round as `91.3 % (88.1 to 93.7)`; a dash for what is undefined."""
+    value = value_of(summary, name)
     if value is None:
         return "–"
-    span = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
-    return f"{100 * value:.1f} %{span}"
+    span = summary["figures"][name]["ci95"] if interval else None
+    return f"{100 * value:.1f} %" + (f" ({100 * span[0]:.1f} to {100 * span[1]:.1f})" if span else "")
+
+
+def families(summary: dict[str, Any]) -> list[str]:
+    """Families of tasks that a round has an accuracy of."""
+    return sorted(name.partition("/")[2] for name in summary["figures"] if name.startswith("accuracy/"))
 
 
 def _accuracy_table(found: dict[str, dict[str, Any]]) -> list[str]:
-    families = sorted({f for s in found.values() for r in s.values() for f in r["by_family"]})
+    names = sorted({f for s in found.values() for r in s.values() for f in families(r)})
     lines = [
-        f"| checkpoint | decoding | n | accuracy (95 %) | {' | '.join(families)} | format |",
-        "|---" * (5 + len(families)) + "|",
+        f"| checkpoint | decoding | n | accuracy (95 %) | {' | '.join(names)} | format |",
+        "|---" * (5 + len(names)) + "|",
     ]
     for name, summary in found.items():
         for key, label in ROUNDS.items():
             s = summary[key]
-            cells = [percent(s["by_family"].get(f, {}).get("accuracy")) for f in families]
-            accuracy = percent(s["accuracy"], s["ci95"].get("accuracy"))
+            cells = [percent(s, f"accuracy/{f}") for f in names]
+            accuracy = percent(s, "accuracy", interval=True)
             lines.append(
-                f"| {name} | {label} | {s['n']} | {accuracy} | {' | '.join(cells)} | {percent(s['format_rate'])} |"
+                f"| {name} | {label} | {s['items']} | {accuracy} | {' | '.join(cells)} | {percent(s, 'format_rate')} |"
             )
     return lines
 
@@ -85,8 +96,8 @@ def _tool_table(found: dict[str, dict[str, Any]]) -> list[str]:
     for name, summary in found.items():
         for key in ("rollout", "greedy"):
             s = summary[key]
-            rate, same = percent(s["tool_success_rate"]), percent(s["swap_consistency"])
-            lines.append(f"| {name} | {ROUNDS[key]} | {s['tool_calls_per_task']:.2f} | {rate} | {same} |")
+            rate, same = percent(s, "tool_success_rate"), percent(s, "swap_consistency")
+            lines.append(f"| {name} | {ROUNDS[key]} | {value_of(s, 'tool_calls_per_task'):.2f} | {rate} | {same} |")
     return lines
 
 
@@ -137,7 +148,7 @@ def _plots(run: Path, rows: list[dict[str, Any]], found: dict[str, dict[str, Any
     if found:
         figure, axes = plt.subplots(figsize=(7, 3))
         for key, label in ROUNDS.items():
-            axes.plot(list(found), [found[n][key]["accuracy"] for n in found], marker="o", label=label)
+            axes.plot(list(found), [value_of(found[n][key], "accuracy") for n in found], marker="o", label=label)
         axes.set_ylim(0, 1.02)
         axes.legend(loc="best")
         axes.set_title("Accuracy after each stage")

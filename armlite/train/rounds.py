@@ -6,7 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from armlite.evals.tasks import evaluate, summarise
+from armlite.evals.folder import EvalRun, EvalSettings, gather
+from armlite.evals.report import SUMMARY, summarise
+from armlite.evals.run import jobs_of, judge_jobs
+from armlite.evals.tasks import TASKS
+from armlite.journal import Journal
 from armlite.models.loading import load
 from armlite.models.local import LocalModel, Sampling
 from armlite.recipe import Recipe
@@ -19,7 +23,7 @@ Notify = Callable[[str, dict[str, Any]], None]
 def evaluate_checkpoint(
     recipe: Recipe, name: str, source: str, tasks: Sequence[Task], root: Path, folder: Path, notify: Notify
 ) -> None:
-    """Write `rollout.jsonl`, `greedy.jsonl`, `no_tools.jsonl` and `summary.json` of a checkpoint.
+    """Write `rollout.jsonl`, `greedy.jsonl`, `no_tools.jsonl` and `summary.json` of a checkpoint, or go on with that.
 
     Args:
         name: of the checkpoint.
@@ -35,6 +39,16 @@ def evaluate_checkpoint(
     summary: dict[str, Any] = {}
     rounds = {"rollout": (settings.temperature, recipe.episode), "greedy": (0.0, recipe.episode)}
     for label, (temperature, rules) in {**rounds, "no_tools": (0.0, blind)}.items():
+        swap = settings.swap and label == "greedy" and name != "base"
+        asked = EvalSettings(
+            benchmark="tasks",
+            model=name,
+            tools=rules.tools != (),
+            order="seeded_both" if swap else "seeded",
+            temperature=temperature,
+            seed=recipe.seed,
+            max_calls=rules.max_calls,
+        )
         sampling = Sampling(
             temperature=temperature,
             max_new_tokens=settings.max_new_tokens,
@@ -42,18 +56,17 @@ def evaluate_checkpoint(
             seed=recipe.seed,
         )
         chat = LocalModel(model, processor, sampling, recipe.engine, name=name)
-        report = {"stage": name, "round": label, "total": len(tasks)}
-        trajectories = evaluate(
-            tasks,
+        journal = Journal(folder / f"{label}.jsonl")
+        jobs = jobs_of(tasks, rules, root, asked)
+        report = {"stage": name, "round": label}
+        judge_jobs(
+            jobs,
             chat,
-            rules,
-            root,
-            recipe.seed,
+            journal,
             settings.batch,
-            settings.swap and label == "greedy" and name != "base",
-            folder / f"{label}.jsonl",
-            on_batch=lambda n, report=report: notify("evaluation", {**report, "done": n}),
+            on_progress=lambda n, total, report=report: notify("evaluation", {**report, "done": n, "total": total}),
         )
-        summary[label] = summarise(trajectories)
-    write_atomic(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+        items = gather(tasks, journal.trajectories())
+        summary[label] = summarise(TASKS, EvalRun(folder, asked, items))
+    write_atomic(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     notify("evaluated", {"stage": name, "seconds": round(time.monotonic() - start, 1), "summary": summary})

@@ -344,12 +344,13 @@ class _Run:
 
     def _clear(self, name: str, stage: SftSettings | GrpoSettings, resume: bool) -> None:
         """Remove what an earlier try at a stage left, or what it did after its last checkpoint."""
-        from armlite.train.checkpoints import discard, last_step
+        from armlite.train.checkpoints import discard, draft_of, last_step
 
         work = self.output / "work" / name
         if not resume:
             for old in (self.output / part / name for part in ("checkpoints", "work", "eval", "rollouts")):
                 discard(old)
+            discard(draft_of(self.output / "eval" / name))
             (self.output / "filter" / f"{name}.json").unlink(missing_ok=True)
         taken = last_step(work) if work.is_dir() else 0
         self.metrics.rewind(name, taken)
@@ -381,6 +382,7 @@ class _Run:
             lambda folder: evaluate_checkpoint(
                 self.recipe, name, source, self.held_out, self.held_out_root, folder, self.notify
             ),
+            go_on=True,
         )
 
 

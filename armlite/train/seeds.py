@@ -10,7 +10,7 @@ from armlite.errors import ArmliteError
 from armlite.recipe import Recipe
 from armlite.store import write_atomic
 from armlite.train.provenance import environment
-from armlite.train.report import read_baselines, summaries
+from armlite.train.report import read_baselines, summaries, value_of
 from armlite.train.run import Notify, run_control, train
 
 
@@ -69,14 +69,11 @@ def results_table(path: Path) -> list[str]:
     for name in [n for n in ("base", "sft", "control", "grpo1", "grpo2") if n in runs[0]["eval"]]:
         found = [r["eval"][name] for r in runs]
         cells = [
-            _spread([f["rollout"]["accuracy"] for f in found]),
-            _spread([f["greedy"]["accuracy"] for f in found]),
-            *(
-                _spread([f["greedy"]["by_family"][family]["accuracy"] for f in found])
-                for family in ("zoom", "document", "instruction")
-            ),
-            _spread([f["no_tools"]["accuracy"] for f in found]),
-            f"{statistics.mean(f['rollout']['tool_calls_per_task'] for f in found):.2f}",
+            _spread(found, "rollout", "accuracy"),
+            _spread(found, "greedy", "accuracy"),
+            *(_spread(found, "greedy", f"accuracy/{family}") for family in ("zoom", "document", "instruction")),
+            _spread(found, "no_tools", "accuracy"),
+            f"{statistics.mean(value_of(f['rollout'], 'tool_calls_per_task') for f in found):.2f}",
         ]
         lines.append(f"| {LABELS[name]} | {' | '.join(cells)} |")
     return lines
@@ -91,6 +88,7 @@ LABELS = {
 }
 
 
-def _spread(values: list[float]) -> str:
+def _spread(found: list[dict[str, Any]], label: str, name: str) -> str:
+    values = [value_of(f[label], name) for f in found]
     mean, low, high = statistics.mean(values), min(values), max(values)
     return f"{100 * mean:.1f} ({100 * low:.1f} to {100 * high:.1f})"

@@ -1,4 +1,4 @@
-"""The benchmarks' half of `armlite eval`: runs them one by one and prints tables or JSON."""
+"""What `armlite eval` does with each benchmark, and prints of it: tables or JSON."""
 
 import json
 import sys
@@ -26,14 +26,14 @@ def check_names(names: Sequence[str]) -> None:
     Raises:
         ArmliteError: one is not; names the nearest.
     """
-    from armlite.evals.benchmarks import get_benchmark
+    from armlite.evals.run import benchmark_of
 
     for name in names:
         if name != RETRIEVAL:
-            get_benchmark(name)
+            benchmark_of(name)
 
 
-def run_benches(
+def run_all(
     names: Sequence[str],
     model: str | None,
     path: Path | None,
@@ -44,36 +44,32 @@ def run_benches(
     """Run benchmarks in turn; the JSON of several is a mapping by name. Exits with 1 where no judgment could be made.
 
     Raises:
-        ArmliteError: as `armlite.evals.bench.run_benchmark`.
+        ArmliteError: as `armlite.evals.run.run_benchmark`.
     """
-    from armlite.evals.orders import check_order
-
-    if options["order"] is not None:
-        options = {**options, "order": check_order(options["order"])}
     if path is not None and not path.exists():
         raise ArmliteError(f"--path {path} does not exist")
     summaries = {}
     for name in names:
         below = path / name if path is not None and len(names) > 1 and (path / name).is_dir() else path
-        summaries[name] = _retrieval(below) if name == RETRIEVAL else _bench(name, str(model), below, out, options)
+        summaries[name] = _retrieval(below) if name == RETRIEVAL else _judged(name, str(model), below, out, options)
         if not as_json:
-            _print_retrieval(summaries[name]) if name == RETRIEVAL else _print_bench(summaries[name])
+            _print_retrieval(summaries[name]) if name == RETRIEVAL else _print_figures(summaries[name])
     if as_json:
         sys.stdout.write(json.dumps(summaries if len(names) > 1 else summaries[names[0]], allow_nan=False) + "\n")
     if any(s.get("failed") and s["failed"] == s["judgments"] for s in summaries.values()):
         raise typer.Exit(1)
 
 
-def _bench(name: str, model: str, path: Path | None, out: Path | None, options: dict[str, Any]) -> dict[str, Any]:
-    from armlite.evals.bench import default_folder, run_benchmark
+def _judged(name: str, model: str, path: Path | None, out: Path | None, options: dict[str, Any]) -> dict[str, Any]:
+    from armlite.evals.run import default_folder, run_benchmark
 
-    out = out or default_folder(model, options["tools"])
-    with Counter(name) as counter:
+    folder = (out or default_folder(model, options["tools"])) / Path(name).stem
+    with Counter(Path(name).stem) as counter:
         summary = run_benchmark(name, model, path, out, on_progress=counter.show, **options)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"results: {out / name}")
+    console.print(f"results: {folder}")
     if summary["rejected"]:
-        console.print(f"{summary['rejected']} rows are no items: {out / name / 'rejects.jsonl'} says why")
+        console.print(f"{summary['rejected']} rows are no items: {folder / 'rejects.jsonl'} says why")
     if summary["failed"]:
         console.print(
             f"{summary['failed']} of {summary['judgments']} judgments failed; the same command makes them again"
@@ -87,16 +83,16 @@ def _retrieval(path: Path | None) -> dict[str, Any]:
     from armlite.evals.retrieval import evaluate_retrieval
 
     if path is None:
-        raise ArmliteError("--bench retrieval needs --path: a folder with samples.json and documents/*.pdf")
+        raise ArmliteError("--benchmark retrieval needs --path: a folder with samples.json and documents/*.pdf")
     with Counter(RETRIEVAL) as counter:
         return evaluate_retrieval(path, on_question=counter.show)
 
 
-def _print_bench(summary: Mapping[str, Any]) -> None:
+def _print_figures(summary: Mapping[str, Any]) -> None:
     from armlite.evals.figures import Figure
     from armlite.evals.report import shown
 
-    title = f"{summary['bench']}: {summary['items']} items, {summary['judgments']} judgments"
+    title = f"{summary['benchmark']}: {summary['items']} items, {summary['judgments']} judgments"
     table = Table("figure", title=title, title_justify="left")
     table.add_column("value (95 % interval)", justify="right")
     table.add_column("n", justify="right")
@@ -131,7 +127,7 @@ def print_comparison(compared: Sequence[Mapping[str, Any]]) -> None:
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     console = Console(highlight=False, markup=False, soft_wrap=True, width=width)
     for row in compared:
-        shown = Table(title=row["bench"], title_justify="left")
+        shown = Table(title=row["benchmark"], title_justify="left")
         shown.add_column("figure", no_wrap=True)
         for column in ("a", "b", "b - a"):
             shown.add_column(column, justify="right")
@@ -150,7 +146,7 @@ def _print_paper(console: Console, row: Mapping[str, Any]) -> None:
     """The paper's numbers, each with what differs; what differs from all of them is said once."""
     numbers = row["paper"]
     if not numbers:
-        console.print(f"the paper has no number for {row['bench']}")
+        console.print(f"the paper has no number for {row['benchmark']}")
         return
     always = {
         side: [d for d in numbers[0][side]["differs"] if all(d in n[side]["differs"] for n in numbers)] for side in "ab"

@@ -16,8 +16,8 @@ from PIL import Image
 from armlite.cli import main
 from armlite.data.tasks import read_tasks
 from armlite.errors import ArmliteError
-from armlite.evals.bench import default_folder, run_benchmark
 from armlite.evals.orders import presented
+from armlite.evals.run import default_folder, run_benchmark
 from armlite.store import open_image, read
 from armlite.types import Task
 
@@ -148,8 +148,6 @@ def test_what_is_judged_is_not_asked_again_and_a_torn_line_is_cut(server, tmp_pa
     file = tmp_path / BENCH / "trajectories.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(lines[:5]) + lines[5][:100])
-    with (tmp_path / BENCH / "times.jsonl").open("a") as times:
-        times.write('{"task": "tor')
     server.script()
     again = run_benchmark(BENCH, server.model, data, tmp_path, tools=False)
     judged = {request["body"]["seed"] for request in server.record()}
@@ -210,7 +208,7 @@ def test_an_endpoint_that_goes_down_fails_items_and_ends_no_run(server, tmp_path
 def test_an_endpoint_that_was_never_there_is_told_at_once_and_fails_no_item(server, tmp_path, capsys):
     data = published(tmp_path / "data", 6)
     model = "openai:judge-7b@http://127.0.0.1:9/v1"
-    assert run("--model", model, "--bench", BENCH, "--path", data, "--out", tmp_path / "out") == 2
+    assert run("--model", model, "--benchmark", BENCH, "--path", data, "--out", tmp_path / "out") == 2
     assert "is the server running there?" in capsys.readouterr().err
     assert not (tmp_path / "out" / BENCH / "trajectories.jsonl").exists()
     assert not (tmp_path / "out" / BENCH / "summary.json").exists(), "nothing is taken for whole"
@@ -233,7 +231,7 @@ def test_missing_images_are_all_listed_and_nothing_is_judged(server, tmp_path, c
     data = published(tmp_path / "data", 24)
     for i in range(0, 21, 3):
         (data / picture(i)).unlink()
-    arguments = ["--model", server.model, "--bench", BENCH, "--path", data, "--out", tmp_path / "out"]
+    arguments = ["--model", server.model, "--benchmark", BENCH, "--path", data, "--out", tmp_path / "out"]
     assert run(*arguments) == 2
     said = capsys.readouterr().err
     assert "7 files that 7 rows name are not there" in said and said.count(".png") == 5
@@ -247,18 +245,21 @@ def test_missing_images_are_all_listed_and_nothing_is_judged(server, tmp_path, c
 
 
 WRONG = {
-    "a bench that is not there": (["--bench", "vl-rewardbanch", "--path", "."], "Did you mean 'vl-rewardbench'?"),
-    "no model": (["--bench", BENCH], "--model"),
-    "both kinds": (["--bench", BENCH, "--tasks", "pocket", "--model", "m"], "--bench and --tasks"),
-    "no votes": (["--bench", BENCH, "--votes", "0", "--model", "m"], "--votes"),
-    "no workers": (["--bench", BENCH, "--workers", "0", "--model", "m"], "--workers"),
-    "an order": (["--bench", BENCH, "--order", "booth", "--model", "m"], "Did you mean 'both'?"),
-    "no folder": (["--bench", BENCH, "--path", "nowhere", "--model", "openai:m@http://x/v1"], "nowhere"),
-    "options of benchmarks": (["--tasks", "pocket", "--votes", "3", "--model", "m"], "--votes: for --bench only"),
-    "options of tasks": (["--bench", BENCH, "--batch", "3", "--model", "m"], "--batch: for --tasks only"),
-    "retrieval without a path": (["--bench", "retrieval"], "--path"),
+    "a bench that is not there": (["--benchmark", "vl-rewardbanch", "--path", "."], "Did you mean 'vl-rewardbench'?"),
+    "no model": (["--benchmark", BENCH], "--model"),
+    "an old name": (["--bench", BENCH, "--model", "m"], "--bench is called --benchmark now"),
+    "another old name": (["--tasks", "pocket", "--model", "m"], "write --benchmark pocket"),
+    "no votes": (["--benchmark", BENCH, "--votes", "0", "--model", "m"], "--votes"),
+    "no workers": (["--benchmark", BENCH, "--workers", "0", "--model", "m"], "--workers"),
+    "an order": (["--benchmark", BENCH, "--order", "booth", "--model", "m"], "Did you mean 'both'?"),
+    "no folder": (["--benchmark", BENCH, "--path", "nowhere", "--model", "openai:m@http://x/v1"], "nowhere"),
+    "an order without a reverse": (
+        ["--benchmark", BENCH, "--swap", "--path", ".", "--model", "openai:m@http://x/v1"],
+        "--swap does not go with --order hash",
+    ),
+    "retrieval without a path": (["--benchmark", "retrieval"], "--path"),
     "an address that is none": (
-        ["--bench", BENCH, "--path", ".", "--model", "openai:m@http:/x"],
+        ["--benchmark", BENCH, "--path", ".", "--model", "openai:m@http:/x"],
         "http://host:port/v1",
     ),
 }
@@ -273,18 +274,20 @@ def test_wrong_options_are_told_in_a_sentence(arguments, said, tmp_path, capsys,
 
 def test_a_folder_without_the_published_files_is_refused(server, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("nothing")
-    assert run("--model", server.model, "--bench", BENCH, "--path", tmp_path, "--out", tmp_path / "out") == 2
+    assert run("--model", server.model, "--benchmark", BENCH, "--path", tmp_path, "--out", tmp_path / "out") == 2
     assert "notes.txt" in capsys.readouterr().err
 
 
 def test_several_benchmarks_have_folders_of_their_own_and_one_json(server, tmp_path, capsys):
     data = published(tmp_path / "data" / BENCH, 3).parent
     assert (
-        run(*["--model", server.model, "--bench", f"{BENCH},retrieval", "--path", data, "--out", tmp_path / "o"]) == 2
+        run(*["--model", server.model, "--benchmark", f"{BENCH},retrieval", "--path", data, "--out", tmp_path / "o"])
+        == 2
     )
     assert "samples.json" in capsys.readouterr().err
     assert (
-        run("--model", server.model, "--bench", BENCH, "--path", data / BENCH, "--out", tmp_path / "o", "--json") == 0
+        run("--model", server.model, "--benchmark", BENCH, "--path", data / BENCH, "--out", tmp_path / "o", "--json")
+        == 0
     )
     assert json.loads(capsys.readouterr().out)["items"] == 3, "what was judged before is there"
 
@@ -317,7 +320,18 @@ def killed_three_times(server, tmp_path, n, workers):
     data = published(tmp_path / "data", n)
     whole = run_benchmark(BENCH, server.model, data, tmp_path / "whole", workers=8)
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "armlite", "eval", "--model", server.model, "--bench", BENCH, "--path", str(data)]
+    command = [
+        sys.executable,
+        "-m",
+        "armlite",
+        "eval",
+        "--model",
+        server.model,
+        "--benchmark",
+        BENCH,
+        "--path",
+        str(data),
+    ]
     command += ["--out", str(out), "--workers", str(workers), "--json"]
     file = out / BENCH / "trajectories.jsonl"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
