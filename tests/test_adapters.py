@@ -86,7 +86,7 @@ def test_vlmevalkit_is_told_what_to_ask_for_again(model, monkeypatch):
     judge = kit.ArmliteModel(model, retries=0)
     assert judge.generate([{"type": "text", "value": "Who?"}]).startswith("Overall")
     # From now on the server refuses to be asked for this model: the connection works, the request does not.
-    judge._answerer._judge.model.model = "gone"
+    judge._answerer._judge.model.load().model = "gone"
     assert judge.generate([{"type": "text", "value": "Who?"}]) == kit.FAILED
 
 

@@ -34,6 +34,10 @@ def pair(number, question="Which?"):
     )
 
 
+def begin(folder: Path, settings: EvalSettings) -> None:
+    Journal(folder / "trajectories.jsonl", settings.model_dump())
+
+
 def run_of(folder: Path, right: str, model="openai:judge@http://x/v1", tasks=None, **settings) -> Path:
     """A finished run: per item `1` right, `0` wrong, `-` no answer."""
     tasks = tasks or [pair(i) for i in range(len(right))]
@@ -133,7 +137,7 @@ def test_what_cannot_be_compared_is_told(tmp_path, capsys):
     assert "there is no folder" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert run(a, tmp_path / "empty") == 2
-    assert "holds no benchmark run" in capsys.readouterr().err
+    assert "holds no evaluation" in capsys.readouterr().err
     other = tmp_path / "b" / "vstar"
     write_tasks(other / "tasks.jsonl", [pair(0)])
     begin(other, EvalSettings(benchmark="vstar", model="m"))

@@ -35,7 +35,8 @@ def mixed(pocket, folder, recipe=None, **options):
     tasks = pocket.tasks[:3]
     seen = SimpleNamespace(all=[])
 
-    def keep(step, trajectories, scores, episodes):
+    def keep(step, outcomes, scores):
+        trajectories, episodes = [o.trajectory for o in outcomes], [o.episode for o in outcomes]
         # TRL uses the environments again, so episodes are read at once.
         seen.all.append((step, trajectories, scores))
         seen.trajectories, seen.scores, seen.conversations = trajectories, scores, [e.conversation for e in episodes]
@@ -219,7 +220,7 @@ def test_a_batch_without_any_image_is_scored_as_it_was_played(pocket, tmp_path):
         plans,
         [task],
         make_recipe(1, 4),
-        on_rollouts=lambda *a: kept.update(images=[shown(e) for e in a[3]]),
+        on_rollouts=lambda _, outcomes, scores: kept.update(images=[shown(o.episode) for o in outcomes]),
     )
     plain_model = copy.deepcopy(trainer.model).eval()
     for module in plain_model.modules():

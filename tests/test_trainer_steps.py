@@ -159,7 +159,9 @@ def test_a_step_encodes_each_image_once_and_prefills_each_token_once(pocket, tmp
         mixed_plans(tasks),
         tasks,
         recipe,
-        on_rollouts=lambda *a: images.extend(image_file(i) for e in a[3] for i in shown(e)),
+        on_rollouts=lambda _, outcomes, scores: images.extend(
+            image_file(i) for o in outcomes for i in shown(o.episode)
+        ),
     )
     chat = trainer._chat
     session = chat.session

@@ -9,11 +9,10 @@ from typing import Any
 
 from PIL import Image
 
-from armlite.episode import Episode
 from armlite.errors import ArmliteError
 from armlite.judge import Judge
-from armlite.loop import play
-from armlite.types import StopReason, Task, Trajectory
+from armlite.runner import Job, run_jobs
+from armlite.types import Task, Trajectory
 
 
 class Answerer:
@@ -31,24 +30,21 @@ class Answerer:
         self._rules = settings if tools else settings.model_copy(update={"tools": ()})
 
     def answer(self, prompts: Sequence[tuple[str, str, Sequence[Image.Image]]]) -> list[Trajectory]:
-        """Play (name, text, images) as one batch.
+        """Play (name, text, images); trajectories in that order.
 
         The name goes into the random stream: the same prompt under another name is another try where the model samples.
         """
-        episodes = []
+        jobs = []
         for name, text, images in prompts:
             task = Task(id=name, kind="open_qa", question=text, images=tuple(f"image_{i}" for i in range(len(images))))
-            episodes.append(Episode.open(task, self._rules, images=list(images)))
-        if episodes:
-            play(episodes, self._judge.model)
-        return [episode.trajectory() for episode in episodes]
+            jobs.append(Job(task, self._rules, images=list(images)))
+        ended = {id(outcome.job): outcome.trajectory for outcome in run_jobs(jobs, self._judge.model)}
+        return [ended[id(job)] for job in jobs]
 
 
 def final_text(trajectory: Trajectory) -> str | None:
-    """What a kit scores: the text inside `<answer>`, else the whole last turn; None where the model could not be
-    asked.
-    """
-    if trajectory.stop is StopReason.MODEL_ERROR:
+    """What a kit scores: the text inside `<answer>`, else the whole last turn; None where there was a fault."""
+    if trajectory.fault is not None:
         return None
     if trajectory.answer is not None:
         return trajectory.answer

@@ -21,11 +21,11 @@ from armlite.bench.stock_trl import make_stock, shallow, share_weights
 from armlite.bench.workloads import Workload
 from armlite.episode import Episode, presented_order
 from armlite.errors import ArmliteError
-from armlite.loop import play as play_episodes
 from armlite.models.engine.vision import VisionCache
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.recipe import GrpoSettings, Recipe, SftSettings
 from armlite.rewards import REWARDS, Weights
+from armlite.runner import Job, run_jobs
 from armlite.train.grpo import chat_model, make_trainer
 
 Row = dict[str, Any]
@@ -220,16 +220,15 @@ class _Bench:
             forget_peaks()
             chat.vision.clear()
             start = at_rest()
-            episodes = [
-                Episode.open(task, self._play.settings, self._play.root, presented_order(task, 0))
-                for task in self._play.tasks
+            jobs = [
+                Job(task, self._play.settings, self._play.root, presented_order(task, 0)) for task in self._play.tasks
             ]
-            play_episodes(episodes, chat)
+            decisions = [outcome.trajectory.decision for outcome in run_jobs(jobs, chat, in_flight=len(jobs))]
             seconds = at_rest() - start
-            if any(e.decision is None for e in episodes):
+            if None in decisions:
                 raise RuntimeError("a scripted judgment did not end in a verdict")
             if n:  # the first one warms up
-                rate = 60 * len(episodes) / seconds
+                rate = 60 * len(jobs) / seconds
                 figures.append({"verdict_seconds": seconds, "verdicts_per_minute": rate, **memory()})
         return figures, [], {}
 
@@ -280,7 +279,7 @@ class _Bench:
                 batch = trainer._generate_and_score_completions(next(iter(trainer.get_train_dataloader())))
                 again = _recomputed(trainer, batch, self._stage.per_device_train_batch_size)
             assert chat.last is not None
-            records = [chat.last.tokens(e._episode.conversation) for e in trainer.environments]
+            records = [chat.last.tokens(outcome.episode.conversation) for outcome in trainer.outcomes]
             differences = torch.cat(
                 [
                     (again[i, : len(r.mask)].cpu() - torch.tensor(r.logprobs)).abs()[torch.tensor(r.mask).bool()]

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from armlite.episode import Episode, EpisodeSettings
-from armlite.loop import play
 from armlite.models.scripted import ScriptedModel
-from armlite.protocol.render import render
+from armlite.protocol.render import Conversation, render
+from armlite.runner import Job, run_jobs
 from armlite.types import Task
 
 GUESS = "I have not looked, so I guess."
@@ -32,15 +32,26 @@ def expert_episodes(
         without_tools: share of traces whose episode shows no tools; they guess.
         seed: of the draw which is which.
     """
-    for task in tasks:
-        rng = random.Random(f"trace/{seed}/{task.id}")
-        blind = rng.random() < without_tools
-        rules = settings.model_copy(update={"tools": ()}) if blind else settings
-        order = rng.sample((1, 2), 2)
-        episode = Episode.open(task, rules, root, order)
-        turns = expert_turns(task, order, uses_tool=not blind and rng.random() < share, rng=rng)
-        play([episode], ScriptedModel(turns, name="expert"))
-        yield episode
+    said: dict[str, list[str]] = {}
+
+    def jobs() -> Iterator[Job]:
+        for task in tasks:
+            rng = random.Random(f"trace/{seed}/{task.id}")
+            blind = rng.random() < without_tools
+            rules = settings.model_copy(update={"tools": ()}) if blind else settings
+            order = rng.sample((1, 2), 2)
+            said[task.id] = expert_turns(task, order, uses_tool=not blind and rng.random() < share, rng=rng)
+            yield Job(task, rules, root, tuple(order))
+
+    def expert(conversation: Conversation) -> str:
+        turns = said[conversation.task_id]
+        return turns[min(conversation.turns, len(turns) - 1)]
+
+    # One at a time: the traces come in the order of the tasks.
+    for outcome in run_jobs(jobs(), ScriptedModel(expert, name="expert"), in_flight=1):
+        if outcome.episode is None:
+            raise RuntimeError(f"the pocket world made a task that cannot be opened: {outcome.fault}")
+        yield outcome.episode
 
 
 def expert_turns(task: Task, order: list[int], uses_tool: bool, rng: random.Random) -> list[str]:

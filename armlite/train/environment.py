@@ -4,7 +4,6 @@ Our own trainer takes the episode and plays it with `armlite.loop`. The stock `G
 public methods are the tools, and `reward_functions` replay each completion through a fresh episode to score it.
 """
 
-import functools
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from armlite.episode import Episode, EpisodeSettings
 from armlite.rewards import REWARDS, Weights
+from armlite.runner import Job
 from armlite.tools import get_tool
 from armlite.tools.tool import Tool
 from armlite.types import Call, Score, Task, Trajectory, Turn
@@ -21,16 +21,19 @@ HEADER = "assistant\n"
 
 
 class JudgeEnvironment:
-    """One rollout's episode. Made by `environment_factory`; `reset` is called for each rollout.
-
-    Attributes:
-        episode: the running episode, set by `reset`.
-    """
+    """One rollout's episode. Made by `environment_factory`; `reset` is called for each rollout."""
 
     _settings: EpisodeSettings
     _root: Path
+    _deferred: bool
+    _job: Job
+    """What is to be played; set by `reset`."""
+    _episode: Episode
+    """The running episode; not set where opening is deferred."""
 
-    def reset(self, task: str, with_tools: bool = True, order: Sequence[int] = (), **row: Any) -> list[dict[str, Any]]:
+    def reset(
+        self, task: str, with_tools: bool = True, order: Sequence[int] = (), **row: Any
+    ) -> list[dict[str, Any]] | None:
         """Open the task of a dataset row.
 
         Args:
@@ -40,16 +43,22 @@ class JudgeEnvironment:
             row: other columns, unused.
 
         Returns:
-            The first user message as content blocks, which TRL appends to an empty prompt.
+            The first user message as content blocks, which TRL appends to an empty prompt; None where our runner is to
+            open the task.
         """
         settings = self._settings if with_tools else self._settings.model_copy(update={"tools": ()})
-        self._open = functools.partial(Episode.open, Task.from_json(task), settings, self._root, tuple(order))
-        self._episode = self._open()
+        self._job = Job(Task.from_json(task), settings, self._root, tuple(order))
+        if self._deferred:
+            return None
+        self._episode = self._job.open()
         return self._episode.conversation.messages[0].blocks()["content"]
 
 
 def environment_factory(
-    settings: EpisodeSettings, root: Path | str, tools: Sequence[str] = ("image_zoom_in_tool",)
+    settings: EpisodeSettings,
+    root: Path | str,
+    tools: Sequence[str] = ("image_zoom_in_tool",),
+    deferred: bool = False,
 ) -> Any:
     """A class for TRL's `environment_factory`.
 
@@ -57,6 +66,7 @@ def environment_factory(
         settings: the rules of an episode.
         root: folder that the tasks' paths are relative to.
         tools: names of the tools that become public methods. TRL needs at least one, or it drops the images of tools.
+        deferred: leave opening the task to our own trainer, where a file that cannot be read ends its rollout only.
 
     Raises:
         ArmliteError: an unknown tool.
@@ -65,7 +75,11 @@ def environment_factory(
     if not tools:
         raise ValueError("TRL drops tool images when an environment has no public method: name at least one tool")
     methods: dict[str, Any] = {name: _method(get_tool(name)) for name in tools}
-    return type("JudgeEnvironment", (JudgeEnvironment,), {"_settings": settings, "_root": Path(root), **methods})
+    return type(
+        "JudgeEnvironment",
+        (JudgeEnvironment,),
+        {"_settings": settings, "_root": Path(root), "_deferred": deferred, **methods},
+    )
 
 
 def _method(tool: Tool) -> Callable[..., list[dict[str, Any]]]:
@@ -73,7 +87,7 @@ def _method(tool: Tool) -> Callable[..., list[dict[str, Any]]]:
 
     def method(self: Any, **arguments: Any) -> Any:
         episode: Episode = self._episode
-        observation = episode._act(Turn(text="", call=Call(name=tool.name, arguments=arguments)))
+        observation = episode.act(Turn(text="", call=Call(name=tool.name, arguments=arguments)))
         images = [{"type": "image", "image": episode.memory.images[i]} for i in observation.images]
         return [*images, {"type": "text", "text": observation.text}]
 
@@ -95,7 +109,7 @@ def replay(environment: Any, turns: Sequence[str], ended: bool = True) -> Trajec
     Args:
         ended: the last turn ended by itself; else it ran out of tokens.
     """
-    episode: Episode = environment._open()
+    episode: Episode = environment._job.open()
     for number, turn in enumerate(turns, 1):
         if episode.stop is None:
             episode.advance(turn, "stop" if ended or number < len(turns) else "length")

@@ -11,12 +11,14 @@ from datasets import Dataset
 from trl import GRPOConfig
 from trl.chat_template_utils import qwen3_template
 
-from armlite.data.making.rollouts import rollouts as play_rollouts
-from armlite.episode import Episode, EpisodeSettings, presented_order
+from armlite.data.making.rollouts import Progress, pass_rates, rollout_jobs
+from armlite.episode import EpisodeSettings, presented_order
 from armlite.errors import ArmliteError
+from armlite.journal import Journal
 from armlite.models.engine.vision import VisionCache
 from armlite.models.local import LocalModel, Sampling
 from armlite.recipe import GrpoSettings, Recipe
+from armlite.runner import Outcome
 from armlite.store import Saved, save, write_atomic
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.environment import environment_factory
@@ -24,7 +26,7 @@ from armlite.train.metrics import MetricsFile
 from armlite.train.processes import index, is_first, on_first
 from armlite.train.sft import common_arguments
 from armlite.train.trainer import JudgeGRPOTrainer, Rollouts
-from armlite.types import Score, Task, Trajectory
+from armlite.types import Score, Task
 
 FILTER_ROLLOUT = 1_000_000
 """Rollout numbers of the difficulty filter start here, apart from those of training."""
@@ -51,30 +53,28 @@ def filter_tasks(
     root: Path,
     seed: int,
     file: Path,
-    batch: int = 64,
-    on_batch: Callable[[int, int], None] | None = None,
+    in_flight: int | None = None,
+    on_task: Progress | None = None,
 ) -> list[Task]:
-    """Drop the tasks that the model gets right in every rollout (paper, section on data: 5 of 5).
+    """Drop the tasks that the model gets right in every rollout (paper, section on data: 5 of 5), and those that cannot
+    be played.
 
     Args:
         file: where the pass rates are kept; read instead of asked again when it exists.
-        on_batch: called with (done, total).
+        on_task: called with (done, total).
     """
 
     def rate() -> None:
-        rates: dict[str, float] = {}
-        for part in play_rollouts(tasks, rollouts, lambda: chat, settings, root, seed, FILTER_ROLLOUT, batch):
-            for played in part:
-                if played.fault:
-                    raise ArmliteError(played.fault)
-                rates[played.task.id] = played.pass_rate
-            if on_batch is not None:
-                on_batch(len(rates), len(tasks))
-        write_atomic(file, json.dumps({"rollouts": rollouts, "pass_rate": rates}))
+        journal = Journal(file.with_suffix(".rows.jsonl"))
+        jobs = rollout_jobs(tasks, rollouts, settings, root, seed, FILTER_ROLLOUT)
+        rates, faults = pass_rates(jobs, chat, journal, in_flight, on_task)
+        said = {task: fault.reason for task, fault in faults.items()}
+        write_atomic(file, json.dumps({"rollouts": rollouts, "pass_rate": rates, "faults": said}))
+        journal.file.unlink(missing_ok=True)
 
     on_first(lambda: None if file.is_file() else rate())
-    rates = json.loads(file.read_text(encoding="utf-8"))["pass_rate"]
-    return [t for t in tasks if rates[t.id] < 1.0]
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return [t for t in tasks if t.id not in kept.get("faults", {}) and kept["pass_rate"][t.id] < 1.0]
 
 
 def dataset(tasks: Sequence[Task], batches: int, size: int, without_tools: float, seed: int) -> Dataset:
@@ -99,12 +99,10 @@ def dataset(tasks: Sequence[Task], batches: int, size: int, without_tools: float
     return Dataset.from_list([rows[i] for i in order[: batches * size]])
 
 
-def save_rollouts(
-    folder: Path, step: int, trajectories: Sequence[Trajectory], scores: Sequence[Score], episodes: Sequence[Episode]
-) -> None:
+def save_rollouts(folder: Path, step: int, outcomes: Sequence[Outcome], scores: Sequence[Score]) -> None:
     """`rollouts/<stage>/step_000010.jsonl` with its images; a process but the first adds its number to the name."""
-    rows = [Saved(trajectory=t, score=s) for t, s in zip(trajectories, scores, strict=True)]
-    pixels = {file: image for e in episodes for file, image in e.pixels().items()}
+    rows = [Saved(trajectory=o.trajectory, score=s) for o, s in zip(outcomes, scores, strict=True)]
+    pixels = {file: image for o in outcomes for file, image in o.images.items()}
     part = "" if is_first() else f".p{index()}"
     save(folder / f"step_{step + 1:06d}{part}.jsonl", rows, pixels)
 
@@ -209,7 +207,7 @@ def make_trainer(
         train_dataset=dataset(tasks, batches, stage.tasks_per_step, recipe.data.without_tools, recipe.seed),
         processing_class=chat.processor,
         peft_config=peft_config,
-        environment_factory=environment_factory(recipe.episode, root),
+        environment_factory=environment_factory(recipe.episode, root, deferred=True),
         callbacks=list(callbacks),
         chat=chat,
         reward=stage.reward,

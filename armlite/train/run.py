@@ -351,7 +351,8 @@ class _Run:
             for old in (self.output / part / name for part in ("checkpoints", "work", "eval", "rollouts")):
                 discard(old)
             discard(draft_of(self.output / "eval" / name))
-            (self.output / "filter" / f"{name}.json").unlink(missing_ok=True)
+            for old in (self.output / "filter").glob(f"{name}.*"):
+                old.unlink()
         taken = last_step(work) if work.is_dir() else 0
         self.metrics.rewind(name, taken)
         self.notify("stage", {"stage": name, "steps": stage.steps, "done": taken})

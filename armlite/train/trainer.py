@@ -8,6 +8,7 @@ Everything after generation (padding, advantages, loss, checkpoints) stays TRL's
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,19 +16,19 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PrinterCallback
 from trl import GRPOTrainer
 
-from armlite.episode import Episode
 from armlite.errors import ArmliteError
-from armlite.loop import play
-from armlite.models.engine.tokens import TokenRecord
+from armlite.models.engine.oom import say
+from armlite.models.engine.tokens import TokenRecord, Tokens
 from armlite.models.local import LocalModel
 from armlite.rewards import REWARDS, Weights, is_right
+from armlite.runner import Outcome, run_jobs
 from armlite.train.sharding import whole
 from armlite.train.update import LeanGRPOTrainer
 from armlite.types import Score, StopReason, Trajectory
 
 RESULTS = "prompt_ids, completion_ids, tool_mask, completions, logprobs, extra_fields, images, tool_images"
 """What `_generate` returns."""
-Rollouts = Callable[[int, Sequence[Trajectory], Sequence[Score], Sequence[Episode]], None]
+Rollouts = Callable[[int, Sequence[Outcome], Sequence[Score]], None]
 _UNSEEN = (StopReason.CONTEXT_BUDGET, StopReason.TURN_BUDGET)
 """Stops at which the policy did not say its last word."""
 
@@ -65,8 +66,8 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         reward: name of the reward.
         weights: size of its parts.
         train_overflow: also learn from rollouts that ran out of tokens.
-        on_rollouts: called with (step, trajectories, scores, episodes) after each generation for training.
-        kwargs: of LeanGRPOTrainer; `environment_factory` from `armlite.train.environment`.
+        on_rollouts: called with (step, outcomes, scores) after each generation for training.
+        kwargs: of LeanGRPOTrainer; `environment_factory` from `armlite.train.environment`, deferred.
     """
 
     def __init__(
@@ -83,6 +84,12 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         self._chat, self._reward, self._weights = chat, reward, weights
         self._train_overflow, self._on_rollouts = train_overflow, on_rollouts
         self._scores: list[Score] = []
+        self.outcomes: list[Outcome] = []
+        """Of the last generation, in the order of its rows."""
+        self._told: set[str] = set()
+        """What has been told on stderr."""
+        self._shown = False
+        """The last generation has images."""
         super().__init__(*args, reward_funcs=[self._part(name) for name in Weights.model_fields], **kwargs)
         if not self.tools:
             raise ArmliteError("the environment has no public tool method: TRL would drop the images of tools")
@@ -97,58 +104,91 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         return part
 
     def _generate(self, prompts: list[Any]) -> tuple[Any, ...]:
-        """Play this batch's environments to their end; token-in, token-out."""
+        """Play this batch's jobs to their end; token-in, token-out."""
         training = self.model.training
-        episodes = [environment._episode for environment in self.environments]
         group = self.num_generations if training else self.num_generations_eval
-        offset = self.accelerator.process_index * len(episodes)  # processes take consecutive rows of a batch
-        for i, episode in enumerate(episodes, offset):
-            episode.conversation.rollout = self.state.global_step * group + i % group
+        offset = self.accelerator.process_index * len(self.environments)  # processes take consecutive rows of a batch
+        jobs = [
+            replace(environment._job, rollout=self.state.global_step * group + i % group)
+            for i, environment in enumerate(self.environments, offset)
+        ]
         if training:  # all buffered batches have been used up; an evaluation between them must leave them their ids
             self._chat.vision.clear_ids()
         with whole(self.model):
-            session = play(episodes, self._chat)
+            session = self._chat.session()
+            ended = {id(o.job): o for o in run_jobs(jobs, self._chat, in_flight=len(jobs), session=session)}
         self._chat.settings = session.settings  # fewer slots if memory ran out
-        records = [session.tokens(e.conversation) for e in episodes]
-        self._check(episodes, records)
-        trajectories = [e.trajectory() for e in episodes]
-        self._scores = [REWARDS[self._reward](t, self._weights) for t in trajectories]
+        self.outcomes = [ended[id(job)] for job in jobs]
+        self._check_prompts()
+        records = [self._record(session, outcome) for outcome in self.outcomes]
+        trajectories = [outcome.trajectory for outcome in self.outcomes]
+        self._scores = [self._earned(outcome) for outcome in self.outcomes]
         if training and self._on_rollouts is not None:
-            self._on_rollouts(self.state.global_step, trajectories, self._scores, episodes)
+            self._on_rollouts(self.state.global_step, self.outcomes, self._scores)
         masks = [
-            r.mask if self._train_overflow or t.stop not in _UNSEEN else [0] * len(r.mask)
-            for r, t in zip(records, trajectories, strict=True)
+            r.mask if self._teaches(t.stop) else [0] * len(r.mask) for r, t in zip(records, trajectories, strict=True)
         ]
         images = [[*r.prompt_images, *r.completion_images] for r in records]
+        self._shown = any(images)
         mode = "train" if training else "eval"
         self._measure(mode, records, trajectories)
         if session.stats.shortages:
             self._metrics[mode]["oom/rollout"].append(float(session.stats.shortages))
         self._wanted = pad_sequence([torch.tensor(m) for m in masks], batch_first=True)
-        completions = [[{"role": m.role, "content": m.text} for m in e.conversation.messages[1:]] for e in episodes]
         return (
             [r.prompt_ids for r in records],
             [r.completion_ids for r in records],
             masks,
-            completions,
+            [_completion(outcome) for outcome in self.outcomes],
             None,
             {},
             images if any(images) else None,  # a list of nothing would make TRL render the prompts itself
             images,  # with the prompts' own: with none here TRL would render the prompts too
         )
 
-    def _check(self, episodes: Sequence[Episode], records: Sequence[TokenRecord]) -> None:
-        pad = self._image_pad_token_id
-        merge = self.processing_class.image_processor.merge_size**2
-        for episode, record in zip(episodes, records, strict=True):
-            if not record.completion_ids:
-                raise ArmliteError(
-                    f"the prompt of task {episode.task.id} does not fit max_context; raise it or lower the pixel limits"
-                )
-            held = [*record.prompt_images, *record.completion_images]
-            tokens = sum(self._chat.vision.look(image).tokens for image in held)
-            if (record.prompt_ids + record.completion_ids).count(pad) != tokens:
-                raise RuntimeError(f"task {episode.task.id}: image tokens do not match images (merge {merge})")
+    def _check_prompts(self) -> None:
+        """Tell of prompts that did not fit; where none did it is a mistake in the recipe.
+
+        Raises:
+            ArmliteError: no prompt of this batch fits.
+        """
+        over = [o for o in self.outcomes if o.trajectory.stop is StopReason.CONTEXT_BUDGET and not o.trajectory.steps]
+        for outcome in over:
+            what = f"the prompt of task {outcome.task.id} does not fit max_context; raise it or lower the pixel limits"
+            if len(over) == len(self.outcomes):
+                raise ArmliteError(what)
+            self._tell(what)
+
+    def _tell(self, what: str) -> None:
+        """A line on stderr, once."""
+        if what not in self._told:
+            self._told.add(what)
+            say(f"rollouts: {what}")
+
+    def _teaches(self, stop: StopReason) -> bool:
+        return stop is not StopReason.BAD_INPUT and (self._train_overflow or stop not in _UNSEEN)
+
+    def _earned(self, outcome: Outcome) -> Score:
+        """A rollout that could not be played earns nothing, whatever the reward says."""
+        if outcome.fault is None:
+            return REWARDS[self._reward](outcome.trajectory, self._weights)
+        self._tell(f"task {outcome.task.id} cannot be played: {outcome.fault.reason}")
+        return Score(parts=dict.fromkeys(Weights.model_fields, 0.0))
+
+    def _record(self, session: Any, outcome: Outcome) -> TokenRecord:
+        """The token ids of a rollout; of one whose prompt was never at the model two that teach nothing."""
+        tokens = self.processing_class.tokenizer
+        record = session.tokens(outcome.episode.conversation) if outcome.episode is not None else None
+        if record is None or not record.completion_ids:
+            stand_in = Tokens()
+            stand_in.extend([tokens.eos_token_id], [])  # the prompt
+            stand_in.extend([tokens.eos_token_id], [])  # the completion: TRL takes no empty one
+            return stand_in.record()
+        held = [*record.prompt_images, *record.completion_images]
+        visual = sum(self._chat.vision.look(image).tokens for image in held)
+        if (record.prompt_ids + record.completion_ids).count(self._image_pad_token_id) != visual:
+            raise RuntimeError(f"task {outcome.task.id}: image tokens do not match images")
+        return record
 
     def _measure(self, mode: str, records: Sequence[TokenRecord], trajectories: Sequence[Trajectory]) -> None:
         n = len(records)
@@ -179,9 +219,16 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
                 output = super()._generate_and_score_completions(inputs)
         finally:
             self._wanted = None
-        if any(e._episode.memory.images for e in self.environments) and "pixel_values" not in output:
+        if self._shown and "pixel_values" not in output:
             raise RuntimeError("TRL dropped the images of this batch: image tokens and images did not match")
         return output
+
+
+def _completion(outcome: Outcome) -> list[dict[str, str]]:
+    """What was said after the prompt, as TRL logs it."""
+    if outcome.episode is None:
+        return [{"role": "assistant", "content": ""}]
+    return [{"role": m.role, "content": m.text} for m in outcome.episode.conversation.messages[1:]]
 
 
 def _right(trajectory: Trajectory) -> bool:
