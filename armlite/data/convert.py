@@ -18,8 +18,8 @@ from armlite.data.dataset import DataSet
 from armlite.data.files import Unreadable, read, unpack_hint
 from armlite.data.pictures import Pictures
 from armlite.data.row import Row
-from armlite.data.tasks import first_fault, whole_file
-from armlite.errors import ArmliteError, DataError
+from armlite.errors import ArmliteError, DataError, first_fault
+from armlite.store import whole_file
 from armlite.types import Task
 
 REJECTS = "rejects.jsonl"
