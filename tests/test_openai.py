@@ -239,7 +239,7 @@ def test_replies_in_the_dialects_of_servers_are_read(value: Any, reply: Reply) -
 def test_a_spec_names_model_and_address(spec: str, parts: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     assert parse_spec(spec) == parts
-    judge = OpenAIModel.from_spec(spec, api_key="", workers=3)
+    judge = OpenAIModel(*parse_spec(spec), api_key="", workers=3)
     assert (judge.model, judge.url, judge.workers) == (*parts, 3)
 
 

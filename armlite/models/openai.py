@@ -138,12 +138,6 @@ class OpenAIModel:
         self._reached = False
         self._worked = False
 
-    @classmethod
-    def from_spec(cls, spec: str, **options: Any) -> "OpenAIModel":
-        """The model of `openai:MODEL@http://host:port/v1`; `options` as for the class."""
-        model, url = parse_spec(spec)
-        return cls(model, url, **options)
-
     def session(self) -> "OpenAISession":
         import httpx
 
