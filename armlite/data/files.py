@@ -1,7 +1,7 @@
 """Rows of published files: parquet, TSV, JSON and JSONL below a local folder, one row at a time.
 
-Nothing is evaluated or unpickled, and no line or field can fill the memory. What a row means is its set's affair
-(`armlite.data.sets`), what is done with it that of `convert` and `check`; `hub` gets rows without a folder.
+Nothing is evaluated or unpickled, and no line or field can fill the memory. What a row means is known by its DataSet,
+what is done with it by `convert` and `check`; `hub` gets rows without a folder.
 """
 
 import csv
@@ -42,8 +42,8 @@ Found = tuple[int, str | None, dict[str, Any]]
 """Number in the file (from 1), key in the file's mapping, values."""
 
 
-def read_rows(dataset: DataSet, path: Path | None, pictures: Pictures) -> Iterator[Row]:
-    """The rows of a set, in the order of its files.
+def read(dataset: DataSet, path: Path | None, pictures: Pictures) -> Iterator[Row | Unreadable]:
+    """The rows of a set, in the order of its files, and what stands in the place of one that cannot be read.
 
     Args:
         path: folder that holds the set's files, or one such file; None: from the hub.
@@ -51,16 +51,7 @@ def read_rows(dataset: DataSet, path: Path | None, pictures: Pictures) -> Iterat
 
     Raises:
         ArmliteError: nothing is there, or a file is damaged.
-        DataError: a place in a file where a row should be holds none.
     """
-    for row in read(dataset, path, pictures):
-        if isinstance(row, Unreadable):
-            raise row.error
-        yield row
-
-
-def read(dataset: DataSet, path: Path | None, pictures: Pictures) -> Iterator[Row | Unreadable]:
-    """As `read_rows`, but goes on after what cannot be read, and hands it out instead of raising."""
     if path is None:
         from armlite.data.hub import download, stream
 

@@ -20,11 +20,10 @@ from typing import Any, Literal
 from PIL import Image
 
 from armlite.data.convert import MISSING, convert, missing_words
-from armlite.data.sets import get_set
 from armlite.data.tasks import read_tasks
 from armlite.episode import Episode, EpisodeSettings
 from armlite.errors import ArmliteError
-from armlite.evals.benchmarks import get_benchmark
+from armlite.evals.benchmarks import get_benchmark, get_set
 from armlite.evals.figures import Benchmark, Order
 from armlite.evals.folder import (
     TASKS,

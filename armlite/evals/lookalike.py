@@ -1,7 +1,7 @@
 """ARMBench-VL-style tracks, built from other benchmarks' converted tasks because ARMBench-VL itself was not at hand.
 
-The same shapes (`armlite.data.sets.armbench_vl`) and groups, other questions: figures on them are comparable with each
-other, never with published ones. Called by `armlite data lookalike`; deterministic by seed.
+The same shapes (`armlite.evals.benchmarks.armbench_vl`) and groups, other questions: figures on them are comparable
+with each other, never with published ones. Called by `armlite data lookalike`; deterministic by seed.
 """
 
 import ast
@@ -17,6 +17,7 @@ from typing import Any
 from armlite.data.constraints import as_constraint, holds
 from armlite.data.making.inject import inject, names_in
 from armlite.errors import ArmliteError, DataError
+from armlite.evals.figures import TaskMeta
 from armlite.types import Task
 
 TRACKS = {
@@ -26,6 +27,20 @@ TRACKS = {
 }
 """Name on the command line -> the reference's name of the track, for the group `track`."""
 UNANSWERABLE = "Not answerable"
+KEPT = {"bboxes", "evidence_pages", "doc_id"}
+"""What a task of a track keeps of the record that it is made from."""
+
+
+class Meta(TaskMeta):
+    """What is used of the records of V*, HR-Bench, MMLongBench-Doc and MM-IFEval; each has a part of it."""
+
+    question_key: str | None = None
+    answer_format: str = ""
+    del_cons: str | None = None
+    constraints: list[dict[str, Any]] = []
+    bboxes: list[list[int]] = []
+    evidence_pages: list[int] = []
+    doc_id: str = ""
 
 
 @dataclass
@@ -44,7 +59,7 @@ def perception(tasks: Sequence[Task], seed: int = 0) -> Made:
     """
     made, seen = Made(), set()
     for task in tasks:
-        key = str(task.meta.get("question_key", task.id))
+        key = Meta.of(task).question_key or task.id
         if task.kind != "multiple_choice" or task.gold is None:
             made.left_out["no multiple choice question with a gold"] += 1
             continue
@@ -72,7 +87,7 @@ def documents(tasks: Sequence[Task], same: Callable[[Task, str], bool], seed: in
     unanswerable ones, by hash, it is "Not answerable": else that answer would always be the right one.
 
     Args:
-        tasks: open questions with a document; `meta["answer_format"]` where they have one.
+        tasks: open questions with a document, as of MMLongBench-Doc.
         same: whether an answer would count as right, by the benchmark's own scorer: then it is not taken.
         seed: of the choices and places.
     """
@@ -103,23 +118,23 @@ def instructions(tasks: Sequence[Task], responses: Mapping[str, Sequence[str]]) 
     model can judge are not shown.
 
     Args:
-        tasks: with the published constraints in `meta["constraints"]`.
+        tasks: of MM-IFEval.
         responses: task id, or published id -> responses.
     """
     made, used = Made(), set()
     for task in tasks:
-        if task.meta.get("del_cons"):
+        meta = Meta.of(task)
+        if meta.del_cons:
             made.left_out["an instruction without one of its constraints (aux row)"] += 1
             continue
-        names = [name for name in (task.id, str(task.meta.get("published_id", ""))) if name in responses]
+        names = [name for name in (task.id, str(meta.published_id or "")) if name in responses]
         if not names:
             made.left_out["no response given"] += 1
             continue
         used.add(names[0])
-        published = [c for c in task.meta.get("constraints") or [] if isinstance(c, dict)]
         for k, response in enumerate(responses[names[0]], 1):
             try:
-                verdicts = [(c, holds(c, response)) for c in published]
+                verdicts = [(c, holds(c, response)) for c in meta.constraints]
                 shown = [as_constraint(c) for c, verdict in verdicts if verdict is not None]
             except ValueError:
                 made.left_out["a constraint whose rule is not known"] += 1
@@ -185,7 +200,7 @@ def _answer(task: Task) -> str:
 
 
 def _format(task: Task) -> str:
-    return str(task.meta.get("answer_format", ""))
+    return Meta.of(task).answer_format
 
 
 def _wrong_answer(
@@ -240,7 +255,7 @@ def _source(track: str) -> str:
 
 
 def _meta(task: Task, track: str, tag: str) -> dict[str, Any]:
-    kept = {name: task.meta[name] for name in ("bboxes", "evidence_pages", "doc_id") if name in task.meta}
+    kept = Meta.of(task).model_dump(include=KEPT, exclude_unset=True)
     return {"from": task.source, "group": {"rm_tag": tag, "track": TRACKS[track]}} | kept
 
 
@@ -255,4 +270,4 @@ def _pick(seed: int, what: str, key: str, count: int) -> int:
 
 def summary(made: Iterable[Task]) -> dict[str, int]:
     """How many tasks there are of each shape."""
-    return dict(sorted(Counter(str(task.meta["group"]["rm_tag"]) for task in made).items()))
+    return dict(sorted(Counter(TaskMeta.of(task).group["rm_tag"] for task in made).items()))
