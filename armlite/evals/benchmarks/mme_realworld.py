@@ -118,27 +118,6 @@ def _choices(row: Row, field: str) -> tuple[list[str], dict[str, str]]:
     return choices, options
 
 
-def _set(name: str, title: str, json_file: str, hub: str, counts: dict[str, int], notes: tuple[str, ...]) -> DataSet:
-    return DataSet(
-        name=name,
-        title=title,
-        use="benchmark",
-        licence="Apache-2.0 (hub card); the repository's README allows academic research only",
-        tasks=_tasks,
-        files=(json_file, f"**/{json_file}", "**/train*.parquet", "**/*.parquet", "**/*.tsv"),
-        hub=hub,
-        split="train",
-        counts=counts,
-        notes=(
-            "The JSON form names image files: join and unpack the publisher's split archives into its folder first.",
-            *notes,
-        ),
-    )
-
-
-_HUB = "yifanzhang114/MME-RealWorld"
-
-
 _PREFIXES = (
     "The best answer is",
     "The correct answer is",
