@@ -78,6 +78,21 @@ class Item:
     answers: tuple[Answer, ...]
 
     @property
+    def first(self) -> Answer | None:
+        """The first vote of the first order, which is all that most scorers count; None: no answer at all."""
+        return self.answers[0] if self.answers else None
+
+    @property
+    def decision(self) -> Decision | None:
+        """Of the first answer; None: there is none, or none that can be read."""
+        return self.first.decision if self.first else None
+
+    @property
+    def final(self) -> str:
+        """Text inside the first answer's final `<answer>`; empty where there is none."""
+        return (self.first.final or "") if self.first else ""
+
+    @property
     def group(self) -> Mapping[str, str]:
         """Scoring groups: kind of group -> name."""
         return TaskMeta.of(self.task).group

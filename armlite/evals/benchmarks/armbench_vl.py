@@ -15,7 +15,7 @@ from typing import Any
 from armlite.data.constraints import as_constraint
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
-from armlite.evals.benchmarks.shares import first, share
+from armlite.evals.benchmarks.letters import accuracies, unread
 from armlite.evals.figures import Answer, Benchmark, Figures, Item, TaskMeta
 from armlite.rewards import is_right
 from armlite.types import Constraint, Decision, Kind, Task
@@ -120,22 +120,23 @@ def score(items: Sequence[Item]) -> Figures:
         `acc` (our reading of the final answer), `acc_reference` (the reference's regular expressions on the last
         turn), each also by rm_tag and by track as `.../NAME`; `parse_failures`, `parse_failures_reference`.
     """
-    figures: Figures = {}
-    rows = [(item, first(item)) for item in items]
-    ours = [a is not None and bool(is_right(item.task, a.decision)) for item, a in rows]
-    theirs = [None if a is None else reference_choice(item, a) for item, a in rows]
-    marks = {
-        "acc": ours,
-        "acc_reference": [bool(is_right(item.task, c)) for item, c in zip(items, theirs, strict=True)],
-    }
-    groups = [set(item.group.values()) for item in items]
-    for name, hits in marks.items():
-        figures[name] = share(hits)
-        for group in sorted(set().union(*groups)):
-            figures[f"{name}/{group}"] = share([hit for hit, mine in zip(hits, groups, strict=True) if group in mine])
-    figures["parse_failures"] = share([a is None or a.decision is None for _, a in rows])
-    figures["parse_failures_reference"] = share([choice is None for choice in theirs])
+    figures = accuracies("acc", items, lambda item: _right(item, item.decision), _groups)
+    figures |= accuracies("acc_reference", items, lambda item: _right(item, _reference(item)), _groups)
+    figures["parse_failures"] = unread(items)
+    figures["parse_failures_reference"] = unread(items, lambda item: _reference(item) is not None)
     return figures
+
+
+def _right(item: Item, decision: Decision | None) -> bool:
+    return bool(is_right(item.task, decision))
+
+
+def _reference(item: Item) -> Decision | None:
+    return reference_choice(item, item.first) if item.first else None
+
+
+def _groups(item: Item) -> set[str]:
+    return set(item.group.values())
 
 
 def reference_choice(item: Item, answer: Answer) -> Decision | None:
@@ -160,17 +161,15 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
     tags: dict[str, list[int]] = {}
     lines = []
     for item in items:
-        answer, tag = first(item), item.group.get("rm_tag", "")
-        decision = None if answer is None else answer.decision
-        mark = int(bool(is_right(item.task, decision)))
+        tag, mark = item.group.get("rm_tag", ""), int(_right(item, item.decision))
         for name in (tag, "overall"):
             tags.setdefault(name, []).append(mark)
         result = {
-            "model_resp": "" if answer is None else answer.text,
-            "model_choice": _as_published(decision),
+            "model_resp": item.first.text if item.first else "",
+            "model_choice": _as_published(item.decision),
             "gt": _as_published(item.task.gold),
             "score": mark,
-            "flag_status": "ExtractFailed" if decision is None else "ExtractSuccess",
+            "flag_status": "ExtractFailed" if item.decision is None else "ExtractSuccess",
         }
         line = {"idx": item.published_id, "rm_tag": tag, "judge_result": result}
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")

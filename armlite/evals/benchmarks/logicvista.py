@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
 from armlite.evals.benchmarks.letters import accuracies, given, unread
-from armlite.evals.benchmarks.shares import first, share
+from armlite.evals.benchmarks.shares import share
 from armlite.evals.figures import Benchmark, Figures, Item, TaskMeta
 from armlite.types import Task
 
@@ -132,7 +132,7 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
 
 
 def _thought(item: Item) -> str:
-    answer = first(item)
+    answer = item.first
     steps = answer.trajectory.steps if answer else ()
     return (steps[-1].turn.think if steps else None) or "none"
 

@@ -16,7 +16,6 @@ from armlite.data.dataset import DataSet
 from armlite.data.row import Row
 from armlite.evals.benchmarks.anls import edit_distance
 from armlite.evals.benchmarks.letters import accuracies, given, ours, unread
-from armlite.evals.benchmarks.shares import first
 from armlite.evals.figures import Benchmark, Figures, Item, TaskMeta
 from armlite.types import Task
 
@@ -196,7 +195,7 @@ def _ours(item: Item) -> bool:
 
 def _readable(item: Item) -> bool:
     if item.task.kind == "multiple_choice":
-        return (answer := first(item)) is not None and answer.decision is not None
+        return item.decision is not None
     return prediction(item) is not None
 
 

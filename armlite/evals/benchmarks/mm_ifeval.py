@@ -19,7 +19,7 @@ from armlite.data.constraints import rules
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
 from armlite.errors import ToolError
-from armlite.evals.benchmarks.shares import first, mean, share
+from armlite.evals.benchmarks.shares import mean, share
 from armlite.evals.exports import tsv
 from armlite.evals.figures import Benchmark, Figures, Item, TaskMeta
 from armlite.tools.checks.verifiers import Check, check
@@ -159,10 +159,10 @@ def score(items: Sequence[Item]) -> Figures:
     p_level = [item for item in main if Meta.of(item.task).tag == "P-Level"]
     checked = [(item, found) for item in c_level if (found := _checks(item))]
     figures = {
-        "c_level_rule": mean([_held(found) if _answer(item) else 0.0 for item, found in checked]),
+        "c_level_rule": mean([_held(found) if item.final else 0.0 for item, found in checked]),
         "no_rule": share([not _checks(item) for item in c_level]),
-        "p_level_rule": share([names_all(Meta.of(item.task).answers, _answer(item)) for item in p_level]),
-        "parse_failures": share([not _answer(item) for item in main]),
+        "p_level_rule": share([names_all(Meta.of(item.task).answers, item.final) for item in p_level]),
+        "parse_failures": share([not item.final for item in main]),
     }
     splitters = [{c.splitter for checks in found.values() for c in checks if c.splitter} for _, found in checked]
     for name in sorted({name for used in splitters for name in used}):
@@ -191,7 +191,7 @@ def names_all(answers: Sequence[str], text: str) -> bool:
 
 def _checks(item: Item) -> dict[str, list[Check]]:
     """Key -> outcomes of a rule-based constraint's functions; of a key that repeats the last counts, as officially."""
-    text = _answer(item)
+    text = item.final
     found = {c["key"]: functions for c in Meta.of(item.task).constraints if (functions := rules(c))}
     return {key: [check(name, text, "engine", **params) for name, params in fs] for key, fs in found.items()}
 
@@ -199,11 +199,6 @@ def _checks(item: Item) -> dict[str, list[Check]]:
 def _held(found: Mapping[str, Sequence[Check]]) -> float:
     """Share of the constraints all of whose functions hold."""
     return sum(all(c.ok for c in checks) for checks in found.values()) / len(found)
-
-
-def _answer(item: Item) -> str:
-    answer = first(item)
-    return (answer.final or "") if answer is not None else ""
 
 
 def _row(item: Item) -> dict[str, Any]:
@@ -216,7 +211,7 @@ def _row(item: Item) -> dict[str, Any]:
         row |= {"instruction": meta.instruction, "constraints": meta.constraints}
     if meta.del_cons is not None:
         row["del_cons"] = meta.del_cons
-    return row | {"prediction": _answer(item)}
+    return row | {"prediction": item.final}
 
 
 def _tsv_row(item: Item, position: int) -> dict[str, Any]:
@@ -231,7 +226,7 @@ def _tsv_row(item: Item, position: int) -> dict[str, Any]:
         "tag": meta.tag,
         "infer_type": meta.infer_type,
         "del_cons": meta.del_cons or "",
-        "prediction": _answer(item),
+        "prediction": item.final,
     }
 
 

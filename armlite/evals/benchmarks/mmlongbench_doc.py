@@ -16,7 +16,7 @@ from typing import Any
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
 from armlite.evals.benchmarks.anls import similarity
-from armlite.evals.benchmarks.shares import first, mean, share
+from armlite.evals.benchmarks.shares import mean, share
 from armlite.evals.figures import Benchmark, Figure, Figures, Item, TaskMeta
 from armlite.evals.intervals import Z
 from armlite.types import Task
@@ -153,7 +153,7 @@ def answer_score(gold: str, pred: Prediction, answer_format: str) -> float:
 
 def _judged(item: Item) -> dict[str, Any]:
     """The published fields, the prediction and its score."""
-    meta, answer = Meta.of(item.task), first(item)
+    meta, answer = Meta.of(item.task), item.first
     final = answer.final if answer is not None else None
     pred = extract(final, meta.answer_format) if final else FAILED
     return {

@@ -14,7 +14,7 @@ from dataclasses import replace
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
 from armlite.evals.benchmarks.anls import similarity
-from armlite.evals.benchmarks.shares import first, mean, share
+from armlite.evals.benchmarks.shares import mean, share
 from armlite.evals.figures import Benchmark, Figures, Item, TaskMeta
 from armlite.types import Task
 
@@ -102,17 +102,17 @@ def score(items: Sequence[Item]) -> Figures:
     known = [item for item in items if item.task.gold is not None]
     pages = [found for item in known if (found := page_shown(item)) is not None]
     figures = {
-        "anls": mean([anls(_accepted(item), _answer(item)) for item in known]),
-        "accuracy": share([exact(_accepted(item), _answer(item)) for item in known]),
+        "anls": mean([anls(_accepted(item), item.final) for item in known]),
+        "accuracy": share([exact(_accepted(item), item.final) for item in known]),
         "page_recall": share(pages),
-        "parse_failures": share([not _answer(item) for item in items]),
+        "parse_failures": share([not item.final for item in items]),
     }
     return figures | ({"hidden": share([i.task.gold is None for i in items])} if len(known) < len(items) else {})
 
 
 def official(items: Sequence[Item]) -> Mapping[str, str]:
     """The challenge's result file as it is recalled: a list of question ids and answers, without pages."""
-    rows = [{"questionId": _number(item.task.id), "answer": _answer(item)} for item in items]
+    rows = [{"questionId": _number(item.task.id), "answer": item.final} for item in items]
     return {"mp_docvqa_results.json": json.dumps(rows, ensure_ascii=False, indent=1)}
 
 
@@ -133,7 +133,7 @@ def exact(accepted: Sequence[str], answer: str) -> bool:
 
 def page_shown(item: Item) -> bool | None:
     """Whether a tool returned a page that holds the answer; None where that page is unknown or was cut off."""
-    meta, answer = Meta.of(item.task), first(item)
+    meta, answer = Meta.of(item.task), item.first
     wanted = {page for page in meta.evidence_pages if page <= meta.pages}
     if not wanted:
         return None
@@ -149,11 +149,6 @@ def _plain(text: str) -> str:
 def _accepted(item: Item) -> tuple[str, ...]:
     gold = item.task.gold
     return tuple(map(str, gold)) if isinstance(gold, tuple) else (str(gold),)
-
-
-def _answer(item: Item) -> str:
-    answer = first(item)
-    return (answer.final or "") if answer is not None else ""
 
 
 def _number(identity: str) -> int | str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
-from armlite.evals.benchmarks.shares import first, share
+from armlite.evals.benchmarks.shares import share
 from armlite.evals.figures import Benchmark, Figures, Item, TaskMeta
 from armlite.types import Task
 
@@ -95,8 +95,7 @@ def score(items: Sequence[Item]) -> Figures:
 
 
 def _choice(item: Item) -> int | None:
-    answer = first(item)
-    return int(answer.decision) if answer is not None and answer.decision in (1, 2) else None
+    return int(item.decision) if item.decision in (1, 2) else None
 
 
 def _drawn(choices: Sequence[int | None]) -> list[int]:

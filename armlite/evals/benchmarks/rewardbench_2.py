@@ -11,7 +11,7 @@ from typing import Any
 
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
-from armlite.evals.benchmarks.shares import first, mean, share, unweighted
+from armlite.evals.benchmarks.shares import mean, share, unweighted
 from armlite.evals.benchmarks.ties import UNREAD, Prompt, score_ties
 from armlite.evals.figures import Benchmark, Figure, Figures, Item, TaskMeta
 from armlite.types import Task
@@ -124,23 +124,16 @@ def score(items: Sequence[Item]) -> Figures:
     for variant, parts in subsets.items():
         figures["overall" if variant == "official" else f"overall_{variant}"] = unweighted([*parts, ties["ties"]])
     figures["micro_with_ties"] = _with_ties(figures["acc_official"], ties["ties"], len(prompts))
-    return figures | ties | {"parse_failures": share([_unread(item) for item in items])}
+    return figures | ties | {"parse_failures": share([item.decision is None for item in items])}
 
 
 def _right(item: Item) -> bool | None:
     """None: no readable choice; a tie is none."""
-    answer = first(item)
-    return None if answer is None or not answer.decision else answer.decision == item.task.gold
-
-
-def _unread(item: Item) -> bool:
-    answer = first(item)
-    return answer is None or answer.decision is None
+    return item.decision == item.task.gold if item.decision else None
 
 
 def _rating(item: Item) -> float:
-    answer = first(item)
-    return UNREAD if answer is None or answer.decision is None else float(answer.decision)
+    return UNREAD if item.decision is None else float(item.decision)
 
 
 def _rows(items: Sequence[Item]) -> dict[str, list[Item]]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
-from armlite.evals.benchmarks.shares import mean, orders, share, unweighted
+from armlite.evals.benchmarks.shares import mean, share, unweighted
 from armlite.evals.figures import Answer, Benchmark, Figure, Figures, Item, TaskMeta
 from armlite.types import Task
 
@@ -131,6 +131,14 @@ def score(items: Sequence[Item]) -> Figures:
     figures["parse_failures"] = _unread(kept)
     figures["consistency"] = _consistency(kept)
     return figures
+
+
+def orders(item: Item) -> list[list[Answer]]:
+    """The votes of the first presented order, then, where there is one, those of the second."""
+    found: dict[tuple[int, ...], list[Answer]] = {}
+    for answer in item.answers:
+        found.setdefault(answer.trajectory.order, []).append(answer)
+    return list(found.values())
 
 
 def outcome(item: Item) -> Outcome:

@@ -22,7 +22,6 @@ from armlite.evals.benchmarks.letters import (
     unread,
     vlmevalkit_letter,
 )
-from armlite.evals.benchmarks.shares import first
 from armlite.evals.figures import Benchmark, Figure, Figures, Item, TaskMeta
 from armlite.evals.intervals import mean_interval
 from armlite.types import ImageInfo, Task
@@ -130,7 +129,7 @@ def crop_iou(item: Item) -> float | None:
 
     None where the boxes are not published with the row, or nothing was cropped.
     """
-    answer, boxes = first(item), Meta.of(item.task).bboxes
+    answer, boxes = item.first, Meta.of(item.task).bboxes
     if answer is None or not boxes:
         return None
     crops = _crops(answer.trajectory.images)
