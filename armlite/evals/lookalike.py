@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from typing import Any
 from armlite.data.constraints import as_constraint, holds
 from armlite.data.making.inject import inject, names_in
 from armlite.errors import ArmliteError, DataError
-from armlite.evals.figures import TaskMeta
-from armlite.types import Task
+from armlite.evals.benchmarks import get_benchmark
+from armlite.evals.figures import Answer, Item, TaskMeta
+from armlite.types import Step, StopReason, Task, Trajectory, Turn
 
 TRACKS = {
     "perception": "fine_grained_perception",
@@ -79,16 +80,16 @@ def perception(tasks: Sequence[Task], seed: int = 0) -> Made:
     return made
 
 
-def documents(tasks: Sequence[Task], same: Callable[[Task, str], bool], seed: int = 0) -> Made:
+def documents(tasks: Sequence[Task], seed: int = 0) -> Made:
     """Questions about documents (MMLongBench-Doc) as pairs of answers.
 
     The wrong answer is that of another question of the same format about the same document (an unanswerable question:
-    of any format), else the right one with one number or word changed. For as many answerable questions as there are
-    unanswerable ones, by hash, it is "Not answerable": else that answer would always be the right one.
+    of any format), else the right one with one number or word changed; it is never one that counts as right, even in
+    part. For as many answerable questions as there are unanswerable ones, by hash, it is "Not answerable": else that
+    answer would always be the right one.
 
     Args:
         tasks: open questions with a document, as of MMLongBench-Doc.
-        same: whether an answer would count as right, by the benchmark's own scorer: then it is not taken.
         seed: of the choices and places.
     """
     made = Made()
@@ -102,7 +103,7 @@ def documents(tasks: Sequence[Task], same: Callable[[Task, str], bool], seed: in
             made.left_out["no question about a document with a gold"] += 1
             continue
         refuse = _pick(seed, "refuse", task.id, max(1, len(asked) - hopeless)) < hopeless
-        wrong, how = _wrong_answer(task, answers[str(task.document)], same, seed, refuse)
+        wrong, how = _wrong_answer(task, answers[str(task.document)], seed, refuse)
         if wrong is None:
             made.left_out["no wrong answer found for it"] += 1
             continue
@@ -191,6 +192,18 @@ def read_responses(path: Path) -> dict[str, list[str]]:
     return found
 
 
+def counts_as_right(task: Task, text: str) -> bool:
+    """Whether the benchmark that a question is from gives anything in its main figure for an answer.
+
+    Raises:
+        ArmliteError: the task's source does not begin with a benchmark's name.
+    """
+    benchmark = get_benchmark(task.source.split("/")[0])
+    turn = Turn(text=f"<answer>{text}</answer>", answer=text)
+    played = Trajectory(task=task, steps=(Step(turn=turn),), stop=StopReason.ANSWERED, decision=text)
+    return bool(benchmark.score([Item(task, (Answer(played),))])[benchmark.main].value)
+
+
 def _asks_a_document(task: Task) -> bool:
     return task.kind == "open_qa" and task.document is not None and bool(task.gold)
 
@@ -203,23 +216,21 @@ def _format(task: Task) -> str:
     return Meta.of(task).answer_format
 
 
-def _wrong_answer(
-    task: Task, answers: Mapping[str, str], same: Callable[[Task, str], bool], seed: int, refuse: bool
-) -> tuple[str | None, str]:
+def _wrong_answer(task: Task, answers: Mapping[str, str], seed: int, refuse: bool) -> tuple[str | None, str]:
     """A wrong answer and where it is from; `answers`: those about the document, with their formats."""
     right, wanted = _answer(task), _format(task)
-    if refuse and right != UNANSWERABLE and not same(task, UNANSWERABLE):
+    if refuse and right != UNANSWERABLE and not counts_as_right(task, UNANSWERABLE):
         return UNANSWERABLE, "refusal"
     fitting = [a for a, kind in answers.items() if a != right and (kind == wanted or right == UNANSWERABLE)]
     for other in sorted(fitting, key=lambda a: _digest(seed, "wrong", task.id, a)):
-        if not same(task, other) and _said(other).casefold() != _said(right).casefold():
+        if not counts_as_right(task, other) and _said(other).casefold() != _said(right).casefold():
             return other, "another answer"
     if right != UNANSWERABLE:
         names = sorted({name for other in answers for name in names_in(other)})
         # Not every change leaves the tolerance of a number: a few are tried.
         for attempt in range(8):
             changed = inject(_said(right), random.Random(f"{seed}/{task.id}/{attempt}"), names)
-            if not isinstance(changed, str) and not same(task, changed[0]):
+            if not isinstance(changed, str) and not counts_as_right(task, changed[0]):
                 return changed[0], changed[1].kind
     return None, ""
 

@@ -16,6 +16,7 @@ from armlite.data.constraints import as_constraint
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
 from armlite.evals.benchmarks.letters import accuracies, unread
+from armlite.evals.exports import jsonl
 from armlite.evals.figures import Answer, Benchmark, Figures, Item, TaskMeta
 from armlite.rewards import is_right
 from armlite.types import Constraint, Decision, Kind, Task
@@ -172,12 +173,12 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
             "flag_status": "ExtractFailed" if item.decision is None else "ExtractSuccess",
         }
         line = {"idx": item.published_id, "rm_tag": tag, "judge_result": result}
-        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+        lines.append(line)
     table = {
         name: {"score": sum(marks), "count": len(marks), "average": sum(marks) / len(marks)}
         for name, marks in tags.items()
     }
-    return {"armbench-vl.jsonl": "".join(lines), "armbench-vl_scores.json": json.dumps(table, indent=2) + "\n"}
+    return {"armbench-vl.jsonl": jsonl(lines), "armbench-vl_scores.json": json.dumps(table, indent=2) + "\n"}
 
 
 def _as_published(value: Any) -> Any:

@@ -20,7 +20,7 @@ from armlite.data.dataset import DataSet
 from armlite.data.row import Row
 from armlite.errors import ToolError
 from armlite.evals.benchmarks.shares import mean, share
-from armlite.evals.exports import tsv
+from armlite.evals.exports import jsonl, tsv
 from armlite.evals.figures import Benchmark, Figures, Item, TaskMeta
 from armlite.tools.checks.verifiers import Check, check
 from armlite.types import Task
@@ -176,9 +176,8 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
     """
     files = {}
     for level in ("C-Level", "P-Level"):
-        lines = [json.dumps(_row(item), ensure_ascii=False) for item in items if Meta.of(item.task).tag == level]
-        if lines:
-            files[f"mm-ifeval_{level}.jsonl"] = "\n".join(lines) + "\n"
+        if rows := [_row(item) for item in items if Meta.of(item.task).tag == level]:
+            files[f"mm-ifeval_{level}.jsonl"] = jsonl(rows)
     return files | {"MM-IFEval.tsv": tsv([_tsv_row(item, i) for i, item in enumerate(items)])}
 
 

@@ -5,7 +5,6 @@ rebuilt from the repository's `2_get_accuracy.py`, which draws at random, with s
 where no verdict can be read.
 """
 
-import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import Any
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
 from armlite.evals.benchmarks.shares import share
+from armlite.evals.exports import jsonl
 from armlite.evals.figures import Benchmark, Figures, Item, TaskMeta
 from armlite.types import Task
 
@@ -122,8 +122,8 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
             "Meta": meta,
             "output": {1: "[[A]]", 2: "[[B]]"}.get(choice, "") if choice is not None else "",
         }
-        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
-    return {"multimodal-rewardbench.jsonl": "".join(lines)}
+        lines.append(line)
+    return {"multimodal-rewardbench.jsonl": jsonl(lines)}
 
 
 BENCHMARKS = (

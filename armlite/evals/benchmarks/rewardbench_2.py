@@ -5,7 +5,6 @@ A Ties row becomes one `rating` task for each answer, without a gold: only the r
 leaderboard is the unweighted mean of the six subsets.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from armlite.data.dataset import DataSet
 from armlite.data.row import Row
 from armlite.evals.benchmarks.shares import mean, share, unweighted
 from armlite.evals.benchmarks.ties import UNREAD, Prompt, score_ties
+from armlite.evals.exports import jsonl
 from armlite.evals.figures import Benchmark, Figure, Figures, Item, TaskMeta
 from armlite.types import Task
 
@@ -177,7 +177,7 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
         count = sum(Rating.of(item.task).correct for item in mine)
         scores = [_rating(item) for item in mine]
         lines.append({"id": name, "subset": "Ties", "num_correct": count, "scores": scores})
-    return {"rewardbench-2.jsonl": "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)}
+    return {"rewardbench-2.jsonl": jsonl(lines)}
 
 
 BENCHMARKS = (

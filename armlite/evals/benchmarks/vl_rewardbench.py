@@ -5,7 +5,6 @@ repository's `cal.py` and `inference.py` (vl-rewardbench/VL_RewardBench): its pr
 pair and takes the majority.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
 from armlite.evals.benchmarks.shares import mean, share, unweighted
+from armlite.evals.exports import jsonl
 from armlite.evals.figures import Answer, Benchmark, Figure, Figures, Item, TaskMeta
 from armlite.types import Task
 
@@ -175,8 +175,7 @@ def _consistency(items: Sequence[Item]) -> Figure:
 
 def official(items: Sequence[Item]) -> Mapping[str, str]:
     """The predictions as `inference.py` writes and `cal.py` reads them, one line a vote."""
-    lines = [json.dumps(_line(item, vote), ensure_ascii=False) for item in items for vote in item.answers]
-    return {"vl-rewardbench.jsonl": "".join(line + "\n" for line in lines)}
+    return {"vl-rewardbench.jsonl": jsonl(_line(item, vote) for item in items for vote in item.answers)}
 
 
 def _line(item: Item, vote: Answer) -> dict[str, Any]:
