@@ -48,11 +48,7 @@ def _tasks(row: Row) -> Iterator[Task]:
         gold=(answer,) if answer else None,
         source=f"logicvista/{skills[0]}",
         meta=Meta(
-            published_id=identity,
-            published_question=question,
-            answer=answer,
-            skills=skills,
-            group={"skill": skills[0]},
+            published_id=identity, published_question=question, answer=answer, skills=skills, group={"skill": skills[0]}
         ).as_dict(),
     )
 
@@ -76,8 +72,7 @@ def _image(row: Row) -> str:
 
 
 _LEAD = re.compile(
-    r"^(?:the )?(?:final |correct |right |best )*(?:answers?|options?|choices?)\b\s*(?:is|are)?\s*:?\s*",
-    re.IGNORECASE,
+    r"^(?:the )?(?:final |correct |right |best )*(?:answers?|options?|choices?)\b\s*(?:is|are)?\s*:?\s*", re.IGNORECASE
 )
 _MARKS = re.compile(r"\\(?:boxed|text|mathrm)|[*`$\"'{}()\[\]]")
 

@@ -247,11 +247,7 @@ def _clean(value: Any) -> str:
 
 def _is_exact(text: str) -> bool:
     """Whether a gold answer must be met letter by letter: addresses, files, pages, telephone numbers, times, dates."""
-    whole = (
-        r"\d+(?:[-\s]\d+)?",
-        r"\d{4}[-\s]\d{2}(?:[-\s]\d{2})?",
-        r"[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}",
-    )
+    whole = (r"\d+(?:[-\s]\d+)?", r"\d{4}[-\s]\d{2}(?:[-\s]\d{2})?", r"[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}")
     parts = ("https://", "a.m.", "p.m.")
     return (
         any(part in text for part in parts)
