@@ -143,7 +143,7 @@ def test_a_row_that_cannot_be_read_is_named_and_the_others_are_kept(name, conten
     report = check(TOY, tmp_path)
     assert (report.rows, report.bad, report.tasks) == (2, 1, 1)
     problem = report.problems[0]
-    assert (problem["file"], problem["row"], problem["field"]) == (name, row, "(the row)")
+    assert (problem["file"], problem["row"], problem["field"]) == (name, row, "(row)")
     assert why in problem["why"]
     with pytest.raises(DataError, match=f"toy \\({name}\\), row {row}"):
         rows_of(tmp_path)

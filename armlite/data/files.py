@@ -157,12 +157,12 @@ def _tsv(file: Path) -> Iterator[Found | DataError]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield DataError(str(file), number, "(the row)", str(error))
+            yield DataError(str(file), number, "(row)", str(error))
             continue
         if not fields:  # a blank line
             number -= 1
         elif len(fields) != len(header):
-            yield DataError(str(file), number, "(the row)", f"has {len(fields)} columns, the header {len(header)}")
+            yield DataError(str(file), number, "(row)", f"has {len(fields)} columns, the header {len(header)}")
         else:
             yield number, None, {name: field or None for name, field in zip(header, fields, strict=True)}
 
@@ -182,7 +182,7 @@ def _jsonl(file: Path) -> Iterator[Found | DataError]:
     with open(file, "rb") as data:
         for number, line in _lines(data, MAX_LINE):
             if line is None:
-                yield DataError(str(file), number, "(the row)", f"the line is longer than {MAX_LINE >> 20} MiB")
+                yield DataError(str(file), number, "(row)", f"the line is longer than {MAX_LINE >> 20} MiB")
                 continue
             if not line.strip():
                 continue
@@ -190,7 +190,7 @@ def _jsonl(file: Path) -> Iterator[Found | DataError]:
                 values = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
             except (ValueError, RecursionError) as error:
                 cut = "the line is cut off" if not line.endswith(b"\n") else "this is not JSON"
-                yield DataError(str(file), number, "(the row)", f"{cut} ({error})")
+                yield DataError(str(file), number, "(row)", f"{cut} ({error})")
                 continue
             yield _mapping(file, number, None, values)
 
@@ -232,7 +232,7 @@ def _json(file: Path) -> Iterator[Found | DataError]:
 
 def _mapping(file: Path, number: int, key: str | None, values: Any) -> Found | DataError:
     if not isinstance(values, dict):
-        return DataError(str(file), number, "(the row)", f"must be a mapping, not {type(values).__name__}")
+        return DataError(str(file), number, "(row)", f"must be a mapping, not {type(values).__name__}")
     return number, key, values
 
 

@@ -6,7 +6,6 @@ with each other, never with published ones. Called by `armlite data lookalike`; 
 
 import ast
 import hashlib
-import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from armlite.data.constraints import as_constraint, holds
+from armlite.data.files import read_file
 from armlite.data.making.inject import inject, names_in
+from armlite.data.pictures import Pictures
+from armlite.data.row import Row
 from armlite.errors import ArmliteError, DataError
 from armlite.evals.benchmarks import get_benchmark
 from armlite.evals.figures import Answer, Item, TaskMeta
+from armlite.rewards import plain_text
 from armlite.types import Step, StopReason, Task, Trajectory, Turn
 
 TRACKS = {
@@ -69,8 +72,8 @@ def perception(tasks: Sequence[Task], seed: int = 0) -> Made:
             continue
         seen.add(key)
         right = task.options[str(task.gold)]
-        others = {o.strip().casefold(): o for o in task.options.values()}
-        others.pop(right.strip().casefold(), None)
+        others = {plain_text(option): option for option in task.options.values()}
+        others.pop(plain_text(right), None)
         if not others:
             made.left_out["no option that differs from the right one"] += 1
             continue
@@ -172,21 +175,12 @@ def read_responses(path: Path) -> dict[str, list[str]]:
     if not path.is_file():
         raise ArmliteError(f"response file {path} does not exist; give JSONL with id and response")
     found: dict[str, list[str]] = {}
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(str(path), number, "(row)", "is not JSON") from error
-            if not isinstance(row, dict):
-                raise DataError(str(path), number, "(row)", "must be an object with id and response")
-            if type(row.get("id")) not in (str, int):
-                raise DataError(str(path), number, "id", "must be a text or a whole number")
-            if not isinstance(row.get("response"), str):
-                raise DataError(str(path), number, "response", "must be a text")
-            found.setdefault(str(row["id"]), []).append(row["response"])
+    for one in read_file(path):
+        if isinstance(one, DataError):
+            raise one
+        number, key, values = one
+        row = Row("responses", path, number, values, Pictures(), key)
+        found.setdefault(row.text("id"), []).append(row.text("response"))
     if not found:
         raise ArmliteError(f"response file {path} is empty")
     return found
@@ -223,7 +217,7 @@ def _wrong_answer(task: Task, answers: Mapping[str, str], seed: int, refuse: boo
         return UNANSWERABLE, "refusal"
     fitting = [a for a, kind in answers.items() if a != right and (kind == wanted or right == UNANSWERABLE)]
     for other in sorted(fitting, key=lambda a: _digest(seed, "wrong", task.id, a)):
-        if not counts_as_right(task, other) and _said(other).casefold() != _said(right).casefold():
+        if not counts_as_right(task, other) and plain_text(_said(other)) != plain_text(_said(right)):
             return other, "another answer"
     if right != UNANSWERABLE:
         names = sorted({name for other in answers for name in names_in(other)})
