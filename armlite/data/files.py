@@ -59,16 +59,9 @@ def read(dataset: DataSet, path: Path | None, pictures: Pictures) -> Iterator[Ro
             yield from stream(dataset, pictures)
             return
         path = download(dataset)
-    files = find_files(dataset, path)
     root = path if path.is_dir() else path.parent
-    for file in files:
-        for found in read_file(file):
-            if isinstance(found, DataError):
-                name = f"{dataset.name} ({file.name})"
-                yield Unreadable(file, DataError(name, found.row, found.field, found.why))
-            else:
-                number, key, values = found
-                yield Row(dataset.name, file, number, values, pictures, key, root)
+    for file in find_files(dataset, path):
+        yield from read_file(dataset.name, file, pictures, root)
 
 
 def find_files(dataset: DataSet, path: Path) -> list[Path]:
@@ -110,8 +103,15 @@ def unpack_hint(path: Path | None, but: tuple[str, ...] = ()) -> str:
     return f" Unpack first: armlite data unpack {packed[0]} --out {path}"
 
 
-def read_file(file: Path) -> Iterator[Found | DataError]:
-    """The rows of one file; a DataError in the place of each that cannot be read.
+def read_file(
+    name: str, file: Path, pictures: Pictures | None = None, root: Path | None = None
+) -> Iterator[Row | Unreadable]:
+    """The rows of one file, and what stands in the place of one that cannot be read.
+
+    Args:
+        name: what the rows are called in errors.
+        pictures: where images go that the rows hold; None: nowhere.
+        root: folder that paths in the rows are relative to; None: the file's.
 
     Raises:
         ArmliteError: the file as a whole is damaged, or of no kind that is read.
@@ -121,7 +121,12 @@ def read_file(file: Path) -> Iterator[Found | DataError]:
     if reader is None:
         raise ArmliteError(f"{file} is none of the files that are read: {', '.join(readers)}")
     try:
-        yield from reader(file)
+        for found in reader(file):
+            if isinstance(found, DataError):
+                yield Unreadable(file, DataError(f"{name} ({file.name})", found.row, found.field, found.why))
+            else:
+                number, key, values = found
+                yield Row(name, file, number, values, pictures or Pictures(), key, root)
     except OSError as error:
         raise ArmliteError(f"cannot read {file}: {error.strerror or error}") from error
 

@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from armlite.data.constraints import as_constraint, holds
-from armlite.data.files import read_file
+from armlite.data.files import Unreadable, read_file
 from armlite.data.making.inject import inject, names_in
-from armlite.data.pictures import Pictures
-from armlite.data.row import Row
-from armlite.errors import ArmliteError, DataError
+from armlite.errors import ArmliteError
 from armlite.evals.benchmarks import get_benchmark
 from armlite.evals.figures import Answer, Item, TaskMeta
 from armlite.rewards import plain_text
@@ -175,11 +173,9 @@ def read_responses(path: Path) -> dict[str, list[str]]:
     if not path.is_file():
         raise ArmliteError(f"response file {path} does not exist; give JSONL with id and response")
     found: dict[str, list[str]] = {}
-    for one in read_file(path):
-        if isinstance(one, DataError):
-            raise one
-        number, key, values = one
-        row = Row("responses", path, number, values, Pictures(), key)
+    for row in read_file("responses", path):
+        if isinstance(row, Unreadable):
+            raise row.error
         found.setdefault(row.text("id"), []).append(row.text("response"))
     if not found:
         raise ArmliteError(f"response file {path} is empty")
