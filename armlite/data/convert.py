@@ -148,7 +148,7 @@ def convert(
 
 
 class _Ids:
-    """Gives an id that was there before a number."""
+    """Numbers the tasks whose id an earlier one has."""
 
     def __init__(self) -> None:
         self.count = self.repeated = 0

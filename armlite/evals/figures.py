@@ -135,6 +135,7 @@ class Benchmark:
     order: Order = "as_published"
     """The order that the official protocol presents, where it is one of ours."""
     votes: int = 1
+    """Judgments of each presented order, in the official protocol."""
     notes: tuple[str, ...] = ()
     """How our protocol departs from the official one, for the report."""
 
