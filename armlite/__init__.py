@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from armlite.episode import EpisodeSettings as EpisodeSettings
     from armlite.errors import ArmliteError as ArmliteError
+    from armlite.evals.benchmarks import benchmark as benchmark
     from armlite.judge import Judge as Judge
     from armlite.memory import Limits as Limits
     from armlite.tools import register as register
@@ -26,6 +27,7 @@ _HOMES = {
     "Task": "armlite.types",
     "Trajectory": "armlite.types",
     "Verdict": "armlite.types",
+    "benchmark": "armlite.evals.benchmarks",
     "register": "armlite.tools",
     "tool": "armlite.tools.tool",
 }

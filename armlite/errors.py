@@ -7,6 +7,7 @@ Anything else is a bug of ours and keeps its traceback.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class ArmliteError(Exception):
@@ -34,6 +35,12 @@ class InputError(ArmliteError):
 
 class ToolError(Exception):
     """A mistake of the model while calling a tool; the message is what the model gets to read."""
+
+
+def first_fault(error: Any) -> tuple[str, str]:
+    """The first field that broke a record's schema, dotted or `(row)`, and why; of a pydantic ValidationError."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return ".".join(map(str, first["loc"])) or "(row)", first["msg"].removeprefix("Value error, ")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from armlite.rewards import REWARDS, Weights
 
 StageName = Literal["sft", "grpo1", "grpo2"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
+"""In the order in which a run goes through them."""
 
 
 class Settings(BaseModel):

@@ -49,7 +49,7 @@ def succeeded(trajectory: Trajectory) -> bool:
 def is_right(task: Task, decision: Decision | None) -> bool | None:
     """Does a decision match the task's gold? None where there is no gold.
 
-    A wrong type never matches: `True` is not 1. Open answers are compared without case, outer blanks and full stop.
+    A wrong type never matches: `True` is not 1. Open answers are compared as `plain_text` gives them.
     """
     gold = task.gold
     if gold is None:
@@ -58,7 +58,7 @@ def is_right(task: Task, decision: Decision | None) -> bool | None:
         return False
     if task.kind == "open_qa":
         answers = (gold,) if isinstance(gold, str) else gold
-        return isinstance(answers, tuple) and _plain(str(decision)) in {_plain(str(a)) for a in answers}
+        return isinstance(answers, tuple) and plain_text(str(decision)) in {plain_text(str(a)) for a in answers}
     if isinstance(gold, tuple):
         return type(decision) is int and decision in gold
     if task.kind == "rating":
@@ -66,7 +66,8 @@ def is_right(task: Task, decision: Decision | None) -> bool | None:
     return type(decision) is type(gold) and decision == gold
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
+    """A text as open answers are compared: without case, outer blanks and full stop."""
     return text.strip().rstrip(".").rstrip().casefold()
 
 

@@ -13,15 +13,16 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 from pydantic import PrivateAttr, ValidationError
 
-from armlite.errors import ArmliteError, DataError, nearest
+from armlite.errors import ArmliteError, DataError, first_fault, nearest
 from armlite.types import ImageInfo, Record, Score, Trajectory
 
 TORN = ".[0-9a-f]*.tmp"
-"""Names (a glob pattern) of the files that `write_atomic` had not finished when its process was killed."""
+"""Names (a glob pattern) of the files that `whole_file` had not finished when its process was killed."""
 _FIRST_LINE = re.compile(rb'\s*\{\s*"trajectory"\s*:')
 
 
@@ -44,9 +45,17 @@ class Saved(Record):
 
 
 def write_atomic(path: str | Path, data: str | bytes) -> None:
-    """Write a whole file: after a crash at any moment, `path` holds its old or its new content (text as UTF-8).
+    """Write a whole file (text as UTF-8), as `whole_file` does."""
+    with _one_line("write", path), whole_file(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
 
-    Missing folders are made; a symbolic link is written through.
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write bit by bit; after a crash at any moment `path` holds its old or its new content.
+
+    It gets its name at the end of the block and vanishes if the block raises. Missing folders are made; a symbolic link
+    is written through.
 
     Raises:
         ArmliteError: the disk is full, the place is not writable, or it is not a file; nothing is left behind.
@@ -58,16 +67,19 @@ def write_atomic(path: str | Path, data: str | bytes) -> None:
         if target.exists() and not target.is_file():
             raise ArmliteError(f"cannot write {path}: it is not a regular file")
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(part, "xb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
+        file = open(part, "xb")  # noqa: SIM115
+    try:
+        with file:
+            yield file  # outside of `_one_line`: the caller's own errors are not ours to reword
+            with _one_line("write", path):
                 file.flush()
                 os.fsync(file.fileno())
+        with _one_line("write", path):
             os.replace(part, target)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        _sync_folder(target.parent)
+            _sync_folder(target.parent)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def save(path: str | Path, rows: Iterable[Saved], images: Mapping[str, Image.Image] | None = None) -> None:
@@ -217,10 +229,9 @@ def _rows(file: Path) -> Iterator[Saved]:
 def _row(file: Path, number: int, line: bytes) -> Saved:
     try:
         return Saved.from_json(line)
-    except ValidationError as e:
-        error = e.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in error["loc"]) or "(the whole line)"
-    if error["type"] == "json_invalid":
+    except ValidationError as error:
+        field, why = first_fault(error)
+    if why.startswith("Invalid JSON: "):
         cut = "the line is cut off" if not line.endswith(b"\n") else "this is not JSON"
-        raise DataError(str(file), number, field, f"{cut} ({error['msg'].removeprefix('Invalid JSON: ')})")
-    raise DataError(str(file), number, field, error["msg"].removeprefix("Value error, "))
+        why = f"{cut} ({why.removeprefix('Invalid JSON: ')})"
+    raise DataError(str(file), number, field, why)

@@ -224,14 +224,13 @@ class Trajectory(Record):
     fault: Fault | None = None
     """Why the episode could not be played to an end of its own; None: it was."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fault_of_older_files(cls, value: Any) -> Any:
-        """Files of version 0.1.0 have no `fault` beside `stop: model_error`: their last turn says why."""
-        if isinstance(value, dict) and value.get("stop") == "model_error" and value.get("fault") is None:
-            last = Step.model_validate(value["steps"][-1]) if value.get("steps") else None
-            return value | {"fault": Fault(whose="model", reason=last.turn.text if last else "")}
-        return value
+    @model_validator(mode="after")
+    def _fault_of_older_files(self) -> Self:
+        """Files of version 0.1.0 have no `fault` beside the stop `model_error`: their last turn says why."""
+        if self.stop is StopReason.MODEL_ERROR and self.fault is None:
+            reason = self.steps[-1].turn.text if self.steps else ""
+            self.__dict__["fault"] = Fault(whose="model", reason=reason)
+        return self
 
     @property
     def calls(self) -> tuple[Step, ...]:

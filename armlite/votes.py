@@ -10,6 +10,7 @@ from fractions import Fraction
 from statistics import median
 from typing import Any
 
+from armlite.rewards import plain_text
 from armlite.types import Decision, Evidence, Kind, Status, StopReason, Trajectory, Verdict
 
 _FAILED: dict[StopReason, Status] = {
@@ -129,8 +130,7 @@ def _verdict(kind: Kind, votes: Sequence[Trajectory], found: dict[str, Any], par
 
 
 def _plain(decision: Decision) -> Decision:
-    """Open answers are compared without case, outer blanks and full stop."""
-    return decision.strip().rstrip(".").rstrip().casefold() if isinstance(decision, str) else decision
+    return plain_text(decision) if isinstance(decision, str) else decision
 
 
 def _reasoning(vote: Trajectory) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from armlite.bench.workloads import TABLE
-from armlite.data.sets import MODULES, get_set
+from armlite.evals.benchmarks import get_set, set_names
 from armlite.train.seeds import results_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +68,7 @@ def results() -> str:
 def sets() -> str:
     """The table of published sets."""
     lines = ["| set | rows | licence | reader tried on |", "|---|---|---|---|"]
-    for name in MODULES:
+    for name in set_names():
         found = get_set(name)
         rows = f"{found.counts['all']:,}" if "all" in found.counts else "?"
         lines.append(f"| `{name}` | {rows} | {found.licence} | {found.seen} |")

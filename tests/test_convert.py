@@ -4,16 +4,16 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from toy_set import TOY, command, one_line, png, toy_tasks, write
+from toy_set import TOY, command, one_line, png, write
 
 from armlite.data.check import check
 from armlite.data.convert import convert
-from armlite.data.dataset import DataSet
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError, DataError
 from armlite.types import Task
@@ -75,7 +75,7 @@ def test_a_count_that_differs_from_the_published_one_is_said_and_no_failure(tmp_
 
 def test_counts_are_compared_by_split_folder_or_file_where_they_are_published_so(tmp_path):
     counts = {"all": 9, "val": 2, "test": 7, "deep": 1, "one.json": 5}
-    dataset = DataSet("toy", "", "benchmark", "none", toy_tasks, ("**/*.jsonl|**/*.json",), counts=counts)
+    dataset = replace(TOY, files=("**/*.jsonl|**/*.json",), counts=counts)
     (tmp_path / "deep").mkdir()
     row = '{"id": "a", "question": "q"}\n'
     for name in ("val-00000-of-00002.jsonl", "val-00001-of-00002.jsonl", "deep/x.jsonl"):
@@ -102,7 +102,7 @@ def test_a_task_that_the_record_refuses_is_the_rows_fault(tmp_path):
     def gold_out_of_range(row):
         yield Task(id="x", kind="pairwise", question="q", responses=("a", "b"), gold=row.integer("gold"))
 
-    dataset = DataSet("toy", "", "benchmark", "none", gold_out_of_range, ("*.json",))
+    dataset = replace(TOY, tasks=gold_out_of_range, files=("*.json",))
     write(tmp_path, "json list", [{"gold": 2}, {"gold": 3}])
     report = check(dataset, tmp_path)
     assert report.bad == 1

@@ -16,13 +16,17 @@ from toy_set import TOY, one_line, png, toy_tasks, write
 from armlite.data.check import check
 from armlite.data.convert import convert
 from armlite.data.dataset import DataSet
-from armlite.data.files import read_rows
+from armlite.data.files import Unreadable, read
 from armlite.data.pictures import Pictures
 from armlite.errors import ArmliteError, DataError
 
 
 def rows_of(path, dataset=TOY):
-    return list(read_rows(dataset, path, Pictures()))
+    rows = list(read(dataset, path, Pictures()))
+    for row in rows:
+        if isinstance(row, Unreadable):
+            raise row.error
+    return rows
 
 
 def forms(folder):
@@ -139,7 +143,7 @@ def test_a_row_that_cannot_be_read_is_named_and_the_others_are_kept(name, conten
     report = check(TOY, tmp_path)
     assert (report.rows, report.bad, report.tasks) == (2, 1, 1)
     problem = report.problems[0]
-    assert (problem["file"], problem["row"], problem["field"]) == (name, row, "(the row)")
+    assert (problem["file"], problem["row"], problem["field"]) == (name, row, "(row)")
     assert why in problem["why"]
     with pytest.raises(DataError, match=f"toy \\({name}\\), row {row}"):
         rows_of(tmp_path)
@@ -221,7 +225,7 @@ def test_a_large_parquet_file_streams(tmp_path):
             writer.write_table(pa.Table.from_pylist(rows, schema))
     del rows
     before = pa.total_allocated_bytes()
-    held = [pa.total_allocated_bytes() - before for _ in read_rows(TOY, tmp_path, Pictures())]
+    held = [pa.total_allocated_bytes() - before for _ in read(TOY, tmp_path, Pictures())]
     assert len(held) == 600
     assert 0 < max(held) < 30 << 20
 
@@ -235,10 +239,9 @@ def test_without_a_folder_rows_come_from_the_hub_and_images_stay_encoded(tmp_pat
     (tmp_path / "empty").mkdir()
     made = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
     made.to_parquet(str(tmp_path / "mirror" / "test-00000-of-00001.parquet"))
-    dataset = DataSet(
-        "toy", "", "benchmark", "none", toy_tasks, (), hub=str(tmp_path / "empty"), mirrors=(str(tmp_path / "mirror"),)
-    )
-    found = list(read_rows(dataset, None, Pictures()))
+    places = {"hub": str(tmp_path / "empty"), "mirrors": (str(tmp_path / "mirror"),)}
+    dataset = DataSet(name="toy", title="", licence="none", tasks=toy_tasks, files=(), **places)
+    found = rows_of(None, dataset)
     assert [row.values["id"] for row in found] == ["a", "b"]
     assert found[0].values["image"]["bytes"] == png()
     assert convert(dataset, None, tmp_path / "out" / "tasks.jsonl").tasks == 2

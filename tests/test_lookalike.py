@@ -8,8 +8,7 @@ import pytest
 from armlite.cli import main
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError, DataError
-from armlite.evals.accepted import counts_as_right
-from armlite.evals.lookalike import documents, instructions, perception, read_responses
+from armlite.evals.lookalike import counts_as_right, documents, instructions, perception, read_responses
 from armlite.types import Task
 
 WORDS = {"func": "check_whether_response_word_count_in_range", "params": [2, 4]}
@@ -77,7 +76,7 @@ def test_a_seed_decides_and_the_same_seed_decides_the_same():
 
 def test_wrong_answers_about_a_document_are_of_the_same_format_and_wrong_for_its_scorer():
     tasks = [asked(1, "12", "Int"), asked(2, "15", "Int"), asked(3, "12.5%", "Float"), asked(4, "0.125", "Float")]
-    made = documents(tasks, counts_as_right)
+    made = documents(tasks)
     by_id = {task.id: task for task in made.tasks}
     assert set(by_id["d1"].responses) == {"The answer is: 12.", "The answer is: 15."}
     assert by_id["d1"].meta["wrong"] == "another answer"
@@ -95,7 +94,7 @@ def test_wrong_answers_about_a_document_are_of_the_same_format_and_wrong_for_its
 def test_not_answerable_is_wrong_about_as_often_as_it_is_right():
     hopeless = [asked(n, "Not answerable", "None") for n in range(40)]
     tasks = hopeless + [asked(100 + n, str(1000 + 37 * n), "Int") for n in range(120)]
-    made = documents(tasks, counts_as_right)
+    made = documents(tasks)
     refused = [task for task in made.tasks if any("Not answerable" in r for r in task.responses)]
     right = [task for task in refused if "Not answerable" in task.responses[task.gold - 1]]
     assert (len(made.tasks), len(right)) == (160, 40)
@@ -104,7 +103,7 @@ def test_not_answerable_is_wrong_about_as_often_as_it_is_right():
 
 def test_a_list_is_said_without_brackets_and_a_question_without_a_wrong_answer_is_left_out():
     made = documents([asked(1, "['May', 'June']", "List"), asked(2, "['July']", "List"),
-                      asked(3, "unchangeable", "Str", "documents/b.pdf")], counts_as_right)  # fmt: skip
+                      asked(3, "unchangeable", "Str", "documents/b.pdf")])  # fmt: skip
     assert set(made.tasks[0].responses) == {"The answer is: May, June.", "The answer is: July."}
     assert made.left_out == {"no wrong answer found for it": 1}
 

@@ -13,10 +13,11 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from armlite.memory import Limits, Memory
 from armlite.protocol.parse import parse_decision
 from armlite.protocol.prompts import user_text
-from armlite.protocol.render import IMAGE, Message, harmless, render, system_text, template_source
+from armlite.protocol.render import Message, harmless, render, system_text, template_source
 from armlite.types import Kind, Task
 
 PHOTO = Image.new("RGB", (56, 56))
+IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 TOOLS = [
     {
         "type": "function",

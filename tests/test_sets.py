@@ -9,9 +9,10 @@ from PIL import Image
 
 from armlite.data.check import check
 from armlite.data.convert import convert
-from armlite.data.sets import MODULES, get_set
+from armlite.data.sets import MODULES as TRAINING
 from armlite.data.tasks import read_tasks
 from armlite.errors import DataError
+from armlite.evals.benchmarks import MODULES, get_set, set_names
 from armlite.tools.documents.pages import Document
 
 MODULE_FILES = sorted((Path(__file__).parent / "published").glob("[a-z]*.py"))
@@ -24,8 +25,8 @@ each = pytest.mark.parametrize(("module", "name", "form"), CASES, ids=["-".join(
 
 def test_every_set_has_a_builder_and_calls_itself_by_its_name():
     built = {name: module for module, builder in BUILDERS.items() for name in builder.NAMES}
-    assert built == MODULES
-    for name in MODULES:
+    assert built == MODULES | TRAINING
+    for name in set_names():
         assert get_set(name).name == name
         assert get_set(name).files
         assert get_set(name).licence

@@ -8,8 +8,8 @@ from published import arm_thinker_data, deepeyes, llava_critic, mmif_23k
 from published.pieces import write_image, write_json, write_parquet
 
 from armlite.data.convert import convert
-from armlite.data.sets import get_set
 from armlite.data.tasks import read_tasks
+from armlite.evals.benchmarks import get_set
 from armlite.types import TIE, Task
 
 

@@ -96,8 +96,8 @@ def _broken(change):
 @pytest.mark.parametrize(
     ("line", "field", "why"),
     [
-        (_saved()[0].to_json()[:-40], "(the whole line)", "cut off"),
-        ("{not json}\n", "(the whole line)", "not JSON"),
+        (_saved()[0].to_json()[:-40], "(row)", "cut off"),
+        ("{not json}\n", "(row)", "not JSON"),
         (_broken(lambda row: row["trajectory"].pop("stop")), "trajectory.stop", "required"),
         (_broken(lambda row: row["trajectory"]["task"].update(qestion="?")), "trajectory.task.qestion", "Extra"),
         (_broken(lambda row: row["trajectory"]["task"].update(gold=5)), "trajectory.task", "gold 5 is out of range"),

@@ -254,8 +254,18 @@ def test_a_model_that_wants_image_tokens_never_samples_one_and_a_forced_one_is_a
             prepare(trainer)
 
 
-def test_a_prompt_that_does_not_fit_is_named(pocket, tmp_path):
-    recipe = make_recipe(max_context=50, max_new_tokens=9)
-    trainer, _ = mixed(pocket, tmp_path, recipe)
+def test_a_prompt_that_does_not_fit_is_named_and_teaches_nothing_and_none_that_fits_is_a_mistake(
+    pocket, tmp_path, capsys
+):
+    trainer, _ = mixed(pocket, tmp_path / "some", make_recipe(max_context=50, max_new_tokens=9))
+    batch = prepare(trainer)
+    long = [i for i, outcome in enumerate(trainer.outcomes) if not outcome.trajectory.steps]
+    assert 0 < len(long) < len(trainer.outcomes)
+    assert all(trainer.outcomes[i].trajectory.stop is StopReason.CONTEXT_BUDGET for i in long)
+    assert batch["tool_mask"][long].sum() == 0
+    said = capsys.readouterr().err
+    names = {trainer.outcomes[i].task.id for i in long}
+    assert all(said.count(f"the prompt of task {name} does not fit max_context") == 1 for name in names)
+    trainer, _ = mixed(pocket, tmp_path / "none", make_recipe(max_context=10, max_new_tokens=9))
     with pytest.raises(ArmliteError, match=r"the prompt of task \S+ does not fit max_context"):
         prepare(trainer)

@@ -48,7 +48,7 @@ def hostile_row():
         constraints=(HOSTILE,),
         document=HOSTILE,
         gold=(1, 3),
-        meta={"family": HOSTILE},
+        source=HOSTILE,
     )
     trajectory = Trajectory(
         task=task,

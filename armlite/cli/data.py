@@ -65,10 +65,10 @@ def list_(as_json: AsJson = False) -> None:
 
     Example: armlite data list
     """
-    from armlite.data.sets import MODULES, get_set
+    from armlite.evals.benchmarks import get_set, set_names
 
     keys = ("name", "title", "use", "licence", "hub", "revision", "config", "split", "mirrors", "counts", "files")
-    sets = [get_set(name) for name in MODULES]
+    sets = [get_set(name) for name in set_names()]
     if as_json:
         rows = [{key: getattr(one, key) for key in (*keys, "seen", "notes")} for one in sets]
         sys.stdout.write(json.dumps(rows, ensure_ascii=False) + "\n")
@@ -88,7 +88,7 @@ def check(name: Name, path: Place = None, as_json: AsJson = False) -> None:
     from armlite.cli.screen import Counter
     from armlite.data.check import check as run
     from armlite.data.convert import missing_words
-    from armlite.data.sets import get_set
+    from armlite.evals.benchmarks import get_set
 
     dataset = get_set(name)
     with Counter("checking") as counter:
@@ -126,8 +126,8 @@ def convert(
     from armlite.cli.screen import Counter
     from armlite.data.convert import MISSING, REJECTS, missing_words
     from armlite.data.convert import convert as run
-    from armlite.data.sets import get_set
     from armlite.errors import ArmliteError
+    from armlite.evals.benchmarks import get_set
 
     dataset = get_set(name)
     if out.exists():

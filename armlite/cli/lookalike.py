@@ -24,7 +24,6 @@ def lookalike(
     from armlite.data.tasks import read_tasks, write_tasks
     from armlite.errors import ArmliteError, nearest
     from armlite.evals import lookalike as build
-    from armlite.evals.accepted import counts_as_right
 
     if track not in build.TRACKS:
         hint = nearest(track, build.TRACKS)
@@ -37,7 +36,7 @@ def lookalike(
     if responses is not None:
         made = build.instructions(given, build.read_responses(responses))
     elif track == "documents":
-        made = build.documents(given, counts_as_right, seed)
+        made = build.documents(given, seed)
     else:
         made = build.perception(given, seed)
     if not made.tasks:

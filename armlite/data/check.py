@@ -1,7 +1,6 @@
-"""A download of a published set, row by row against its schema and the published counts; nothing is written.
+"""Compares a download of a published set, row by row, with the schema and the published counts; writes nothing.
 
-`armlite data check` prints what `check` finds. Only reading every row tells whether a copy is what the set's file takes
-it to be.
+`armlite data check` prints what `check` finds.
 """
 
 from collections import Counter

@@ -1,6 +1,6 @@
 """Conversations as training sets publish them: turns of `{from, value}` whose text marks each image with `<image>`.
 
-Reads and checks them; what the turns say is the affair of the set in `armlite.data.sets` that calls this.
+Reads and checks the turns; the training sets, which call this, read what they say.
 """
 
 from collections.abc import Sequence

@@ -18,8 +18,8 @@ from armlite.data.dataset import DataSet
 from armlite.data.files import Unreadable, read, unpack_hint
 from armlite.data.pictures import Pictures
 from armlite.data.row import Row
-from armlite.data.tasks import first_fault, whole_file
-from armlite.errors import ArmliteError, DataError
+from armlite.errors import ArmliteError, DataError, first_fault
+from armlite.store import whole_file
 from armlite.types import Task
 
 REJECTS = "rejects.jsonl"
@@ -148,7 +148,7 @@ def convert(
 
 
 class _Ids:
-    """Gives an id that was there before a number."""
+    """Numbers the tasks whose id an earlier one has."""
 
     def __init__(self) -> None:
         self.count = self.repeated = 0

@@ -8,15 +8,15 @@ from armlite.data.row import Row
 from armlite.types import Task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """One set; each stands in a file of its own in `armlite.data.sets`."""
+    """One set: that of a benchmark stands in the benchmark's file, a training set in `armlite.data.sets`."""
 
-    name: str
-    """Lower case with hyphens."""
+    name: str = ""
+    """Lower case with hyphens; a benchmark gives its own."""
     title: str
     """One line."""
-    use: Literal["benchmark", "training"]
+    use: Literal["benchmark", "training"] = "training"
     licence: str
     tasks: Callable[[Row], Iterable[Task]]
     """Tasks of a row, usually one. Ids that repeat are told apart by the caller. Raises DataError."""

@@ -1,7 +1,7 @@
 """Rows of published files: parquet, TSV, JSON and JSONL below a local folder, one row at a time.
 
-Nothing is evaluated or unpickled, and no line or field can fill the memory. What a row means is its set's affair
-(`armlite.data.sets`), what is done with it that of `convert` and `check`; `hub` gets rows without a folder.
+Nothing is evaluated or unpickled, and no line or field can fill the memory. What a row means is known by its DataSet,
+what is done with it by `convert` and `check`; `hub` gets rows without a folder.
 """
 
 import csv
@@ -42,8 +42,8 @@ Found = tuple[int, str | None, dict[str, Any]]
 """Number in the file (from 1), key in the file's mapping, values."""
 
 
-def read_rows(dataset: DataSet, path: Path | None, pictures: Pictures) -> Iterator[Row]:
-    """The rows of a set, in the order of its files.
+def read(dataset: DataSet, path: Path | None, pictures: Pictures) -> Iterator[Row | Unreadable]:
+    """The rows of a set, in the order of its files, and what stands in the place of one that cannot be read.
 
     Args:
         path: folder that holds the set's files, or one such file; None: from the hub.
@@ -51,16 +51,7 @@ def read_rows(dataset: DataSet, path: Path | None, pictures: Pictures) -> Iterat
 
     Raises:
         ArmliteError: nothing is there, or a file is damaged.
-        DataError: a place in a file where a row should be holds none.
     """
-    for row in read(dataset, path, pictures):
-        if isinstance(row, Unreadable):
-            raise row.error
-        yield row
-
-
-def read(dataset: DataSet, path: Path | None, pictures: Pictures) -> Iterator[Row | Unreadable]:
-    """As `read_rows`, but goes on after what cannot be read, and hands it out instead of raising."""
     if path is None:
         from armlite.data.hub import download, stream
 
@@ -68,16 +59,9 @@ def read(dataset: DataSet, path: Path | None, pictures: Pictures) -> Iterator[Ro
             yield from stream(dataset, pictures)
             return
         path = download(dataset)
-    files = find_files(dataset, path)
     root = path if path.is_dir() else path.parent
-    for file in files:
-        for found in read_file(file):
-            if isinstance(found, DataError):
-                name = f"{dataset.name} ({file.name})"
-                yield Unreadable(file, DataError(name, found.row, found.field, found.why))
-            else:
-                number, key, values = found
-                yield Row(dataset.name, file, number, values, pictures, key, root)
+    for file in find_files(dataset, path):
+        yield from read_file(dataset.name, file, pictures, root)
 
 
 def find_files(dataset: DataSet, path: Path) -> list[Path]:
@@ -119,8 +103,15 @@ def unpack_hint(path: Path | None, but: tuple[str, ...] = ()) -> str:
     return f" Unpack first: armlite data unpack {packed[0]} --out {path}"
 
 
-def read_file(file: Path) -> Iterator[Found | DataError]:
-    """The rows of one file; a DataError in the place of each that cannot be read.
+def read_file(
+    name: str, file: Path, pictures: Pictures | None = None, root: Path | None = None
+) -> Iterator[Row | Unreadable]:
+    """The rows of one file, and what stands in the place of one that cannot be read.
+
+    Args:
+        name: what the rows are called in errors.
+        pictures: where images go that the rows hold; None: nowhere.
+        root: folder that paths in the rows are relative to; None: the file's.
 
     Raises:
         ArmliteError: the file as a whole is damaged, or of no kind that is read.
@@ -130,7 +121,12 @@ def read_file(file: Path) -> Iterator[Found | DataError]:
     if reader is None:
         raise ArmliteError(f"{file} is none of the files that are read: {', '.join(readers)}")
     try:
-        yield from reader(file)
+        for found in reader(file):
+            if isinstance(found, DataError):
+                yield Unreadable(file, DataError(f"{name} ({file.name})", found.row, found.field, found.why))
+            else:
+                number, key, values = found
+                yield Row(name, file, number, values, pictures or Pictures(), key, root)
     except OSError as error:
         raise ArmliteError(f"cannot read {file}: {error.strerror or error}") from error
 
@@ -166,12 +162,12 @@ def _tsv(file: Path) -> Iterator[Found | DataError]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield DataError(str(file), number, "(the row)", str(error))
+            yield DataError(str(file), number, "(row)", str(error))
             continue
         if not fields:  # a blank line
             number -= 1
         elif len(fields) != len(header):
-            yield DataError(str(file), number, "(the row)", f"has {len(fields)} columns, the header {len(header)}")
+            yield DataError(str(file), number, "(row)", f"has {len(fields)} columns, the header {len(header)}")
         else:
             yield number, None, {name: field or None for name, field in zip(header, fields, strict=True)}
 
@@ -191,7 +187,7 @@ def _jsonl(file: Path) -> Iterator[Found | DataError]:
     with open(file, "rb") as data:
         for number, line in _lines(data, MAX_LINE):
             if line is None:
-                yield DataError(str(file), number, "(the row)", f"the line is longer than {MAX_LINE >> 20} MiB")
+                yield DataError(str(file), number, "(row)", f"the line is longer than {MAX_LINE >> 20} MiB")
                 continue
             if not line.strip():
                 continue
@@ -199,7 +195,7 @@ def _jsonl(file: Path) -> Iterator[Found | DataError]:
                 values = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
             except (ValueError, RecursionError) as error:
                 cut = "the line is cut off" if not line.endswith(b"\n") else "this is not JSON"
-                yield DataError(str(file), number, "(the row)", f"{cut} ({error})")
+                yield DataError(str(file), number, "(row)", f"{cut} ({error})")
                 continue
             yield _mapping(file, number, None, values)
 
@@ -241,7 +237,7 @@ def _json(file: Path) -> Iterator[Found | DataError]:
 
 def _mapping(file: Path, number: int, key: str | None, values: Any) -> Found | DataError:
     if not isinstance(values, dict):
-        return DataError(str(file), number, "(the row)", f"must be a mapping, not {type(values).__name__}")
+        return DataError(str(file), number, "(row)", f"must be a mapping, not {type(values).__name__}")
     return number, key, values
 
 

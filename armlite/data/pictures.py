@@ -1,7 +1,7 @@
 """Images and documents of published rows, whatever form they come in, as paths that a Task can hold.
 
 Embedded ones (bytes, base64, PIL) are written to `images/` under their content's hash; those that are files already
-are only named. Nothing is decoded beyond its header, so that a large set costs little.
+are only named. Of an image only the header is decoded, so that a large set takes little time.
 """
 
 import base64
@@ -71,7 +71,7 @@ class Pictures:
     def named(self, path: str, root: Path) -> str:
         """Path of a file that a row names (an image, a PDF), or of a folder of pages, relative to `out`.
 
-        One that is not there is put down in `missing`.
+        One that is not there is added to `missing`.
 
         Args:
             root: folder that the path is relative to.

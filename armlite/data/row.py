@@ -51,6 +51,10 @@ class Row:
                 return value
         return None
 
+    def there(self, *names: str) -> dict[str, Any]:
+        """Those of the fields that are there, as they stand."""
+        return {name: value for name in names if (value := self.get(name)) is not None}
+
     def need(self, *names: str) -> Any:
         """The field as it stands.
 

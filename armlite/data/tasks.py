@@ -1,15 +1,12 @@
 """Task records in JSONL files: reading with the line named when one breaks its schema, writing whole files only."""
 
-import os
-import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from armlite.errors import ArmliteError, DataError
+from armlite.errors import ArmliteError, DataError, first_fault
+from armlite.store import whole_file
 from armlite.types import Task
 
 
@@ -42,12 +39,6 @@ def read_tasks(path: Path | str) -> list[Task]:
     return tasks
 
 
-def first_fault(error: ValidationError) -> tuple[str, str]:
-    """The first field that broke a record's schema, and why."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    return ".".join(map(str, first["loc"])) or "(row)", first["msg"].removeprefix("Value error, ")
-
-
 def write_tasks(path: Path | str, tasks: Iterable[Task]) -> int:
     """Write a JSONL file, which appears whole or not at all; returns the number of tasks.
 
@@ -62,33 +53,6 @@ def write_tasks(path: Path | str, tasks: Iterable[Task]) -> int:
             file.write(task.to_json().encode() + b"\n")
             made += 1
     return made
-
-
-@contextmanager
-def whole_file(path: Path | str) -> Iterator[BinaryIO]:
-    """A file to write bit by bit that gets its name at the end of the block, and vanishes if the block raises.
-
-    Raises:
-        ArmliteError: the place cannot be written to.
-    """
-    target = Path(os.path.realpath(path))
-    part = target.parent / f".{uuid.uuid4().hex[:12]}.tmp"
-    if target.exists() and not target.is_file():
-        raise ArmliteError(f"cannot write {path}: it is not a regular file")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file = open(part, "xb")  # noqa: SIM115
-    except OSError as error:
-        raise ArmliteError(f"cannot write {path}: {error.strerror or error}") from error
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def family(task: Task) -> str:

@@ -1,4 +1,4 @@
-"""Saved trajectories as conversations again, to learn from them."""
+"""Saved trajectories as conversations, for supervised training."""
 
 from collections.abc import Sequence
 from pathlib import Path

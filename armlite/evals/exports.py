@@ -10,7 +10,7 @@ import importlib.util
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from armlite.evals.figures import Benchmark, Item
@@ -32,8 +32,8 @@ def write_exports(benchmark: Benchmark, run: EvalRun) -> None:
     if importlib.util.find_spec("openpyxl") is not None:
         write_atomic(folder / f"vlmevalkit_{benchmark.name}.xlsx", xlsx(table))
     rows = lmms_rows(benchmark, run.items)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_atomic(folder / f"lmms_eval_samples_{benchmark.name}.jsonl", lines.encode("utf-8", "backslashreplace"))
+    lines = jsonl(rows).encode("utf-8", "backslashreplace")
+    write_atomic(folder / f"lmms_eval_samples_{benchmark.name}.jsonl", lines)
 
 
 def vlmevalkit_rows(items: Sequence[Item]) -> list[dict[str, Any]]:
@@ -89,6 +89,11 @@ def lmms_rows(benchmark: Benchmark, items: Sequence[Item]) -> list[dict[str, Any
             }
         )
     return rows
+
+
+def jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
+    """One line of JSON a row."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def tsv(rows: Sequence[dict[str, Any]]) -> str:

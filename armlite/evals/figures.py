@@ -1,9 +1,13 @@
 """What a scorer gets and gives: judged items in, named figures with intervals out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from armlite.data.dataset import DataSet
+from armlite.errors import DataError, first_fault
 from armlite.types import Decision, Record, Task, Trajectory
 
 Order = Literal["as_published", "hash", "lenparity", "both", "seeded", "seeded_both"]
@@ -36,6 +40,37 @@ class Answer:
         return self.trajectory.answer
 
 
+class TaskMeta(BaseModel):
+    """What a benchmark's reader leaves for its scorer: `Task.meta`, a plain mapping on disk, as a typed record.
+
+    Each benchmark's `Meta` adds its own fields. Keys that are none of its fields are passed over.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    group: dict[str, str] = {}
+    """Scoring groups: kind of group -> name."""
+    published_id: int | str | None = None
+    """The row's id as published."""
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        """The record of a task.
+
+        Raises:
+            DataError: the task's meta is not what the benchmark's reader writes.
+        """
+        try:
+            return cls.model_validate(task.meta)
+        except ValidationError as error:
+            field, why = first_fault(error)
+            raise DataError(task.source or "task", task.id, f"meta.{field}", why) from error
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `Task.meta`: the fields that were given."""
+        return self.model_dump(exclude_unset=True)
+
+
 @dataclass(frozen=True)
 class Item:
     """A task with all its episodes: the votes of the first presented order, then those of the second."""
@@ -44,9 +79,30 @@ class Item:
     answers: tuple[Answer, ...]
 
     @property
+    def first(self) -> Answer | None:
+        """The first vote of the first order, which is all that most scorers count; None: no answer at all."""
+        return self.answers[0] if self.answers else None
+
+    @property
+    def decision(self) -> Decision | None:
+        """Of the first answer; None: there is none, or none that can be read."""
+        return self.first.decision if self.first else None
+
+    @property
+    def final(self) -> str:
+        """Text inside the first answer's final `<answer>`; empty where there is none."""
+        return (self.first.final or "") if self.first else ""
+
+    @property
     def group(self) -> Mapping[str, str]:
-        """Scoring groups, `task.meta["group"]`."""
-        return self.task.meta.get("group", {})
+        """Scoring groups: kind of group -> name."""
+        return TaskMeta.of(self.task).group
+
+    @property
+    def published_id(self) -> int | str:
+        """The row's id as published; where the reader left none, the task's."""
+        known = TaskMeta.of(self.task).published_id
+        return self.task.id if known is None else known
 
 
 class Figure(Record):
@@ -65,18 +121,25 @@ Figures = dict[str, Figure]
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark: a data set and its official scorer; each stands in a file in `armlite.evals.benchmarks`."""
+    """A benchmark: a data set and its scorer; each stands in a file in `armlite.evals.benchmarks`."""
 
     name: str
-    """Of the data set."""
+    """Lower case with hyphens."""
     main: str
     """Name of the figure that papers quote."""
     score: Callable[[Sequence[Item]], Figures]
     """Pure. Failures to answer are counted (`parse_failures`) and never scored silently."""
+    dataset: DataSet | None
+    """Where its rows are and how they are read; it goes by the benchmark's name. None: its tasks stand in a file."""
     official: Callable[[Sequence[Item]], Mapping[str, str]] | None = None
     """The file (name -> content) that the benchmark's own scripts read, from the same items."""
     order: Order = "as_published"
     """The order that the official protocol presents, where it is one of ours."""
     votes: int = 1
+    """Judgments of each presented order, in the official protocol."""
     notes: tuple[str, ...] = ()
     """How our protocol departs from the official one, for the report."""
+
+    def __post_init__(self) -> None:
+        if self.dataset is not None:
+            object.__setattr__(self, "dataset", replace(self.dataset, name=self.name, use="benchmark"))

@@ -1,23 +1,26 @@
 """ARMBench-VL-style tracks, built from other benchmarks' converted tasks because ARMBench-VL itself was not at hand.
 
-The same shapes (`armlite.data.sets.armbench_vl`) and groups, other questions: figures on them are comparable with each
-other, never with published ones. Called by `armlite data lookalike`; deterministic by seed.
+The same shapes (`armlite.evals.benchmarks.armbench_vl`) and groups, other questions: figures on them are comparable
+with each other, never with published ones. Called by `armlite data lookalike`; deterministic by seed.
 """
 
 import ast
 import hashlib
-import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from armlite.data.constraints import as_constraint, holds
+from armlite.data.files import Unreadable, read_file
 from armlite.data.making.inject import inject, names_in
-from armlite.errors import ArmliteError, DataError
-from armlite.types import Task
+from armlite.errors import ArmliteError
+from armlite.evals.benchmarks import get_benchmark
+from armlite.evals.figures import Answer, Item, TaskMeta
+from armlite.rewards import plain_text
+from armlite.types import Step, StopReason, Task, Trajectory, Turn
 
 TRACKS = {
     "perception": "fine_grained_perception",
@@ -26,6 +29,20 @@ TRACKS = {
 }
 """Name on the command line -> the reference's name of the track, for the group `track`."""
 UNANSWERABLE = "Not answerable"
+KEPT = {"bboxes", "evidence_pages", "doc_id"}
+"""What a task of a track keeps of the record that it is made from."""
+
+
+class Meta(TaskMeta):
+    """What is used of the records of V*, HR-Bench, MMLongBench-Doc and MM-IFEval; each has a part of it."""
+
+    question_key: str | None = None
+    answer_format: str = ""
+    del_cons: str | None = None
+    constraints: list[dict[str, Any]] = []
+    bboxes: list[list[int]] = []
+    evidence_pages: list[int] = []
+    doc_id: str = ""
 
 
 @dataclass
@@ -44,7 +61,7 @@ def perception(tasks: Sequence[Task], seed: int = 0) -> Made:
     """
     made, seen = Made(), set()
     for task in tasks:
-        key = str(task.meta.get("question_key", task.id))
+        key = Meta.of(task).question_key or task.id
         if task.kind != "multiple_choice" or task.gold is None:
             made.left_out["no multiple choice question with a gold"] += 1
             continue
@@ -53,8 +70,8 @@ def perception(tasks: Sequence[Task], seed: int = 0) -> Made:
             continue
         seen.add(key)
         right = task.options[str(task.gold)]
-        others = {o.strip().casefold(): o for o in task.options.values()}
-        others.pop(right.strip().casefold(), None)
+        others = {plain_text(option): option for option in task.options.values()}
+        others.pop(plain_text(right), None)
         if not others:
             made.left_out["no option that differs from the right one"] += 1
             continue
@@ -64,16 +81,16 @@ def perception(tasks: Sequence[Task], seed: int = 0) -> Made:
     return made
 
 
-def documents(tasks: Sequence[Task], same: Callable[[Task, str], bool], seed: int = 0) -> Made:
+def documents(tasks: Sequence[Task], seed: int = 0) -> Made:
     """Questions about documents (MMLongBench-Doc) as pairs of answers.
 
     The wrong answer is that of another question of the same format about the same document (an unanswerable question:
-    of any format), else the right one with one number or word changed. For as many answerable questions as there are
-    unanswerable ones, by hash, it is "Not answerable": else that answer would always be the right one.
+    of any format), else the right one with one number or word changed; it is never one that counts as right, even in
+    part. For as many answerable questions as there are unanswerable ones, by hash, it is "Not answerable": else that
+    answer would always be the right one.
 
     Args:
-        tasks: open questions with a document; `meta["answer_format"]` where they have one.
-        same: whether an answer would count as right, by the benchmark's own scorer: then it is not taken.
+        tasks: open questions with a document, as of MMLongBench-Doc.
         seed: of the choices and places.
     """
     made = Made()
@@ -87,7 +104,7 @@ def documents(tasks: Sequence[Task], same: Callable[[Task, str], bool], seed: in
             made.left_out["no question about a document with a gold"] += 1
             continue
         refuse = _pick(seed, "refuse", task.id, max(1, len(asked) - hopeless)) < hopeless
-        wrong, how = _wrong_answer(task, answers[str(task.document)], same, seed, refuse)
+        wrong, how = _wrong_answer(task, answers[str(task.document)], seed, refuse)
         if wrong is None:
             made.left_out["no wrong answer found for it"] += 1
             continue
@@ -103,23 +120,23 @@ def instructions(tasks: Sequence[Task], responses: Mapping[str, Sequence[str]]) 
     model can judge are not shown.
 
     Args:
-        tasks: with the published constraints in `meta["constraints"]`.
+        tasks: of MM-IFEval.
         responses: task id, or published id -> responses.
     """
     made, used = Made(), set()
     for task in tasks:
-        if task.meta.get("del_cons"):
+        meta = Meta.of(task)
+        if meta.del_cons:
             made.left_out["an instruction without one of its constraints (aux row)"] += 1
             continue
-        names = [name for name in (task.id, str(task.meta.get("published_id", ""))) if name in responses]
+        names = [name for name in (task.id, str(meta.published_id or "")) if name in responses]
         if not names:
             made.left_out["no response given"] += 1
             continue
         used.add(names[0])
-        published = [c for c in task.meta.get("constraints") or [] if isinstance(c, dict)]
         for k, response in enumerate(responses[names[0]], 1):
             try:
-                verdicts = [(c, holds(c, response)) for c in published]
+                verdicts = [(c, holds(c, response)) for c in meta.constraints]
                 shown = [as_constraint(c) for c, verdict in verdicts if verdict is not None]
             except ValueError:
                 made.left_out["a constraint whose rule is not known"] += 1
@@ -156,24 +173,25 @@ def read_responses(path: Path) -> dict[str, list[str]]:
     if not path.is_file():
         raise ArmliteError(f"response file {path} does not exist; give JSONL with id and response")
     found: dict[str, list[str]] = {}
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(str(path), number, "(row)", "is not JSON") from error
-            if not isinstance(row, dict):
-                raise DataError(str(path), number, "(row)", "must be an object with id and response")
-            if type(row.get("id")) not in (str, int):
-                raise DataError(str(path), number, "id", "must be a text or a whole number")
-            if not isinstance(row.get("response"), str):
-                raise DataError(str(path), number, "response", "must be a text")
-            found.setdefault(str(row["id"]), []).append(row["response"])
+    for row in read_file("responses", path):
+        if isinstance(row, Unreadable):
+            raise row.error
+        found.setdefault(row.text("id"), []).append(row.text("response"))
     if not found:
         raise ArmliteError(f"response file {path} is empty")
     return found
+
+
+def counts_as_right(task: Task, text: str) -> bool:
+    """Whether the benchmark that a question is from gives anything in its main figure for an answer.
+
+    Raises:
+        ArmliteError: the task's source does not begin with a benchmark's name.
+    """
+    benchmark = get_benchmark(task.source.split("/")[0])
+    turn = Turn(text=f"<answer>{text}</answer>", answer=text)
+    played = Trajectory(task=task, steps=(Step(turn=turn),), stop=StopReason.ANSWERED, decision=text)
+    return bool(benchmark.score([Item(task, (Answer(played),))])[benchmark.main].value)
 
 
 def _asks_a_document(task: Task) -> bool:
@@ -185,26 +203,24 @@ def _answer(task: Task) -> str:
 
 
 def _format(task: Task) -> str:
-    return str(task.meta.get("answer_format", ""))
+    return Meta.of(task).answer_format
 
 
-def _wrong_answer(
-    task: Task, answers: Mapping[str, str], same: Callable[[Task, str], bool], seed: int, refuse: bool
-) -> tuple[str | None, str]:
+def _wrong_answer(task: Task, answers: Mapping[str, str], seed: int, refuse: bool) -> tuple[str | None, str]:
     """A wrong answer and where it is from; `answers`: those about the document, with their formats."""
     right, wanted = _answer(task), _format(task)
-    if refuse and right != UNANSWERABLE and not same(task, UNANSWERABLE):
+    if refuse and right != UNANSWERABLE and not counts_as_right(task, UNANSWERABLE):
         return UNANSWERABLE, "refusal"
     fitting = [a for a, kind in answers.items() if a != right and (kind == wanted or right == UNANSWERABLE)]
     for other in sorted(fitting, key=lambda a: _digest(seed, "wrong", task.id, a)):
-        if not same(task, other) and _said(other).casefold() != _said(right).casefold():
+        if not counts_as_right(task, other) and plain_text(_said(other)) != plain_text(_said(right)):
             return other, "another answer"
     if right != UNANSWERABLE:
         names = sorted({name for other in answers for name in names_in(other)})
         # Not every change leaves the tolerance of a number: a few are tried.
         for attempt in range(8):
             changed = inject(_said(right), random.Random(f"{seed}/{task.id}/{attempt}"), names)
-            if not isinstance(changed, str) and not same(task, changed[0]):
+            if not isinstance(changed, str) and not counts_as_right(task, changed[0]):
                 return changed[0], changed[1].kind
     return None, ""
 
@@ -240,7 +256,7 @@ def _source(track: str) -> str:
 
 
 def _meta(task: Task, track: str, tag: str) -> dict[str, Any]:
-    kept = {name: task.meta[name] for name in ("bboxes", "evidence_pages", "doc_id") if name in task.meta}
+    kept = Meta.of(task).model_dump(include=KEPT, exclude_unset=True)
     return {"from": task.source, "group": {"rm_tag": tag, "track": TRACKS[track]}} | kept
 
 
@@ -255,4 +271,4 @@ def _pick(seed: int, what: str, key: str, count: int) -> int:
 
 def summary(made: Iterable[Task]) -> dict[str, int]:
     """How many tasks there are of each shape."""
-    return dict(sorted(Counter(str(task.meta["group"]["rm_tag"]) for task in made).items()))
+    return dict(sorted(Counter(TaskMeta.of(task).group["rm_tag"] for task in made).items()))

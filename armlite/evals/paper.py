@@ -13,10 +13,7 @@ ASIDE = "given by one summary of the paper only, which contradicts others elsewh
 UNKNOWN = "not stated"
 TEXT_ONLY = ("rewardbench-2",)
 """No tool takes part in these, whatever a run's settings say."""
-MODELS = {
-    "qwen2.5-vl-7b": "Qwen2.5-VL-7B",
-    "arm-thinker": "ARM-Thinker-7B",
-}
+MODELS = {"qwen2.5-vl-7b": "Qwen2.5-VL-7B", "arm-thinker": "ARM-Thinker-7B"}
 """What a run's model name holds -> the paper's name of that model."""
 
 

@@ -67,14 +67,14 @@ def departures(benchmark: Benchmark, run: EvalRun) -> list[str]:
     return said
 
 
-def write_results(benchmark: Benchmark, dataset: DataSet | None, run: EvalRun, summary: dict[str, Any]) -> None:
+def write_results(benchmark: Benchmark, run: EvalRun, summary: dict[str, Any]) -> None:
     """Write all of it below the run's folder; `summary.json` comes last, so that it stands for the whole."""
     if benchmark.official is not None:
         for name, content in benchmark.official(run.items).items():
             write_atomic(run.folder / OFFICIAL / name, content)
-    if dataset is not None:
+    if benchmark.dataset is not None:
         write_exports(benchmark, run)
-    write_atomic(run.folder / REPORT, "\n".join(report(dataset, summary, run)) + "\n")
+    write_atomic(run.folder / REPORT, "\n".join(report(benchmark.dataset, summary, run)) + "\n")
     write_atomic(run.folder / SUMMARY, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
 

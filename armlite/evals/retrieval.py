@@ -4,15 +4,13 @@ It measures `Document.search` of `armlite.tools.documents.pages`, the very funct
 Another ranker (a dense retriever, say) goes in as `ranker`, which is any `Ranker` of that module.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from armlite.data.pictures import Pictures
-from armlite.data.row import Row
+from armlite.data.files import Unreadable, read_file
 from armlite.errors import ArmliteError
 from armlite.tools.documents import ocr
 from armlite.tools.documents.pages import Document, Ranker
@@ -38,7 +36,7 @@ def read_questions(folder: Path) -> list[Question]:
     """The questions of `samples.json` (a list of rows of strings, as published).
 
     Raises:
-        ArmliteError: no such folder or file, or no JSON list.
+        ArmliteError: no such folder or file, or no JSON.
         DataError: a row breaks the schema.
     """
     file = folder / SAMPLES
@@ -46,15 +44,10 @@ def read_questions(folder: Path) -> list[Question]:
         raise ArmliteError(f"there is no folder {folder}")
     if not file.is_file():
         raise ArmliteError(f"{folder} holds no {SAMPLES}: give the folder with {SAMPLES} and {DOCUMENTS}/*.pdf")
-    try:
-        values = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise ArmliteError(f"{file} is not JSON: {error}") from error
-    if not isinstance(values, list):
-        raise ArmliteError(f"{file} must hold a list of samples")
     questions = []
-    for number, value in enumerate(values, 1):
-        row = Row("retrieval", file, number, value if isinstance(value, dict) else {}, Pictures())
+    for row in read_file("retrieval", file):
+        if isinstance(row, Unreadable):
+            raise row.error
         name = row.words("doc_id")
         if name != Path(name).name:
             raise row.fail("doc_id", f"must be a plain file name, not {name!r}")

@@ -17,7 +17,6 @@ from PIL import Image
 
 from armlite.data.convert import MISSING, convert, missing_words
 from armlite.data.making.work import digest, moved
-from armlite.data.sets import get_set
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError
@@ -130,7 +129,7 @@ def run_benchmark(
     begun = is_begun(folder / TRAJECTORIES, settings.model_dump(mode="json"))
     if not begun or not (folder / TASKS).is_file():
         check_model_of(model)
-        _prepare(name, path, folder, settings, on_progress or (lambda done, total: None))
+        _prepare(benchmark, path, folder, settings, on_progress or (lambda done, total: None))
     journal = Journal(folder / TRAJECTORIES, settings.model_dump(mode="json"))
     jobs = jobs_of(read_tasks(folder / TASKS), rules, folder, settings)
     journal.redo_faults(jobs)
@@ -141,9 +140,9 @@ def run_benchmark(
 def finish(folder: Path) -> dict[str, Any]:
     """Score what a run's folder holds and write summary, report, official files and exports; returns the summary."""
     run: EvalRun = read_run(folder)
-    name = run.settings.benchmark
-    summary = summarise(benchmark_of(name), run)
-    write_results(benchmark_of(name), None if is_tasks(name) else get_set(name), run, summary)
+    benchmark = benchmark_of(run.settings.benchmark)
+    summary = summarise(benchmark, run)
+    write_results(benchmark, run, summary)
     return summary
 
 
@@ -198,20 +197,21 @@ def judge_jobs(
         told(number, len(jobs))
 
 
-def _prepare(name: str, path: Path | None, folder: Path, settings: EvalSettings, told: Told) -> None:
+def _prepare(benchmark: Benchmark, path: Path | None, folder: Path, settings: EvalSettings, told: Told) -> None:
     """Write the run's `tasks.jsonl`."""
+    name = settings.benchmark
     if name == POCKET:
         from armlite.pocket.world import generate
 
         write_tasks(folder / TASKS, generate("test", settings.n or POCKET_TASKS, settings.seed, folder))
         return
-    if is_tasks(name):
+    if benchmark.dataset is None:
         tasks = read_tasks(name)[: settings.n]
         if not any(task.gold is not None for task in tasks):
             raise ArmliteError(f"{name}: no task has a gold answer, so there is nothing to score")
         write_tasks(folder / TASKS, [moved(task, Path(name).parent, folder) for task in tasks])
         return
-    made = convert(get_set(name), path, folder / TASKS, n=settings.n, on_row=lambda rows: told(rows, None))
+    made = convert(benchmark.dataset, path, folder / TASKS, n=settings.n, on_row=lambda rows: told(rows, None))
     if made.missing and not settings.skip_missing:
         (folder / TASKS).unlink()
         raise ArmliteError(

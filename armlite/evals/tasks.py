@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from armlite.data.tasks import family
 from armlite.evals.benchmarks.shares import share
-from armlite.evals.figures import Answer, Benchmark, Figure, Figures, Item
+from armlite.evals.figures import Benchmark, Figure, Figures, Item
 from armlite.evals.intervals import mean_interval
 from armlite.rewards import is_right
 
@@ -19,7 +19,7 @@ def score(items: Sequence[Item]) -> Figures:
         (of the tasks that were judged), `not_judged` (share that was not, also as `not_judged/REASON` where there are
         some) and `tool_calls_per_task` (of the first judgment alone).
     """
-    marked = [(item, _first(item)) for item in items if item.task.gold is not None]
+    marked = [(item, item.answers[0]) for item in items if item.task.gold is not None]
     right = {item.task.id: bool(is_right(item.task, answer.decision)) for item, answer in marked}
     figures: Figures = {"accuracy": share(list(right.values()))}
     for name in sorted({family(item.task) for item, _ in marked}):
@@ -30,14 +30,10 @@ def score(items: Sequence[Item]) -> Figures:
     stops = [None if answer.decision is not None else answer.trajectory.stop.value for _, answer in marked]
     for stop in sorted({stop for stop in stops if stop is not None}):
         figures[f"not_judged/{stop}"] = share([found == stop for found in stops])
-    calls = [float(len(_first(item).trajectory.calls)) for item in items]
+    calls = [float(len(item.answers[0].trajectory.calls)) for item in items]
     value = sum(calls) / len(calls) if calls else None
     figures["tool_calls_per_task"] = Figure(value=value, n=len(calls), ci95=mean_interval(calls))
     return figures
-
-
-def _first(item: Item) -> Answer:
-    return item.answers[0]
 
 
 def is_tasks(name: str) -> bool:
@@ -49,6 +45,7 @@ TASKS = Benchmark(
     name="tasks",
     main="accuracy",
     score=score,
+    dataset=None,
     order="seeded_both",
     notes=("Pairs are judged in a seeded order and in its reverse; only the swap consistency is of both.",),
 )

@@ -21,9 +21,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from armlite.errors import ArmliteError
 from armlite.models.processor import Qwen2_5_VLProcessor, load_processor
+from armlite.recipe import STAGES
 
-STAGES = ("sft", "grpo1", "grpo2")
-"""In the order in which a run goes through them."""
 SKIP = ["model.visual", "lm_head"]
 """What 4-bit leaves alone. Transformers matches from the start of a module's name, so `visual` would skip nothing."""
 MODEL_TYPE = "qwen2_5_vl"

@@ -17,9 +17,6 @@ import jinja2.ext
 import jinja2.sandbox
 from PIL import Image
 
-IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
-"""An image on the wire, before the model expands the pad token to the image's number of visual tokens."""
-
 
 @dataclass(frozen=True)
 class Message:

@@ -46,8 +46,7 @@ def demo() -> tuple[Saved, dict[str, Image.Image]]:
         question="What does a kilo of lemons cost at this stall?",
         responses=("A kilo of lemons costs 2.40.", "Lemons are 3.80 a kilo."),
         gold=2,
-        source="demo",
-        meta={"family": "zoom"},
+        source="demo/zoom",
     )
     order = (2, 1)
     memory = Memory([stall()], [task.responses[n - 1] for n in order])

@@ -89,7 +89,7 @@ def _data_uri(image: Image.Image) -> str:
 
 def _bar(rows: Sequence[Saved], title: str) -> str:
     outcomes = Counter(words.outcome(row.trajectory) for row in rows)
-    families = sorted({words.family(row.trajectory.task) for row in rows})
+    families = sorted({words.group(row.trajectory.task) for row in rows})
     chips = "".join(
         f'<button data-filter="{name}" aria-pressed="{str(not name).lower()}">{label} <b>{count}</b></button>'
         for name, label, count in [
@@ -109,7 +109,7 @@ def _bar(rows: Sequence[Saved], title: str) -> str:
 
 
 def _data(row: Saved) -> str:
-    outcome, family = words.outcome(row.trajectory), words.family(row.trajectory.task)
+    outcome, family = words.outcome(row.trajectory), words.group(row.trajectory.task)
     return f'data-outcome="{outcome}" data-family="{escape(family)}"'
 
 
@@ -125,7 +125,7 @@ def _link(number: int, row: Saved) -> str:
 def _article(number: int, row: Saved, lost: Mapping[str, str]) -> str:
     trajectory, task = row.trajectory, row.trajectory.task
     images = {info.id: info for info in trajectory.images}
-    badges = [task.kind.replace("_", " "), words.family(task), trajectory.model, task.document or ""]
+    badges = [task.kind.replace("_", " "), words.group(task), trajectory.model, task.document or ""]
     badges += [f"rollout {trajectory.rollout}"] if trajectory.rollout else []
     conditions = [f"<li>{_text(c.text)}</li>" for c in task.constraints]
     told = "\n\n".join(part for part in (trajectory.system, trajectory.prompt) if part)

@@ -80,7 +80,7 @@ def draw_task(
     task = trajectory.task
     images = {info.id: info for info in trajectory.images}
     title = Text(words.literal(task.id), style="bold")
-    about = list(dict.fromkeys((task.kind.replace("_", " "), words.family(task))))
+    about = list(dict.fromkeys((task.kind.replace("_", " "), words.group(task))))
     about += [f"rollout {trajectory.rollout}"] if trajectory.rollout else []
     title.append(f"  {' · '.join(about)}", style="not bold dim")
     side = Text(place, style="dim")

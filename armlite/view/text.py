@@ -6,6 +6,7 @@ No colours and no layout; the terminal and the HTML page both read from here, so
 import json
 from collections.abc import Mapping
 
+from armlite.data.tasks import family
 from armlite.rewards import is_right
 from armlite.types import Decision, ImageInfo, Step, StopReason, Task, Trajectory, Turn
 
@@ -114,9 +115,9 @@ def outcome(trajectory: Trajectory) -> str:
     return "unknown" if right is None else "right" if right else "wrong"
 
 
-def family(task: Task) -> str:
-    """What trajectories are grouped by: the task's family, else its source, else its kind."""
-    return literal(str(task.meta.get("family") or task.source or task.kind.replace("_", " ")))
+def group(task: Task) -> str:
+    """What a task is shown under: its family; without a source, its kind."""
+    return literal(family(task) if task.source else task.kind.replace("_", " "))
 
 
 def tally(trajectory: Trajectory) -> str:

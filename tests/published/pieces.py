@@ -62,8 +62,8 @@ def write_jsonl(file: Path, rows: Sequence[dict[str, Any]]) -> None:
 def converted(tmp_path: Path, module: Any, form: str, name: str | None = None) -> dict[str, Any]:
     """Task id -> task of a built set, read as a user's would be."""
     from armlite.data.convert import convert
-    from armlite.data.sets import get_set
     from armlite.data.tasks import read_tasks
+    from armlite.evals.benchmarks import get_set
 
     name = name or module.NAMES[0]
     (tmp_path / form).mkdir()

@@ -92,23 +92,20 @@ def _judged(row: Row, names: list[str]) -> dict[str, Any]:
     return {"kind": "pairwise" if len(names) == 2 else "listwise", "gold": gold}
 
 
-SETS = {
-    "arm-thinker-data": DataSet(
-        name="arm-thinker-data",
-        title="judgments with tool calls that ARM-Thinker was trained on",
-        use="training",
-        licence="CC-BY-NC-4.0",
-        tasks=_tasks,
-        files=("qwen/**/*.json|qwen/**/*.jsonl", "**/*.json|**/*.jsonl"),
-        hub="internlm/ARM-Thinker-Data",
-        split="train",
-        snapshot=True,
-        seen="fields as a preview of three rows shows them, their texts cut; tags as in the reference's prompts",
-        notes=(
-            "The files' names and the speaker of a tool's result could not be verified; observation, tool, human and "
-            "user are accepted.",
-            "A single response's gt of -1 and -2 is read as true and false, as the reference's document reward does.",
-            "Written by Qwen3-VL-235B and GPT-4o; the licence rules out commercial use.",
-        ),
-    )
-}
+DATASET = DataSet(
+    name="arm-thinker-data",
+    title="judgments with tool calls that ARM-Thinker was trained on",
+    licence="CC-BY-NC-4.0",
+    tasks=_tasks,
+    files=("qwen/**/*.json|qwen/**/*.jsonl", "**/*.json|**/*.jsonl"),
+    hub="internlm/ARM-Thinker-Data",
+    split="train",
+    snapshot=True,
+    seen="fields as a preview of three rows shows them, their texts cut; tags as in the reference's prompts",
+    notes=(
+        "The files' names and the speaker of a tool's result could not be verified; observation, tool, human and "
+        "user are accepted.",
+        "A single response's gt of -1 and -2 is read as true and false, as the reference's document reward does.",
+        "Written by Qwen3-VL-235B and GPT-4o; the licence rules out commercial use.",
+    ),
+)

@@ -58,22 +58,19 @@ def _images(row: Row) -> tuple[str, ...]:
     return tuple(row.keep(value, f"images.{i}") for i, value in enumerate(values))
 
 
-SETS = {
-    "deepeyes": DataSet(
-        name="deepeyes",
-        title="47k questions about images, many on small details, with one right answer each",
-        use="training",
-        licence="unknown (the code of the repository is Apache-2.0)",
-        tasks=_tasks,
-        files=("data_*.parquet", "**/data_*.parquet", "**/*.parquet"),
-        hub="ChenShawn/DeepEyes-Datasets-47k",
-        split="train",
-        snapshot=True,
-        counts={"data_0.1.2_visual_toolbox_v2.parquet": 22362},
-        notes=(
-            "The data's licence is not stated; the keys of extra_info vary by file.",
-            "No judgments: pairs are made of it with `armlite data pairs`.",
-            "Its questions on small details share their source of images with V*: remove benchmark images first.",
-        ),
-    )
-}
+DATASET = DataSet(
+    name="deepeyes",
+    title="47k questions about images, many on small details, with one right answer each",
+    licence="unknown (the code of the repository is Apache-2.0)",
+    tasks=_tasks,
+    files=("data_*.parquet", "**/data_*.parquet", "**/*.parquet"),
+    hub="ChenShawn/DeepEyes-Datasets-47k",
+    split="train",
+    snapshot=True,
+    counts={"data_0.1.2_visual_toolbox_v2.parquet": 22362},
+    notes=(
+        "The data's licence is not stated; the keys of extra_info vary by file.",
+        "No judgments: pairs are made of it with `armlite data pairs`.",
+        "Its questions on small details share their source of images with V*: remove benchmark images first.",
+    ),
+)

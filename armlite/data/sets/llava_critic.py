@@ -131,24 +131,21 @@ def _score(row: Row, found: re.Match[str], judgment: str) -> dict[str, Any]:
     }
 
 
-SETS = {
-    "llava-critic": DataSet(
-        name="llava-critic",
-        title="113k judgments of GPT-4o on answers about an image: pairs with ties, and scores of captions",
-        use="training",
-        licence="Apache-2.0",
-        tasks=_tasks,
-        files=("pairwise/*.parquet|pointwise/*.parquet", "*.parquet"),
-        hub="lmms-lab/LLaVA-Critic-113k",
-        revision="7aa893ac47197c8300d7399d921836e12ceb5499",
-        split="train",
-        snapshot=True,
-        counts={"all": 112936, "pairwise": 40154, "pointwise": 72782},
-        seen="templates as read by others on published rows; not read on published rows here",
-        notes=(
-            "The judgments are GPT-4o's; ties are kept.",
-            "A caption's score from 0 to 100 is kept in meta, and mapped to a rating as 1 + 9 * score / 100.",
-            "Ids begin with the names of sources of VL-RewardBench: compare images before claiming that it is unseen.",
-        ),
-    )
-}
+DATASET = DataSet(
+    name="llava-critic",
+    title="113k judgments of GPT-4o on answers about an image: pairs with ties, and scores of captions",
+    licence="Apache-2.0",
+    tasks=_tasks,
+    files=("pairwise/*.parquet|pointwise/*.parquet", "*.parquet"),
+    hub="lmms-lab/LLaVA-Critic-113k",
+    revision="7aa893ac47197c8300d7399d921836e12ceb5499",
+    split="train",
+    snapshot=True,
+    counts={"all": 112936, "pairwise": 40154, "pointwise": 72782},
+    seen="templates as read by others on published rows; not read on published rows here",
+    notes=(
+        "The judgments are GPT-4o's; ties are kept.",
+        "A caption's score from 0 to 100 is kept in meta, and mapped to a rating as 1 + 9 * score / 100.",
+        "Ids begin with the names of sources of VL-RewardBench: compare images before claiming that it is unseen.",
+    ),
+)

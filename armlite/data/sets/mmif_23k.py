@@ -44,21 +44,18 @@ def _pair(row: Row) -> dict[str, Any]:
     return {"kind": "pairwise", "responses": (chosen, rejected), "gold": 1}
 
 
-SETS = {
-    "mmif-23k": DataSet(
-        name="mmif-23k",
-        title="23k instructions with constraints about an image: answers (SFT) and pairs (DPO)",
-        use="training",
-        licence="unknown",
-        tasks=_tasks,
-        files=("**/*.json", "**/*.jsonl"),
-        hub="ChrisDing1105/MMIF-23k",
-        split="train",
-        snapshot=True,
-        notes=(
-            "File names and licence could not be verified: point --path at a folder that holds these JSON files only.",
-            "An SFT row has no judgment: it becomes an open question whose accepted answer is the published one.",
-            "The rejected response was written without some of the constraints, and always stands second as published.",
-        ),
-    )
-}
+DATASET = DataSet(
+    name="mmif-23k",
+    title="23k instructions with constraints about an image: answers (SFT) and pairs (DPO)",
+    licence="unknown",
+    tasks=_tasks,
+    files=("**/*.json", "**/*.jsonl"),
+    hub="ChrisDing1105/MMIF-23k",
+    split="train",
+    snapshot=True,
+    notes=(
+        "File names and licence could not be verified: point --path at a folder that holds these JSON files only.",
+        "An SFT row has no judgment: it becomes an open question whose accepted answer is the published one.",
+        "The rejected response was written without some of the constraints, and always stands second as published.",
+    ),
+)

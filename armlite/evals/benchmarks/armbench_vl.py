@@ -1,18 +1,112 @@
-"""ARMBench-VL's scorer, as the reference's evaluation scripts decide: right where the choice equals `gt`, types
-included; the plain mean over all rows and by `rm_tag`.
+"""ARMBench-VL: the reference's own benchmark, in the row that its evaluation scripts read, one JSONL file a track.
 
-Also scores the look-alike tracks of `armlite.evals.lookalike`, whose tasks have the same groups.
+No public file was at hand: reader and scorer follow the scripts. A row is right where the choice equals `gt`, types
+included; figures are plain means over all rows and by `rm_tag`. Tracks of the same kind made from other sets are built
+by `armlite.evals.lookalike`: they are "ARMBench-VL-style", never this set, and scored here too.
 """
 
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from armlite.evals.benchmarks.shares import first, share
-from armlite.evals.figures import Answer, Benchmark, Figures, Item
+from armlite.data.constraints import as_constraint
+from armlite.data.dataset import DataSet
+from armlite.data.row import Row
+from armlite.evals.benchmarks.letters import accuracies, unread
+from armlite.evals.exports import jsonl
+from armlite.evals.figures import Answer, Benchmark, Figures, Item, TaskMeta
 from armlite.rewards import is_right
-from armlite.types import Decision
+from armlite.types import Constraint, Decision, Kind, Task
+
+
+class Meta(TaskMeta):
+    """`group` has `rm_tag` and `track`."""
+
+    doc_id: Any = None
+    """As published."""
+
+
+TAGS: dict[str, tuple[Kind, int]] = {
+    "single_rm": ("pointwise", 1),
+    "pair_rm": ("pairwise", 2),
+    "2-way-pair_rm": ("pairwise", 2),
+    "4-way-pair_rm": ("listwise", 4),
+}
+"""`rm_tag` -> kind and number of responses."""
+
+
+def _tasks(row: Row) -> Iterator[Task]:
+    tag = row.one_of(tuple(TAGS), "rm_tag")
+    kind, wanted = TAGS[tag]
+    responses = row.items("preds", of=str)
+    if len(responses) != wanted:
+        raise row.fail("preds", f"must hold {wanted} for {tag}, not {len(responses)}")
+    question = row.words("question")
+    images = row.items("images") if row.get("images") is not None else []
+    marks = question.count("<image>")
+    if marks > len(images):
+        raise row.fail("question", f"names {marks} images, the row has {len(images)}")
+    identity, track = row.words("idx"), row.file.stem
+    document = _document(row)
+    # The reference shows the first image only; of a document that is its contact sheet, which is drawn anew here.
+    shown = () if document or not images else (row.keep(images[0], "images.0"),)
+    yield Task(
+        id=f"{track}/{identity}",
+        kind=kind,
+        question=question.replace("<image>", "").strip(),
+        images=shown,
+        document=document,
+        responses=tuple(responses),
+        constraints=tuple(_constraints(row)),
+        gold=_gold(row, kind, wanted),
+        source=f"armbench-vl/{track}",
+        meta=Meta(published_id=row.need("idx"), group={"rm_tag": tag, "track": track}, **row.there("doc_id")).as_dict(),
+    )
+
+
+def _gold(row: Row, kind: Kind, count: int) -> bool | int:
+    """`gt`: "True" or "False" as text, or the number of the right response from 1; the types matter."""
+    gold = row.need("gt")
+    if kind == "pointwise":
+        if gold not in ("True", "False"):
+            raise row.fail("gt", f"must be the text 'True' or 'False' for single_rm, not {gold!r}")
+        return gold == "True"
+    if type(gold) is not int or not 1 <= gold <= count:
+        raise row.fail("gt", f"must be a whole number from 1 to {count}, not {gold!r}")
+    return gold
+
+
+def _document(row: Row) -> str | None:
+    """`documents/<doc_id>`, a PDF or a folder of pages below the set's folder; None: only the contact sheet is there.
+
+    Raises:
+        DataError: the name leads out of the folder.
+    """
+    if row.get("doc_id") is None:
+        return None
+    name = row.words("doc_id")
+    base = Path(os.path.abspath(row.folder / "documents"))
+    for file in (base / name, base / f"{name}.pdf", base / name.removesuffix(".pdf")):
+        path = Path(os.path.abspath(file))
+        if path == base or not path.is_relative_to(base):
+            raise row.fail("doc_id", f"names {name!r}, outside the documents' folder")
+        if path.exists():
+            return os.path.relpath(path, row.pictures.out or row.folder)
+    return None
+
+
+def _constraints(row: Row) -> Iterator[Constraint]:
+    if row.get("constraints") is None:
+        return
+    for position, published in enumerate(row.items("constraints", of=(dict, str))):
+        try:
+            yield as_constraint({"value": published} if isinstance(published, str) else published)
+        except ValueError as error:
+            raise row.fail(f"constraints.{position}", str(error)) from error
+
 
 _BETTER = re.compile(r"Answer\s*(\d+)\s*is\s*(?:the\s*)?(?:slightly\s*)?(?:better|preferred)", re.IGNORECASE)
 _BARE = re.compile(r"<answer>\s*(\d+)\s*</answer>")
@@ -27,22 +121,23 @@ def score(items: Sequence[Item]) -> Figures:
         `acc` (our reading of the final answer), `acc_reference` (the reference's regular expressions on the last
         turn), each also by rm_tag and by track as `.../NAME`; `parse_failures`, `parse_failures_reference`.
     """
-    figures: Figures = {}
-    rows = [(item, first(item)) for item in items]
-    ours = [a is not None and bool(is_right(item.task, a.decision)) for item, a in rows]
-    theirs = [None if a is None else reference_choice(item, a) for item, a in rows]
-    marks = {
-        "acc": ours,
-        "acc_reference": [bool(is_right(item.task, c)) for item, c in zip(items, theirs, strict=True)],
-    }
-    groups = [set(item.group.values()) for item in items]
-    for name, hits in marks.items():
-        figures[name] = share(hits)
-        for group in sorted(set().union(*groups)):
-            figures[f"{name}/{group}"] = share([hit for hit, mine in zip(hits, groups, strict=True) if group in mine])
-    figures["parse_failures"] = share([a is None or a.decision is None for _, a in rows])
-    figures["parse_failures_reference"] = share([choice is None for choice in theirs])
+    figures = accuracies("acc", items, lambda item: _right(item, item.decision), _groups)
+    figures |= accuracies("acc_reference", items, lambda item: _right(item, _reference(item)), _groups)
+    figures["parse_failures"] = unread(items)
+    figures["parse_failures_reference"] = unread(items, lambda item: _reference(item) is not None)
     return figures
+
+
+def _right(item: Item, decision: Decision | None) -> bool:
+    return bool(is_right(item.task, decision))
+
+
+def _reference(item: Item) -> Decision | None:
+    return reference_choice(item, item.first) if item.first else None
+
+
+def _groups(item: Item) -> set[str]:
+    return set(item.group.values())
 
 
 def reference_choice(item: Item, answer: Answer) -> Decision | None:
@@ -67,25 +162,23 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
     tags: dict[str, list[int]] = {}
     lines = []
     for item in items:
-        answer, tag = first(item), item.group.get("rm_tag", "")
-        decision = None if answer is None else answer.decision
-        mark = int(bool(is_right(item.task, decision)))
+        tag, mark = item.group.get("rm_tag", ""), int(_right(item, item.decision))
         for name in (tag, "overall"):
             tags.setdefault(name, []).append(mark)
         result = {
-            "model_resp": "" if answer is None else answer.text,
-            "model_choice": _as_published(decision),
+            "model_resp": item.first.text if item.first else "",
+            "model_choice": _as_published(item.decision),
             "gt": _as_published(item.task.gold),
             "score": mark,
-            "flag_status": "ExtractFailed" if decision is None else "ExtractSuccess",
+            "flag_status": "ExtractFailed" if item.decision is None else "ExtractSuccess",
         }
-        line = {"idx": item.task.meta.get("published_id", item.task.id), "rm_tag": tag, "judge_result": result}
-        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+        line = {"idx": item.published_id, "rm_tag": tag, "judge_result": result}
+        lines.append(line)
     table = {
         name: {"score": sum(marks), "count": len(marks), "average": sum(marks) / len(marks)}
         for name, marks in tags.items()
     }
-    return {"armbench-vl.jsonl": "".join(lines), "armbench-vl_scores.json": json.dumps(table, indent=2) + "\n"}
+    return {"armbench-vl.jsonl": jsonl(lines), "armbench-vl_scores.json": json.dumps(table, indent=2) + "\n"}
 
 
 def _as_published(value: Any) -> Any:
@@ -93,13 +186,31 @@ def _as_published(value: Any) -> Any:
     return str(value) if isinstance(value, bool) else value
 
 
-BENCHMARKS = {
-    "armbench-vl": Benchmark(
+BENCHMARKS = (
+    Benchmark(
         name="armbench-vl",
         main="acc",
         score=score,
         official=official,
-        order="as_published",
+        dataset=DataSet(
+            title="the reference's benchmark: perception, long documents, instruction following",
+            licence="other (not seen)",
+            tasks=_tasks,
+            files=(
+                "**/fine_grained_perception.jsonl|**/multimodal_long_document.jsonl|"
+                "**/multimodal_instruction_following.jsonl",
+                "**/*.jsonl",
+            ),
+            hub="ChrisDing1105/ARMBench-VL",
+            snapshot=True,
+            seen="row as the reference's evaluation scripts read it; no published file was at hand",
+            notes=(
+                "The hub id (three configs, mixed types of idx) was reported and not seen; row counts are unknown.",
+                "All constraints of a row are shown; the reference shows the first, and by a slip in most runs none.",
+                "With documents/<doc_id>.pdf below the folder the document itself is given, else the contact "
+                "sheet image.",
+            ),
+        ),
         notes=(
             "acc reads the text inside the final <answer>; acc_reference applies the reference's regular expressions "
             "to the whole last turn (its fallback for single responses, which counts an empty match as read and is "
@@ -107,5 +218,5 @@ BENCHMARKS = {
             "The first answer of an item counts. All constraints of a row are shown; the reference shows the first.",
             "Capital letters are ignored in 'Answer N is better'; whether the reference does so is not known.",
         ),
-    )
-}
+    ),
+)

@@ -6,9 +6,9 @@ No scorer: the benchmarks whose answers are letters build theirs from this. Our 
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from armlite.evals.benchmarks.shares import first, share
+from armlite.evals.benchmarks.shares import share
 from armlite.evals.figures import Answer, Figure, Figures, Item
 from armlite.types import StopReason
 
@@ -21,7 +21,7 @@ def given(item: Item) -> str:
 
     Empty where there is none: the last turn of a model that could not be asked is our error message, not its text.
     """
-    answer = first(item)
+    answer = item.first
     return "" if answer is None else answer.final if answer.final is not None else last_turn(answer)
 
 
@@ -32,8 +32,7 @@ def last_turn(answer: Answer | None) -> str:
 
 def ours(item: Item) -> bool:
     """Right by our own reading of the first answer."""
-    answer = first(item)
-    return answer is not None and answer.decision is not None and answer.decision == item.task.gold
+    return item.decision is not None and item.decision == item.task.gold
 
 
 def by_rule(rule: Callable[[str, Mapping[str, str]], str | None], whole_turn: bool = False) -> Right:
@@ -44,13 +43,13 @@ def by_rule(rule: Callable[[str, Mapping[str, str]], str | None], whole_turn: bo
     """
 
     def right(item: Item) -> bool:
-        text = last_turn(first(item)) if whole_turn else given(item)
+        text = last_turn(item.first) if whole_turn else given(item)
         return bool(text.strip()) and rule(text, item.task.options) == item.task.gold
 
     return right
 
 
-def accuracies(name: str, items: Sequence[Item], right: Right, groups: Callable[[Item], Sequence[str]]) -> Figures:
+def accuracies(name: str, items: Sequence[Item], right: Right, groups: Callable[[Item], Iterable[str]]) -> Figures:
     """The share of right items as `name`, and of each group as `name/GROUP`.
 
     Args:
@@ -66,12 +65,7 @@ def accuracies(name: str, items: Sequence[Item], right: Right, groups: Callable[
 
 def unread(items: Sequence[Item], readable: Callable[[Item], bool] | None = None) -> Figure:
     """Share of the items whose first answer could not be read (by our own reading unless told how)."""
-    return share([not (readable(item) if readable else _decided(item)) for item in items])
-
-
-def _decided(item: Item) -> bool:
-    answer = first(item)
-    return answer is not None and answer.decision is not None
+    return share([not readable(item) if readable else item.decision is None for item in items])
 
 
 def majority(items: Sequence[Item]) -> Figures:

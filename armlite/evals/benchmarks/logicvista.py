@@ -1,20 +1,78 @@
-"""The scorer of LogicVista: the chosen letters against the right ones, all or nothing, overall and by skill.
+"""LogicVista: logic questions about diagrams, several letters may be right (Yijia-Xiao/LogicVista).
 
-The publisher's `eval/extract_accuracy_new.py` has GPT-4 extract a list of letters and compares sorted lists in lower
-case; here a rule extracts them.
+Reads the repository's `dataset.json` (a mapping) with its `images/`, and the hub mirror with an Image column. The
+publisher's `eval/extract_accuracy_new.py` has GPT-4 extract a list of letters and compares sorted lists in lower case,
+all or nothing; here a rule extracts them.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from armlite.data.dataset import DataSet
+from armlite.data.row import Row
 from armlite.evals.benchmarks.letters import accuracies, given, unread
-from armlite.evals.benchmarks.shares import first, share
-from armlite.evals.figures import Benchmark, Figures, Item
+from armlite.evals.benchmarks.shares import share
+from armlite.evals.figures import Benchmark, Figures, Item, TaskMeta
+from armlite.types import Task
+
+
+class Meta(TaskMeta):
+    """`group` has `skill`, the first of the skills."""
+
+    published_question: str = ""
+    answer: str
+    """Letters, joined by a comma; empty in the row that has none."""
+    skills: list[str]
+
+
+SKILLS = ("inductive", "deductive", "numerical", "spatial", "mechanical")
+_FOLDERS = ("images", "data/images", ".")
+"""Where `dataset.json` or its repository is unpacked to, the images are in one of these."""
+_REQUEST = "Answer with the letter (or number) of the right option; if several are right, give all, as in: A, C"
+
+
+def _tasks(row: Row) -> Iterator[Task]:
+    identity = row.key if row.key is not None else row.text("id", "index")
+    question = row.words("question").strip()
+    skills = _read_skills(row)
+    answer = str(row.get("answer") or "").strip()
+    if "answer" not in row.values:
+        raise row.fail("answer", "is missing")
+    yield Task(
+        id=identity,
+        # Options stand in the question or only in the picture, and several may be right: no multiple_choice of ours.
+        kind="open_qa",
+        question=f"{question}\n{_REQUEST}",
+        images=(_image(row),),
+        gold=(answer,) if answer else None,
+        source=f"logicvista/{skills[0]}",
+        meta=Meta(
+            published_id=identity, published_question=question, answer=answer, skills=skills, group={"skill": skills[0]}
+        ).as_dict(),
+    )
+
+
+def _read_skills(row: Row) -> list[str]:
+    """A list in the JSON file; the mirrors' may be written out, or one word."""
+    value = row.need("skill")
+    skills = [value] if value in SKILLS else row.items("skill", of=str)
+    for skill in skills or [""]:
+        if skill not in SKILLS:
+            raise row.fail("skill", f"is {skill!r}, must be one of {', '.join(SKILLS)}")
+    return skills
+
+
+def _image(row: Row) -> str:
+    if row.get("image") is not None:
+        return row.picture("image")
+    name = row.words("imagename")
+    paths = [f"{folder}/{name}" for folder in _FOLDERS]
+    return row.keep(next((path for path in paths if (row.folder / path).is_file()), paths[0]), "imagename")
+
 
 _LEAD = re.compile(
-    r"^(?:the )?(?:final |correct |right |best )*(?:answers?|options?|choices?)\b\s*(?:is|are)?\s*:?\s*",
-    re.IGNORECASE,
+    r"^(?:the )?(?:final |correct |right |best )*(?:answers?|options?|choices?)\b\s*(?:is|are)?\s*:?\s*", re.IGNORECASE
 )
 _MARKS = re.compile(r"\\(?:boxed|text|mathrm)|[*`$\"'{}()\[\]]")
 
@@ -40,7 +98,7 @@ def letters(text: str) -> list[str] | None:
 
 def right(item: Item) -> bool:
     """The publisher's comparison. A row without an answer is never right."""
-    truth = sorted(str(item.task.meta["answer"]).lower().split(", "))
+    truth = sorted(Meta.of(item.task).answer.lower().split(", "))
     return letters(given(item)) == truth
 
 
@@ -52,38 +110,54 @@ def score(items: Sequence[Item]) -> Figures:
         `.../SKILL`, where a row with several skills counts in each; `no_gold` (share of rows without an answer),
         `parse_failures` (no letter could be read).
     """
-    gold = [item for item in items if item.task.meta["answer"]]
+    gold = [item for item in items if Meta.of(item.task).answer]
     figures = accuracies("acc_official", items, right, _skills) | accuracies("acc", gold, right, _skills)
-    figures["no_gold"] = share([not item.task.meta["answer"] for item in items])
+    figures["no_gold"] = share([not Meta.of(item.task).answer for item in items])
     return figures | {"parse_failures": unread(items, lambda item: letters(given(item)) is not None)}
 
 
 def _skills(item: Item) -> Sequence[str]:
-    return item.task.meta["skills"]
+    return Meta.of(item.task).skills
 
 
 def official(items: Sequence[Item]) -> Mapping[str, str]:
     """The mapping of answers that the publisher's scripts read."""
-    rows = {item.task.meta["published_id"]: {"answer": given(item), "reasoning": _thought(item)} for item in items}
+    rows = {item.published_id: {"answer": given(item), "reasoning": _thought(item)} for item in items}
     return {"armlite-answers.json": json.dumps(rows, ensure_ascii=False) + "\n"}
 
 
 def _thought(item: Item) -> str:
-    answer = first(item)
+    answer = item.first
     steps = answer.trajectory.steps if answer else ()
     return (steps[-1].turn.think if steps else None) or "none"
 
 
-BENCHMARKS = {
-    "logicvista": Benchmark(
+BENCHMARKS = (
+    Benchmark(
         name="logicvista",
         main="acc_official",
         score=score,
         official=official,
+        dataset=DataSet(
+            title="logic questions about diagrams, by skill",
+            licence="Apache-2.0",
+            tasks=_tasks,
+            files=("dataset.json", "**/dataset.json", "**/test*.parquet", "**/*.parquet"),
+            hub="lscpku/LogicVista",
+            counts={"all": 448},
+            seen="schema as published; some rows of the repository's dataset.json were read by eye, without images",
+            notes=(
+                "The hub id is a mirror; the publisher's own is the GitHub repository Yijia-Xiao/LogicVista, "
+                "folder data.",
+                "107 inductive, 95 numerical, 93 deductive, 79 spatial and 74 mechanical questions.",
+                "One row has no answer: it is asked and kept without gold, wrong in acc_official and left out of acc.",
+                "The answers' form is asked for in a sentence of ours after the question.",
+            ),
+        ),
         notes=(
             "extract=rule: the publisher and VLMEvalKit have a language model read the letters out of the text.",
             "One row has no answer: wrong in acc_official, left out of acc, counted in no_gold.",
             "The prompt is ours and asks for letters only. Only the first vote of an item counts.",
         ),
-    )
-}
+    ),
+)

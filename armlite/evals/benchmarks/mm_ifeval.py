@@ -1,19 +1,149 @@
-"""MM-IFEval without its GPT judge: what rules can tell (`c_level_rule`, `p_level_rule`), and files for its own scripts.
+"""MM-IFEval: instructions about an image with constraints to keep to (C-Level), and questions (P-Level).
 
-Rules run as in MM-IFEngine's `function_and_compare.py` (our verifiers in `engine` mode). Constraints that need GPT-4o
-are left to the official scripts, so no figure here is the official score, which is the mean over all 400 items.
+Reads the repository's JSONL with images by path, and VLMEvalKit's TSV with base64. Beside the main rows both hold `aux`
+rows: an instruction without one of its constraints, answered so that a judge can compare. The model itself answers, so
+the constraints are in meta and not shown as something to judge by.
+
+Scored without the official GPT judge: what rules can tell (`c_level_rule`, `p_level_rule`), as in MM-IFEngine's
+`function_and_compare.py` (our verifiers in `engine` mode), and files for its own scripts. No figure here is the
+official score, which is the mean over all 400 items.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from armlite.data.constraints import rules
-from armlite.evals.benchmarks.shares import first, mean, share
-from armlite.evals.exports import tsv
-from armlite.evals.figures import Benchmark, Figures, Item
+from armlite.data.dataset import DataSet
+from armlite.data.row import Row
+from armlite.errors import ToolError
+from armlite.evals.benchmarks.shares import mean, share
+from armlite.evals.exports import jsonl, tsv
+from armlite.evals.figures import Benchmark, Figures, Item, TaskMeta
 from armlite.tools.checks.verifiers import Check, check
+from armlite.types import Task
+
+
+class Meta(TaskMeta):
+    """`group` has `level`."""
+
+    index: int | None
+    """Row number in the TSV."""
+    tag: str
+    """`C-Level` or `P-Level`."""
+    infer_type: str
+    """`main` or `aux_cmp_gpt`."""
+    del_cons: str | None
+    """Key of the constraint that an aux row leaves out."""
+    instruction: str | None
+    constraints: list[dict[str, Any]]
+    """As published, for C-Level."""
+    answers: list[str]
+    """What the answer to a P-Level question must name, all of it."""
+
+
+LEVELS = ("C-Level", "P-Level")
+METHODS = ("rule_based", "direct_gpt", "cmp_gpt")
+_IMAGE = ("image", "filename", "img_name", "image_name", "image_local_name", "image_path", "image_local_path")
+_IMAGE += ("img", "img_path", "img_local_path", "img_local_name")
+"""Names under which the repository's scripts look for the image."""
+
+
+def _tasks(row: Row) -> Iterator[Task]:
+    level = _level(row)
+    kind = row.one_of(("main", "aux_cmp_gpt"), "infer_type") if row.get("infer_type") is not None else "main"
+    left_out = row.words("del_cons") if kind == "aux_cmp_gpt" else None
+    identity = row.words("id", "index")
+    constraints = _constraints(row) if level == "C-Level" else []
+    constraints = [c for c in constraints if c["key"] != left_out]
+    answers = _answers(row) if level == "P-Level" else []
+    yield Task(
+        id=identity if left_out is None else f"{identity}-without-{left_out}",
+        kind="open_qa",
+        question=_question(row, level, constraints),
+        images=(_image(row),),
+        gold=(", ".join(answers),) if answers else None,
+        source=f"mm-ifeval/{level}" if left_out is None else "mm-ifeval/aux",
+        meta=Meta(
+            group={"level": level},
+            published_id=identity,
+            index=row.integer("index") if row.get("index") is not None else None,
+            tag=level,
+            infer_type=kind,
+            del_cons=left_out,
+            instruction=row.text("instruction") if row.get("instruction") is not None else None,
+            constraints=constraints,
+            answers=answers,
+        ).as_dict(),
+    )
+
+
+def _level(row: Row) -> str:
+    """The row's tag, else the file's name, as the repository has one file a level."""
+    if row.get("tag") is not None:
+        return row.one_of(LEVELS, "tag")
+    named = [level for level in LEVELS if row.file.name.startswith(level)]
+    if not named:
+        raise row.fail("tag", "is missing, and the file is not named after a level")
+    return named[0]
+
+
+def _question(row: Row, level: str, constraints: list[dict[str, Any]]) -> str:
+    """The whole prompt, else (JSONL, C-Level) the instruction and its constraints behind each other."""
+    if level == "P-Level" or row.get("question") is not None:
+        return row.words("question").replace("<image>", "").strip()
+    return " ".join([row.words("instruction").replace("<image>", "").strip(), *(c["value"] for c in constraints)])
+
+
+def _answers(row: Row) -> list[str]:
+    """What the answer to a P-Level question must name, all of it."""
+    answers = [a for a in row.items("answer", of=str) if a.strip()]
+    if not answers:
+        raise row.fail("answer", "is empty")
+    return answers
+
+
+def _image(row: Row) -> str:
+    """Embedded, or a path that may start from the given folder, from the file's or, as in the repository, above it."""
+    value = row.need(*_IMAGE)
+    if isinstance(value, str) and len(value) < 1024:
+        for root in (row.folder, row.file.parent, row.file.parent.parent):
+            if (root / value).is_file():
+                return replace(row, root=root).keep(value, "image")
+    return row.keep(value, "image")
+
+
+def _constraints(row: Row) -> list[dict[str, Any]]:
+    """The constraints, each with a method, and with rules that can be run."""
+    constraints = row.items("constraints", of=dict)
+    if not constraints:
+        raise row.fail("constraints", "is empty")
+    for i, constraint in enumerate(constraints):
+        where = f"constraints.{i}"
+        for name in ("key", "value"):
+            if not isinstance(constraint.get(name), str) or not constraint[name].strip():
+                raise row.fail(f"{where}.{name}", "must be a text that is not blank")
+        judge = constraint.get("judge")
+        method = judge.get("method") if isinstance(judge, dict) else None
+        if method not in METHODS:
+            raise row.fail(f"{where}.judge.method", f"is {method!r}, must be one of {', '.join(METHODS)}")
+        if method == "rule_based":
+            _check_rules(row, constraint, f"{where}.judge.verify_funcs")
+    return constraints
+
+
+def _check_rules(row: Row, constraint: dict[str, Any], where: str) -> None:
+    """Its functions are known and take its params: tried on an empty text."""
+    try:
+        found = rules(constraint)
+        for name, params in found:
+            check(name, "", "engine", **params)
+    except (ValueError, ToolError) as error:
+        raise row.fail(where, str(error).removeprefix("Error: ")) from error
+    if not found:
+        raise row.fail(where, "is empty")
 
 
 def score(items: Sequence[Item]) -> Figures:
@@ -24,15 +154,15 @@ def score(items: Sequence[Item]) -> Figures:
     it must. `sentences_by/NAME`: share of the items in `c_level_rule` whose sentences were counted, by what split them:
     numbers of different splitters are not comparable. `parse_failures`.
     """
-    main = [item for item in items if item.task.meta["infer_type"] == "main"]
-    c_level = [item for item in main if item.task.meta["tag"] == "C-Level"]
-    p_level = [item for item in main if item.task.meta["tag"] == "P-Level"]
+    main = [item for item in items if Meta.of(item.task).infer_type == "main"]
+    c_level = [item for item in main if Meta.of(item.task).tag == "C-Level"]
+    p_level = [item for item in main if Meta.of(item.task).tag == "P-Level"]
     checked = [(item, found) for item in c_level if (found := _checks(item))]
     figures = {
-        "c_level_rule": mean([_held(found) if _answer(item) else 0.0 for item, found in checked]),
+        "c_level_rule": mean([_held(found) if item.final else 0.0 for item, found in checked]),
         "no_rule": share([not _checks(item) for item in c_level]),
-        "p_level_rule": share([names_all(item.task.meta["answers"], _answer(item)) for item in p_level]),
-        "parse_failures": share([not _answer(item) for item in main]),
+        "p_level_rule": share([names_all(Meta.of(item.task).answers, item.final) for item in p_level]),
+        "parse_failures": share([not item.final for item in main]),
     }
     splitters = [{c.splitter for checks in found.values() for c in checks if c.splitter} for _, found in checked]
     for name in sorted({name for used in splitters for name in used}):
@@ -46,9 +176,8 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
     """
     files = {}
     for level in ("C-Level", "P-Level"):
-        lines = [json.dumps(_row(item), ensure_ascii=False) for item in items if item.task.meta["tag"] == level]
-        if lines:
-            files[f"mm-ifeval_{level}.jsonl"] = "\n".join(lines) + "\n"
+        if rows := [_row(item) for item in items if Meta.of(item.task).tag == level]:
+            files[f"mm-ifeval_{level}.jsonl"] = jsonl(rows)
     return files | {"MM-IFEval.tsv": tsv([_tsv_row(item, i) for i, item in enumerate(items)])}
 
 
@@ -61,8 +190,8 @@ def names_all(answers: Sequence[str], text: str) -> bool:
 
 def _checks(item: Item) -> dict[str, list[Check]]:
     """Key -> outcomes of a rule-based constraint's functions; of a key that repeats the last counts, as officially."""
-    text = _answer(item)
-    found = {c["key"]: functions for c in item.task.meta["constraints"] if (functions := rules(c))}
+    text = item.final
+    found = {c["key"]: functions for c in Meta.of(item.task).constraints if (functions := rules(c))}
     return {key: [check(name, text, "engine", **params) for name, params in fs] for key, fs in found.items()}
 
 
@@ -71,46 +200,60 @@ def _held(found: Mapping[str, Sequence[Check]]) -> float:
     return sum(all(c.ok for c in checks) for checks in found.values()) / len(found)
 
 
-def _answer(item: Item) -> str:
-    answer = first(item)
-    return (answer.final or "") if answer is not None else ""
-
-
 def _row(item: Item) -> dict[str, Any]:
     """The published fields and the prediction, as the repository's inference script writes them."""
-    meta, task = item.task.meta, item.task
-    row = {"id": meta["published_id"], "image": task.images[0], "tag": meta["tag"], "infer_type": meta["infer_type"]}
-    if meta["tag"] == "P-Level":
-        row |= {"question": task.question, "answer": meta["answers"]}
+    meta, task = Meta.of(item.task), item.task
+    row = {"id": item.published_id, "image": task.images[0], "tag": meta.tag, "infer_type": meta.infer_type}
+    if meta.tag == "P-Level":
+        row |= {"question": task.question, "answer": meta.answers}
     else:
-        row |= {"instruction": meta["instruction"], "constraints": meta["constraints"]}
-    if meta["del_cons"] is not None:
-        row["del_cons"] = meta["del_cons"]
-    return row | {"prediction": _answer(item)}
+        row |= {"instruction": meta.instruction, "constraints": meta.constraints}
+    if meta.del_cons is not None:
+        row["del_cons"] = meta.del_cons
+    return row | {"prediction": item.final}
 
 
 def _tsv_row(item: Item, position: int) -> dict[str, Any]:
-    meta = item.task.meta
+    meta = Meta.of(item.task)
     return {
-        "index": position if meta["index"] is None else meta["index"],
-        "id": meta["published_id"],
+        "index": position if meta.index is None else meta.index,
+        "id": item.published_id,
         "question": item.task.question,
-        "instruction": meta["instruction"] or "",
-        "constraints": json.dumps(meta["constraints"], ensure_ascii=False) if meta["tag"] == "C-Level" else "",
-        "answer": json.dumps(meta["answers"], ensure_ascii=False) if meta["answers"] else "",
-        "tag": meta["tag"],
-        "infer_type": meta["infer_type"],
-        "del_cons": meta["del_cons"] or "",
-        "prediction": _answer(item),
+        "instruction": meta.instruction or "",
+        "constraints": json.dumps(meta.constraints, ensure_ascii=False) if meta.tag == "C-Level" else "",
+        "answer": json.dumps(meta.answers, ensure_ascii=False) if meta.answers else "",
+        "tag": meta.tag,
+        "infer_type": meta.infer_type,
+        "del_cons": meta.del_cons or "",
+        "prediction": item.final,
     }
 
 
-BENCHMARKS = {
-    "mm-ifeval": Benchmark(
+BENCHMARKS = (
+    Benchmark(
         name="mm-ifeval",
         main="c_level_rule",
         score=score,
         official=official,
+        dataset=DataSet(
+            title="instructions about an image with constraints that rules or a judge can check",
+            licence="unknown (see the repository SYuan03/MM-IFEngine)",
+            tasks=_tasks,
+            files=(
+                "*-Level.jsonl",
+                "MM-IFEval/*-Level.jsonl",
+                "data/MM-IFEval/*-Level.jsonl",
+                "MM-IFEval*.tsv",
+                "*.tsv",
+            ),
+            counts={"MM-IFEval.tsv": 687},
+            seen="fields as the repository's and VLMEvalKit's scripts read them; not read on published rows",
+            notes=(
+                "400 instructions (300 C-Level, 100 P-Level); the TSV has 287 aux rows more: they are answered, given "
+                "to the official scripts, and count in none of our figures.",
+                "Get the TSV from VLMEvalKit (md5 973bb839961a449565073a5ee70ae7a6) or the JSONL from MM-IFEngine.",
+            ),
+        ),
         notes=(
             "No figure is the official score: rule-based constraints only (c_level_rule), and P-Level by whole-word "
             "containment of the published answers (p_level_rule) instead of a GPT judge.",
@@ -119,5 +262,5 @@ BENCHMARKS = {
             "An answer that cannot be read scores 0, though an empty text would pass some rules.",
             "The aux rows are answered for the official scripts only.",
         ),
-    )
-}
+    ),
+)

@@ -1,17 +1,122 @@
-"""The scorer of MME-RealWorld, -CN and -Lite, rebuilt from the repository's `evaluation/eval_your_results.py`.
+"""MME-RealWorld, its Chinese part and the Lite sample: five options, the last of which refuses (yifanzhang114).
 
-The script has no language model in it. What it is to read is the question: our answers stand inside `<answer>`, which
+Reads the publisher's JSON with image files (keys with spaces, whose case drifts), the parquet form for lmms-eval and
+the TSV for VLMEvalKit (both base64). The scorer is rebuilt from the repository's `evaluation/eval_your_results.py`,
+which has no language model in it. What it is to read is the question: our answers stand inside `<answer>`, which
 VLMEvalKit looks for first and lmms-eval does not.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from armlite.data.dataset import DataSet
+from armlite.data.row import Row
+from armlite.evals.benchmarks.choices import gold_letter
 from armlite.evals.benchmarks.letters import accuracies, by_rule, given, majority, ours, unread
 from armlite.evals.benchmarks.shares import share, unweighted
-from armlite.evals.figures import Benchmark, Figures, Item
+from armlite.evals.figures import Benchmark, Figures, Item, TaskMeta
+from armlite.types import Task
+
+
+class Meta(TaskMeta):
+    """`group` has `task`, `subtask` and `l2`."""
+
+    published: dict[str, Any]
+    """What the script's file of results repeats, by the keys of the JSON form."""
+
+
+TASKS = ("Perception", "Reasoning")
+SUBTASKS = ("Monitoring", "Autonomous_Driving", "OCR with Complex Context", "Diagram and Table", "Remote Sensing")
+"""As the publisher's script spells them."""
+_CHOICE = re.compile(r"\s*[(（]\s*([A-E])\s*[)）]\s*(.*)", re.DOTALL)
+"""The Chinese part has full-width parentheses."""
+_COLUMNS = {"Question_id": "index", "Text": "question", "Answer choices": "multi-choice options"}
+_COLUMNS |= {"Ground truth": "answer", "Image": "bytes", "Category": "l2-category"}
+"""Key of the JSON form -> column of the parquet and TSV forms."""
+
+
+def _tasks(row: Row) -> Iterator[Task]:
+    field = {name: _field(row, name) for name in _COLUMNS}
+    task, subtask = _task_and_subtask(row, field["Question_id"])
+    l2 = row.words(field["Category"]).strip().lower()
+    if "attribute" in l2:  # the publisher's script counts them together
+        l2 = f"{l2.split('/')[0]}/attribute"
+    choices, options = _choices(row, field["Answer choices"])
+    identity = row.text(field["Question_id"])
+    published = {"Question_id": identity, "Text": row.words(field["Text"]), "Answer choices": choices}
+    published |= {"Category": row.words(field["Category"]), "Task": task, "Subtask": subtask}
+    yield Task(
+        id=identity,
+        kind="multiple_choice",
+        question=row.words(field["Text"]).strip(),
+        images=(row.picture(field["Image"]),),
+        options=options,
+        gold=gold_letter(row, options, field["Answer choices"], field["Ground truth"]),
+        source=f"{row.dataset}/{task} {subtask}",
+        meta=Meta(
+            published_id=identity, published=published, group={"task": task, "subtask": subtask, "l2": l2}
+        ).as_dict(),
+    )
+
+
+def _field(row: Row, name: str) -> str:
+    """What a key is called in this row: its own spelling, in any case, else the column's of the other forms."""
+    found = {_plain(key): key for key in row.values if row.get(key) is not None}
+    column = _COLUMNS[name]
+    hub = "l2-category" in row.values or "multi-choice options" in row.values
+    for wanted in (column, name) if hub else (name, column):
+        if _plain(wanted) in found:
+            return found[_plain(wanted)]
+    return column if hub else name
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().lower()
+
+
+def _task_and_subtask(row: Row, identity: str) -> tuple[str, str]:
+    """From `Task` and `Subtask`, or from a category as `Perception/Remote Sensing`; some rows have the task only in
+    the first part of their id.
+    """
+    if row.get("Subtask") is None and "Subtask" not in row.values:
+        task, _, subtask = row.words("category").partition("/")
+        task_field, subtask_field = "category", "category"
+    else:
+        task, subtask = str(row.get("Task") or ""), row.words("Subtask")
+        task_field, subtask_field = "Task", "Subtask"
+        if _known(task, TASKS) is None:
+            task = row.text(identity).split("/")[0]
+    found = _known(task, TASKS), _known(subtask, SUBTASKS)
+    if found[0] is None:
+        raise row.fail(task_field, f"is {task!r}, must be one of {', '.join(TASKS)}")
+    if found[1] is None:
+        raise row.fail(subtask_field, f"is {subtask!r}, must be one of {', '.join(SUBTASKS)}")
+    return found[0], found[1]
+
+
+def _known(name: str, names: tuple[str, ...]) -> str | None:
+    return next((known for known in names if _plain(known) == _plain(name)), None)
+
+
+def _choices(row: Row, field: str) -> tuple[list[str], dict[str, str]]:
+    """The choices as published, and letter -> text."""
+    value = row.need(field)
+    if isinstance(value, str) and not value.lstrip().startswith("["):  # VLMEvalKit's cache: one a line, under a heading
+        choices = [line for line in value.splitlines() if _CHOICE.match(line)]
+    else:
+        choices = row.items(field, of=str)
+    options: dict[str, str] = {}
+    for position, choice in enumerate(choices):
+        match = _CHOICE.fullmatch(choice)
+        if match is None or match[1] in options:
+            raise row.fail(f"{field}.{position}", f"is {choice[:40]!r}, must begin with one of (A) to (E), each once")
+        options[match[1]] = match[2].strip()
+    if "".join(options) != "ABCDE":
+        raise row.fail(field, f"must be the options (A) to (E), not {', '.join(options) or 'none'}")
+    return choices, options
+
 
 _PREFIXES = (
     "The best answer is",
@@ -75,7 +180,7 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
 
 
 def _row(item: Item) -> dict[str, Any]:
-    published = dict(item.task.meta["published"])
+    published = dict(Meta.of(item.task).published)
     return {
         "Question_id": published.pop("Question_id"),
         "Question Type": "Multiple Choice",
@@ -93,7 +198,59 @@ _NOTES = (
     "An item without any text is wrong here; the script reads the empty text as option A.",
     "With several votes, acc_majority takes the letter of most of them; all others take the first vote.",
 )
-BENCHMARKS = {
-    name: Benchmark(name=name, main="acc_official", score=score, official=official, notes=_NOTES)
-    for name in ("mme-realworld", "mme-realworld-cn", "mme-realworld-lite")
-}
+
+
+def _benchmark(
+    name: str, title: str, json_file: str, hub: str, counts: dict[str, int], notes: tuple[str, ...] = ()
+) -> Benchmark:
+    return Benchmark(
+        name=name,
+        main="acc_official",
+        score=score,
+        official=official,
+        dataset=DataSet(
+            title=title,
+            licence="Apache-2.0 (hub card); the repository's README allows academic research only",
+            tasks=_tasks,
+            files=(json_file, f"**/{json_file}", "**/train*.parquet", "**/*.parquet", "**/*.tsv"),
+            hub=f"yifanzhang114/MME-RealWorld{hub}",
+            split="train",
+            counts=counts,
+            notes=(
+                "The JSON form names image files: join and unpack the publisher's split archives into its folder "
+                "first.",
+                *notes,
+            ),
+        ),
+        notes=_NOTES,
+    )
+
+
+BENCHMARKS = (
+    _benchmark(
+        "mme-realworld",
+        "five-way questions about high-resolution photos, diagrams and scans",
+        "MME_RealWorld.json",
+        "-Lmms-eval",
+        {"all": 23609},
+    ),
+    _benchmark(
+        "mme-realworld-cn",
+        "the Chinese part of MME-RealWorld",
+        "MME_RealWorld_CN.json",
+        "-CN-Lmms-eval",
+        {},
+        (
+            "The number of rows is unclear: the repository's README says 5917, the paper's totals leave 5820, "
+            "and others who read the file count 5462.",
+        ),
+    ),
+    _benchmark(
+        "mme-realworld-lite",
+        "a sample of MME-RealWorld",
+        "MME_RealWorld_Lite.json",
+        "-lite-lmms-eval",
+        {"all": 1919},
+        ("The sample is published in the parquet and TSV forms; the name of a JSON file is a guess.",),
+    ),
+)

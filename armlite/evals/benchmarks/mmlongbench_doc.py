@@ -1,21 +1,83 @@
-"""MMLongBench-Doc's scorer: a rule for each answer format, accuracy and F1 (the repository's `eval/eval_score.py`).
+"""MMLongBench-Doc: questions about long PDF documents, one in five without an answer (yubo2333/MMLongBench-Doc).
 
-Rebuilt with its habits, without its `eval`. There GPT-4o first extracts a short answer from a free text; here the text
-inside `<answer>` is taken, with the small clean-up of `extract` (`extract=rule`), so the numbers are not GPT-extracted.
+Reads `samples.json` of the repository or the hub's parquet, all fields strings, with the PDFs in `documents/`. The
+scorer is rebuilt from the repository's `eval/eval_score.py` with its habits, without its `eval`: a rule for each answer
+format, accuracy and F1. There GPT-4o first extracts a short answer from a free text; here the text inside `<answer>` is
+taken, with the small clean-up of `extract` (`extract=rule`), so the numbers are not GPT-extracted.
 """
 
 import ast
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isclose, sqrt
 from typing import Any
 
-from armlite.data.sets.mmlongbench_doc import UNANSWERABLE
+from armlite.data.dataset import DataSet
+from armlite.data.row import Row
 from armlite.evals.benchmarks.anls import similarity
-from armlite.evals.benchmarks.shares import first, mean, share
-from armlite.evals.figures import Benchmark, Figure, Figures, Item
+from armlite.evals.benchmarks.shares import mean, share
+from armlite.evals.figures import Benchmark, Figure, Figures, Item, TaskMeta
 from armlite.evals.intervals import Z
+from armlite.types import Task
+
+
+class Meta(TaskMeta):
+    """`group` has `span` and `doc_type`."""
+
+    doc_id: str
+    doc_type: str
+    answer: str
+    answer_format: str
+    """`Str`, `Int`, `Float`, `List` or `None`."""
+    evidence_pages: list[int]
+    """As published, from 1; some lie outside of the document."""
+    evidence_sources: list[str]
+    """Kinds of evidence, as `Chart`."""
+
+
+FORMATS = ("Str", "Int", "Float", "List", "None")
+UNANSWERABLE = "Not answerable"
+"""Published answer of all questions of format None."""
+
+
+def _tasks(row: Row) -> Iterator[Task]:
+    name = row.words("doc_id")
+    pages = row.items("evidence_pages", of=int)
+    answer, answer_format = row.words("answer"), row.one_of(FORMATS, "answer_format")
+    if answer_format == "None" and answer != UNANSWERABLE:
+        raise row.fail("answer", f"is {answer!r}, must be {UNANSWERABLE!r} where answer_format is None")
+    span = "unanswerable" if answer == UNANSWERABLE else "single-page" if len(pages) == 1 else "cross-page"
+    yield Task(
+        id=f"{name.removesuffix('.pdf')}-{row.number}",
+        kind="open_qa",
+        question=row.words("question"),
+        document=_document(row, name),
+        gold=(answer,),
+        source=f"mmlongbench-doc/{span}",
+        meta=Meta(
+            group={"span": span, "doc_type": row.text("doc_type")},
+            doc_id=name,
+            doc_type=row.text("doc_type"),
+            answer=answer,
+            answer_format=answer_format,
+            evidence_pages=pages,
+            evidence_sources=row.items("evidence_sources", of=str),
+        ).as_dict(),
+    )
+
+
+def _document(row: Row, name: str) -> str:
+    """Path of the PDF in `documents/`: beside the file of the row, as in the repository's `data/`, or in the folder."""
+    places = (row.file.parent, row.folder) if row.root is not None else (row.folder,)
+    for place in places:
+        if (place / "documents" / name).is_file():
+            break
+    try:
+        return row.pictures.named(f"documents/{name}", place)
+    except ValueError as error:
+        raise row.fail("doc_id", str(error)) from error
+
 
 Prediction = str | list[str]
 FAILED = "Failed to extract"
@@ -91,20 +153,20 @@ def answer_score(gold: str, pred: Prediction, answer_format: str) -> float:
 
 def _judged(item: Item) -> dict[str, Any]:
     """The published fields, the prediction and its score."""
-    meta, answer = item.task.meta, first(item)
+    meta, answer = Meta.of(item.task), item.first
     final = answer.final if answer is not None else None
-    pred = extract(final, meta["answer_format"]) if final else FAILED
+    pred = extract(final, meta.answer_format) if final else FAILED
     return {
-        "doc_id": meta["doc_id"],
-        "doc_type": meta["doc_type"],
+        "doc_id": meta.doc_id,
+        "doc_type": meta.doc_type,
         "question": item.task.question,
-        "answer": meta["answer"],
-        "evidence_pages": meta["evidence_pages"],
-        "evidence_sources": meta["evidence_sources"],
-        "answer_format": meta["answer_format"],
+        "answer": meta.answer,
+        "evidence_pages": meta.evidence_pages,
+        "evidence_sources": meta.evidence_sources,
+        "answer_format": meta.answer_format,
         "response": answer.text if answer is not None else "",
         "pred": pred,
-        "score": answer_score(meta["answer"], pred, meta["answer_format"]) if pred != FAILED else 0.0,
+        "score": answer_score(meta.answer, pred, meta.answer_format) if pred != FAILED else 0.0,
     }
 
 
@@ -185,11 +247,7 @@ def _clean(value: Any) -> str:
 
 def _is_exact(text: str) -> bool:
     """Whether a gold answer must be met letter by letter: addresses, files, pages, telephone numbers, times, dates."""
-    whole = (
-        r"\d+(?:[-\s]\d+)?",
-        r"\d{4}[-\s]\d{2}(?:[-\s]\d{2})?",
-        r"[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}",
-    )
+    whole = (r"\d+(?:[-\s]\d+)?", r"\d{4}[-\s]\d{2}(?:[-\s]\d{2})?", r"[a-zA-Z0-9._%+-]+@[a-zA-Z0-9.-]+\.[a-zA-Z]{2,}")
     parts = ("https://", "a.m.", "p.m.")
     return (
         any(part in text for part in parts)
@@ -223,16 +281,31 @@ def _listed(text: str) -> list[str]:
     return [text]
 
 
-BENCHMARKS = {
-    "mmlongbench-doc": Benchmark(
+BENCHMARKS = (
+    Benchmark(
         name="mmlongbench-doc",
         main="acc",
         score=score,
         official=official,
+        dataset=DataSet(
+            title="questions about 135 long PDF documents, over one page, several, or without an answer",
+            licence="CC-BY-NC-4.0",
+            tasks=_tasks,
+            files=("samples.json", "data/samples.json", "data/*.parquet", "*.parquet"),
+            hub="yubo2333/MMLongBench-Doc",
+            split="train",
+            snapshot=True,
+            counts={"all": 1082},
+            seen="124 published rows about 14 of the documents (samples.json)",
+            notes=(
+                "An older revision has 1,091 questions; the questions were edited in September 2025.",
+                "Evidence pages count from 1 as published; a few lie outside their document and stay in meta.",
+            ),
+        ),
         notes=(
             "extract=rule: the text inside <answer>, cleaned up by the gold's format; officially GPT-4o extracts.",
             "The judge sees a contact sheet and asks for pages by tool; officially all pages, at most 120, are shown.",
             "Partial scores count, as officially: a Str or List answer more than half alike earns its likeness.",
         ),
-    )
-}
+    ),
+)

@@ -1,14 +1,73 @@
-"""Multimodal RewardBench's scorer, rebuilt from the repository's `2_get_accuracy.py`.
+"""Multimodal RewardBench: pairs of answers about an image in five categories (facebookresearch/multimodal_rewardbench).
 
-The official script draws at random, with seed 123 and in the order of the file, where no verdict can be read.
+Reads `all_data.json` of the repository (images by path) and the hub mirror's parquet (images embedded). The scorer is
+rebuilt from the repository's `2_get_accuracy.py`, which draws at random, with seed 123 and in the order of the file,
+where no verdict can be read.
 """
 
-import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from armlite.evals.benchmarks.shares import first, share
-from armlite.evals.figures import Benchmark, Figures, Item
+from armlite.data.dataset import DataSet
+from armlite.data.row import Row
+from armlite.evals.benchmarks.shares import share
+from armlite.evals.exports import jsonl
+from armlite.evals.figures import Benchmark, Figures, Item, TaskMeta
+from armlite.types import Task
+
+
+class Meta(TaskMeta):
+    """`group` has `category`, of two categories also `sub`."""
+
+
+CATEGORIES = (
+    "open_generation/correctness_task",
+    "open_generation/preference_task",
+    "knowledge",
+    "reasoning",
+    "safety",
+    "vqa",
+)
+
+
+def _tasks(row: Row) -> Iterator[Task]:
+    identity = row.words("ID")
+    category = row.one_of(CATEGORIES, "Category")
+    # The repository's paths are relative to the folder of its JSON file.
+    images = [replace(row, root=None).keep(value, "Image") for value in _images(row)]
+    question = row.text("Text")
+    if question.count("<image>") not in (0, len(images)):
+        raise row.fail("Text", f"names {question.count('<image>')} images, the row has {len(images)}")
+    better = row.one_of(("Output1", "Output2"), "Better")
+    group = {"category": category} | _sub(identity, category)
+    yield Task(
+        id=identity,
+        kind="pairwise",
+        question=question.replace("<image>", "").strip(),
+        images=tuple(images),
+        responses=(row.text("Output1"), row.text("Output2")),
+        gold=1 if better == "Output1" else 2,
+        source=f"multimodal-rewardbench/{category.replace('/', '-')}",
+        meta=Meta(published_id=identity, group=group).as_dict(),
+    )
+
+
+def _images(row: Row) -> list[Any]:
+    """One picture in all rows that were seen; a list of several is read too."""
+    value = row.need("Image")
+    return value if isinstance(value, list) else [value]
+
+
+def _sub(identity: str, category: str) -> dict[str, str]:
+    """The splits of two categories by the beginning of the id (the repository's `2_get_accuracy.py`)."""
+    if category == "safety":
+        return {"sub": "bias" if identity.lower().startswith("pairs") else "toxicity"}
+    if category == "reasoning":
+        return {"sub": "math" if identity.lower().startswith("math") else "coding"}
+    return {}
+
 
 SEED = 123
 
@@ -36,8 +95,7 @@ def score(items: Sequence[Item]) -> Figures:
 
 
 def _choice(item: Item) -> int | None:
-    answer = first(item)
-    return int(answer.decision) if answer is not None and answer.decision in (1, 2) else None
+    return int(item.decision) if item.decision in (1, 2) else None
 
 
 def _drawn(choices: Sequence[int | None]) -> list[int]:
@@ -55,7 +113,7 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
     """The answers file that `2_get_accuracy.py` reads, one line an item, with [[A]] or [[B]] as the output."""
     lines = []
     for item in items:
-        published = str(item.task.meta.get("published_id", item.task.id))
+        published = str(item.published_id)
         meta = {"ID": published, "Category": item.group.get("category", "")}
         choice = _choice(item)
         line = {
@@ -64,17 +122,30 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
             "Meta": meta,
             "output": {1: "[[A]]", 2: "[[B]]"}.get(choice, "") if choice is not None else "",
         }
-        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
-    return {"multimodal-rewardbench.jsonl": "".join(lines)}
+        lines.append(line)
+    return {"multimodal-rewardbench.jsonl": jsonl(lines)}
 
 
-BENCHMARKS = {
-    "multimodal-rewardbench": Benchmark(
+BENCHMARKS = (
+    Benchmark(
         name="multimodal-rewardbench",
         main="acc_official",
         score=score,
         official=official,
-        order="as_published",
+        dataset=DataSet(
+            title="pairs of answers about an image: correctness, preference, knowledge, reasoning, safety, VQA",
+            licence="CC-BY-NC; third-party texts and images under their own terms",
+            tasks=_tasks,
+            files=("data/all_data.json", "**/all_data.json", "**/test*.parquet", "**/*.parquet", "**/*.json"),
+            hub="syhuggingface/multimodal_rewardbench",
+            counts={"all": 4711},
+            notes=(
+                "The hub id is a third party's mirror; the publisher's own form is data/all_data.json, made by the "
+                "download script of github.com/facebookresearch/multimodal_rewardbench.",
+                "The paper has 5211 rows; 500 of Hateful Memes are withheld.",
+                "Twelve ids stand on two rows; the second gets '#2'.",
+            ),
+        ),
         notes=(
             "extract=rule: our prompt and final <answer> instead of the MT-Bench prompt and [[A]] or [[B]].",
             "acc_official draws where no choice can be read, with the official seed, in the order of the file: a "
@@ -82,5 +153,5 @@ BENCHMARKS = {
             "The first answer of an item counts; further votes and the reversed order do not.",
             "The official script prints safety and reasoning by their halves only.",
         ),
-    )
-}
+    ),
+)

@@ -1,18 +1,95 @@
-"""RewardBench-2's scorer, rebuilt from allenai/reward-bench (`scripts/run_generative_v2.py`, `rewardbench/utils.py`).
+"""RewardBench-2: text-only, one right answer of four; in the subset Ties many right ones (allenai/reward-bench-2).
 
-Five subsets ask for the best of four; Ties is scored from the ratings of single answers (`.ties`). The leaderboard is
-the unweighted mean of the six.
+A Ties row becomes one `rating` task for each answer, without a gold: only the ratings of a row together can be scored
+(`.ties`). The scorer is rebuilt from allenai/reward-bench (`scripts/run_generative_v2.py`, `rewardbench/utils.py`); the
+leaderboard is the unweighted mean of the six subsets.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from armlite.evals.benchmarks.shares import first, mean, share, unweighted
+from armlite.data.dataset import DataSet
+from armlite.data.row import Row
+from armlite.evals.benchmarks.shares import mean, share, unweighted
 from armlite.evals.benchmarks.ties import UNREAD, Prompt, score_ties
-from armlite.evals.figures import Benchmark, Figure, Figures, Item
+from armlite.evals.exports import jsonl
+from armlite.evals.figures import Benchmark, Figure, Figures, Item, TaskMeta
+from armlite.types import Task
+
+
+class Meta(TaskMeta):
+    """`group` has `subset`; the fields are as published."""
+
+    models: Any = None
+    num_correct: Any = None
+
+
+class Rating(Meta):
+    """Of an answer in a row of Ties."""
+
+    row: str
+    k: int
+    """Number of the answer in its row, from 1."""
+    correct: bool
+    prompt: str
+    """`ref` or `tied`."""
+    pair: int
+    """Number that a ref prompt and a tied prompt share."""
+
 
 BEST_OF_FOUR = ("Factuality", "Precise IF", "Math", "Safety", "Focus")
+SUBSETS = (*BEST_OF_FOUR, "Ties")
+
+
+def _tasks(row: Row) -> Iterator[Task]:
+    identity = row.words("id")
+    subset = row.one_of(SUBSETS, "subset")
+    question = row.words("prompt")
+    chosen, rejected = row.items("chosen", of=str), row.items("rejected", of=str)
+    for field, answers, name in (("num_correct", chosen, "chosen"), ("num_incorrect", rejected, "rejected")):
+        if not answers:
+            raise row.fail(name, "is empty")
+        if row.get(field) is not None and row.integer(field) != len(answers):
+            raise row.fail(field, f"says {row.get(field)}, but {name} holds {len(answers)}")
+    meta = Meta(published_id=identity, group={"subset": subset}, **row.there("models", "num_correct"))
+    if subset == "Ties":
+        yield from _ratings(row, identity, question, chosen, rejected, meta)
+        return
+    if len(chosen) != 1:
+        raise row.fail("chosen", f"must hold 1 answer in subset {subset}, not {len(chosen)}")
+    if len(rejected) != 3:
+        raise row.fail("rejected", f"must hold 3 answers in subset {subset}, not {len(rejected)}")
+    yield Task(
+        id=identity,
+        kind="listwise",
+        question=question,
+        responses=(*chosen, *rejected),
+        gold=1,
+        source=f"rewardbench-2/{subset}",
+        meta=meta.as_dict(),
+    )
+
+
+def _ratings(
+    row: Row, identity: str, question: str, chosen: list[str], rejected: list[str], meta: Meta
+) -> Iterator[Task]:
+    kind, _, number = identity.partition(":")
+    if kind not in ("ref", "tied") or not number.isdigit():
+        raise row.fail("id", f"must be ref:N or tied:N in subset Ties, not {identity!r}")
+    if kind == "ref" and len(chosen) != 1:
+        raise row.fail("chosen", f"must hold 1 answer in a ref prompt, not {len(chosen)}")
+    shared = meta.as_dict() | {"row": identity, "prompt": kind, "pair": int(number)}
+    for k, answer in enumerate((*chosen, *rejected), 1):
+        yield Task(
+            id=f"{identity}/{k}",
+            kind="rating",
+            question=question,
+            responses=(answer,),
+            source="rewardbench-2/Ties",
+            meta=Rating(**shared, k=k, correct=k <= len(chosen)).as_dict(),
+        )
+
+
 UNPARSED = 0.25
 """What the official script gives for a judgment without a readable verdict: chance level."""
 
@@ -47,23 +124,16 @@ def score(items: Sequence[Item]) -> Figures:
     for variant, parts in subsets.items():
         figures["overall" if variant == "official" else f"overall_{variant}"] = unweighted([*parts, ties["ties"]])
     figures["micro_with_ties"] = _with_ties(figures["acc_official"], ties["ties"], len(prompts))
-    return figures | ties | {"parse_failures": share([_unread(item) for item in items])}
+    return figures | ties | {"parse_failures": share([item.decision is None for item in items])}
 
 
 def _right(item: Item) -> bool | None:
     """None: no readable choice; a tie is none."""
-    answer = first(item)
-    return None if answer is None or not answer.decision else answer.decision == item.task.gold
-
-
-def _unread(item: Item) -> bool:
-    answer = first(item)
-    return answer is None or answer.decision is None
+    return item.decision == item.task.gold if item.decision else None
 
 
 def _rating(item: Item) -> float:
-    answer = first(item)
-    return UNREAD if answer is None or answer.decision is None else float(answer.decision)
+    return UNREAD if item.decision is None else float(item.decision)
 
 
 def _rows(items: Sequence[Item]) -> dict[str, list[Item]]:
@@ -71,19 +141,19 @@ def _rows(items: Sequence[Item]) -> dict[str, list[Item]]:
     rows: dict[str, list[Item]] = {}
     for item in items:
         if item.task.kind == "rating":
-            rows.setdefault(item.task.meta["row"], []).append(item)
-    return {name: sorted(mine, key=lambda item: item.task.meta["k"]) for name, mine in rows.items()}
+            rows.setdefault(Rating.of(item.task).row, []).append(item)
+    return {name: sorted(mine, key=lambda item: Rating.of(item.task).k) for name, mine in rows.items()}
 
 
 def _prompts(items: Sequence[Item]) -> list[Prompt]:
     """The rows of Ties; one whose right or wrong answers were all left out of the run cannot be scored."""
     found = []
     for mine in _rows(items).values():
-        meta = mine[0].task.meta
-        right = tuple(_rating(item) for item in mine if item.task.meta["correct"])
-        wrong = tuple(_rating(item) for item in mine if not item.task.meta["correct"])
+        meta = Rating.of(mine[0].task)
+        right = tuple(_rating(item) for item in mine if Rating.of(item.task).correct)
+        wrong = tuple(_rating(item) for item in mine if not Rating.of(item.task).correct)
         if right and wrong:
-            found.append(Prompt(meta["prompt"], meta["pair"], right, wrong))
+            found.append(Prompt(meta.prompt, meta.pair, right, wrong))
     return found
 
 
@@ -102,22 +172,34 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
         if item.task.kind == "listwise":
             right = _right(item)
             result = UNPARSED if right is None else int(right)
-            published = item.task.meta.get("published_id", item.task.id)
-            lines.append({"id": published, "subset": item.group.get("subset", ""), "results": result})
+            lines.append({"id": item.published_id, "subset": item.group.get("subset", ""), "results": result})
     for name, mine in _rows(items).items():
-        count = sum(bool(item.task.meta["correct"]) for item in mine)
+        count = sum(Rating.of(item.task).correct for item in mine)
         scores = [_rating(item) for item in mine]
         lines.append({"id": name, "subset": "Ties", "num_correct": count, "scores": scores})
-    return {"rewardbench-2.jsonl": "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)}
+    return {"rewardbench-2.jsonl": jsonl(lines)}
 
 
-BENCHMARKS = {
-    "rewardbench-2": Benchmark(
+BENCHMARKS = (
+    Benchmark(
         name="rewardbench-2",
         main="overall",
         score=score,
         official=official,
         order="hash",
+        dataset=DataSet(
+            title="one right answer of four, text only, six subsets; Ties by ratings",
+            licence="ODC-BY",
+            tasks=_tasks,
+            files=("data/test-*.parquet", "**/test*.parquet", "**/*.parquet", "**/*.jsonl", "**/*.json"),
+            hub="allenai/reward-bench-2",
+            counts={"all": 1865},
+            notes=(
+                "Rows by subset, recalled and not checked (the sum agrees): Factuality 475, Precise IF 160, Math 183, "
+                "Safety 450, Focus 495, Ties 102.",
+                "A Ties row becomes as many tasks as it has answers.",
+            ),
+        ),
         notes=(
             "extract=rule: our prompt and final <answer> instead of [[A]] to [[D]]; ratings may have decimals.",
             "The official script swaps the chosen answer with a random place; here all four are permuted by the "
@@ -126,5 +208,5 @@ BENCHMARKS = {
             "Ties as in the repository's code; ties/release_0.1.4 is what the package on PyPI computes.",
             "The official prediction file is not described; ours holds the columns that its scorer reads.",
         ),
-    )
-}
+    ),
+)

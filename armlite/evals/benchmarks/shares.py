@@ -1,12 +1,9 @@
-"""Shares and means of shares as Figures, for the scorers of the judge benchmarks.
-
-No scorer: it knows nothing of items beyond whether an answer could be read.
-"""
+"""Shares and means of shares as Figures with their intervals, for the scorers; it knows nothing of items."""
 
 from collections.abc import Hashable, Sequence
 from math import sqrt
 
-from armlite.evals.figures import Answer, Figure, Item
+from armlite.evals.figures import Figure
 from armlite.evals.intervals import clustered_interval, mean_interval, wilson
 
 
@@ -60,16 +57,3 @@ def unweighted(parts: Sequence[Figure]) -> Figure:
             below += (part.value - part.ci95[0]) ** 2
             above += (part.ci95[1] - part.value) ** 2
     return Figure(value=centre, n=n, ci95=(centre - sqrt(below) / len(parts), centre + sqrt(above) / len(parts)))
-
-
-def first(item: Item) -> Answer | None:
-    """The first vote of the first order; None where the item has no answer at all."""
-    return item.answers[0] if item.answers else None
-
-
-def orders(item: Item) -> list[list[Answer]]:
-    """The votes of the first presented order, then, where there is one, those of the second."""
-    found: dict[tuple[int, ...], list[Answer]] = {}
-    for answer in item.answers:
-        found.setdefault(answer.trajectory.order, []).append(answer)
-    return list(found.values())

@@ -1,14 +1,100 @@
-"""VL-RewardBench's scorer, rebuilt from the repository's `cal.py` and `inference.py` (vl-rewardbench/VL_RewardBench).
+"""VL-RewardBench: pairs of answers to a question about an image, ranked by people (MMInstruction/VL-RewardBench).
 
-Its protocol samples K = 10 judgments of a pair and takes the majority. Groups come with the tasks' `meta`.
+Reads the hub's parquet, the repository's JSONL and the TSV twin of VLMEvalKit. The scorer is rebuilt from the
+repository's `cal.py` and `inference.py` (vl-rewardbench/VL_RewardBench): its protocol samples K = 10 judgments of a
+pair and takes the majority.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
-from armlite.evals.benchmarks.shares import mean, orders, share, unweighted
-from armlite.evals.figures import Answer, Benchmark, Figure, Figures, Item
+from armlite.data.dataset import DataSet
+from armlite.data.row import Row
+from armlite.evals.benchmarks.shares import mean, share, unweighted
+from armlite.evals.exports import jsonl
+from armlite.evals.figures import Answer, Benchmark, Figure, Figures, Item, TaskMeta
+from armlite.types import Task
+
+
+class Meta(TaskMeta):
+    """`group` has `category`; the fields are as published, for the official file of predictions to repeat."""
+
+    models: Any = None
+    judge: Any = None
+    rationale: Any = None
+    query_source: Any = None
+    ground_truth: Any = None
+
+
+_BY_PREFIX = {
+    "rlaif": "hallucination",
+    "rlhf": "hallucination",
+    "hallucination": "hallucination",
+    "mathverse": "reasoning",
+    "mmmu": "reasoning",
+}
+"""First part of an id, in lower case -> group; all others are `general` (data card)."""
+_BY_FOLDER = {
+    "vlfeedback": "general",
+    "wildvision-battle": "general",
+    "povid": "hallucination",
+    "rlhf-v": "hallucination",
+    "rlaif-v": "hallucination",
+    "reasoning_tasks": "reasoning",
+}
+"""Folder of an image in the repository -> group (its `cal.py`)."""
+
+
+def _tasks(row: Row) -> Iterator[Task]:
+    identity = row.words("id", "index")
+    question = row.text("query", "question")
+    marks = question.count("<image>")
+    if marks > 1:
+        raise row.fail("query", f"names {marks} images, the row has one")
+    responses = row.items("response", of=str)
+    if len(responses) != 2:
+        raise row.fail("response", f"must hold 2 answers, not {len(responses)}")
+    yield Task(
+        id=identity,
+        kind="pairwise",
+        question=question.replace("<image>", "").strip(),
+        images=(_image(row),),
+        responses=tuple(responses),
+        gold=_better(row),
+        source=f"vl-rewardbench/{(group := _group(row, identity))}",
+        meta=Meta(published_id=identity, group={"category": group}, **_rest(row)).as_dict(),
+    )
+
+
+def _image(row: Row) -> str:
+    """Embedded, or in the JSONL form a path that is relative to the file's own folder."""
+    return replace(row, root=None).picture("image_path") if row.get("image") is None else row.picture("image")
+
+
+def _better(row: Row) -> int:
+    """Number of the better answer: `human_ranking` gives each one's rank, 0 is best."""
+    field = "answer" if row.get("human_ranking") is None and row.get("answer") is not None else "human_ranking"
+    ranking = row.items(field, of=int)
+    if sorted(ranking) != [0, 1]:
+        raise row.fail(field, f"must be [0, 1] or [1, 0] (the rank of each answer, 0 is best), not {ranking}")
+    return ranking.index(0) + 1
+
+
+def _group(row: Row, identity: str) -> str:
+    if row.get("category") is not None and (category := row.text("category").strip().lower()) in _BY_FOLDER.values():
+        return category
+    folder = str(row.get("image_path") or "").split("/")
+    if len(folder) > 2 and folder[-2] in _BY_FOLDER:
+        return _BY_FOLDER[folder[-2]]
+    return _BY_PREFIX.get(re.split("[_-]", identity)[0].lower(), "general")
+
+
+def _rest(row: Row) -> dict[str, Any]:
+    rest = row.there("models", "judge", "rationale", "query_source", "ground_truth")
+    return {name: value for name, value in rest.items() if value not in ("", [])}
+
 
 GROUPS = ("general", "hallucination", "reasoning")
 _FOLDERS = {
@@ -47,6 +133,14 @@ def score(items: Sequence[Item]) -> Figures:
     return figures
 
 
+def orders(item: Item) -> list[list[Answer]]:
+    """The votes of the first presented order, then, where there is one, those of the second."""
+    found: dict[tuple[int, ...], list[Answer]] = {}
+    for answer in item.answers:
+        found.setdefault(answer.trajectory.order, []).append(answer)
+    return list(found.values())
+
+
 def outcome(item: Item) -> Outcome:
     """What more than half of the votes of the first order say; a tie or an unreadable vote is neither side's."""
     votes = orders(item)
@@ -65,8 +159,7 @@ def _without_repeats(items: Sequence[Item]) -> list[Item]:
     """`cal.py` pools rows with the same id, question and set of answers, up to K votes: the first of them stays."""
     found: dict[tuple[str, ...], Item] = {}
     for item in items:
-        published = str(item.task.meta.get("published_id", item.task.id))
-        found.setdefault((published, item.task.question, *sorted(item.task.responses)), item)
+        found.setdefault((str(item.published_id), item.task.question, *sorted(item.task.responses)), item)
     return list(found.values())
 
 
@@ -82,13 +175,12 @@ def _consistency(items: Sequence[Item]) -> Figure:
 
 def official(items: Sequence[Item]) -> Mapping[str, str]:
     """The predictions as `inference.py` writes and `cal.py` reads them, one line a vote."""
-    lines = [json.dumps(_line(item, vote), ensure_ascii=False) for item in items for vote in item.answers]
-    return {"vl-rewardbench.jsonl": "".join(line + "\n" for line in lines)}
+    return {"vl-rewardbench.jsonl": jsonl(_line(item, vote) for item in items for vote in item.answers)}
 
 
 def _line(item: Item, vote: Answer) -> dict[str, Any]:
     task, order = item.task, vote.trajectory.order
-    published = str(task.meta.get("published_id", task.id))
+    published, meta = str(item.published_id), Meta.of(task)
     shown = order.index(vote.decision) + 1 if vote.decision in (1, 2) else -1
     status = "doesntMatch" if shown < 0 else "agree" if vote.decision == task.gold else "reject"
     folder = _FOLDERS.get(published.replace("_", "-").split("-")[0].lower(), "vlfeedback")
@@ -99,9 +191,9 @@ def _line(item: Item, vote: Answer) -> dict[str, Any]:
         "query": task.question,
         "response": list(task.responses),
         "ranking": [0, 1] if task.gold == 1 else [1, 0],
-        "models": task.meta.get("models"),
-        "judge": task.meta.get("judge"),
-        "rationale": task.meta.get("rationale"),
+        "models": meta.models,
+        "judge": meta.judge,
+        "rationale": meta.rationale,
         "meta": {
             # Its regular expression reads this text again.
             "filter_choice": f"Overall Judgment: Answer {shown} is better." if shown > 0 else "",
@@ -112,14 +204,26 @@ def _line(item: Item, vote: Answer) -> dict[str, Any]:
     }
 
 
-BENCHMARKS = {
-    "vl-rewardbench": Benchmark(
+BENCHMARKS = (
+    Benchmark(
         name="vl-rewardbench",
         main="acc_parsed",
         score=score,
         official=official,
         order="hash",
-        votes=1,
+        dataset=DataSet(
+            title="pairs of answers about an image, ranked by people: general, hallucination, reasoning",
+            licence="MIT",
+            tasks=_tasks,
+            files=("data/test-*.parquet", "**/test*.parquet", "**/*.parquet", "**/*.tsv", "**/*.jsonl"),
+            hub="MMInstruction/VL-RewardBench",
+            counts={"all": 1247},
+            seen="schema as published; the first rows of the repository's data.jsonl were read by eye, without images",
+            notes=(
+                "An older revision has 1250 rows; the revision is not pinned.",
+                "The group of a row is its category (TSV), its image's folder (JSONL), else the first part of its id.",
+            ),
+        ),
         notes=(
             "extract=rule: the final <answer> is read by rule; the official regular expression reads the whole text "
             "for 'Answer N is better' after 'Overall Judgment' or 'Therefore'.",
@@ -129,5 +233,5 @@ BENCHMARKS = {
             "lmms-eval and VLMEvalKit differ again (an LLM reads the answer; random or wrong where it fails).",
             "The official script pools the votes of rows that are alike; here the first such row counts, once.",
         ),
-    )
-}
+    ),
+)

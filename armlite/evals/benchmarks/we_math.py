@@ -1,19 +1,72 @@
-"""The scorer of We-Math, rebuilt from the repository's `four_dimensional_metrics.py` and `accuracy.py`.
+"""We-Math testmini: each multi-step problem in one row, each of its steps in another (We-Math/We-Math).
 
-A problem is one multi-step question and a question for each of its steps. The four dimensions say how the whole and
-its steps go together: insufficient knowledge (IK), inadequate generalization (IG), complete mastery (CM), rote
-memorization (RM).
+Reads the hub's parquet and `testmini.json` with image files. The scorer is rebuilt from the repository's
+`four_dimensional_metrics.py` and `accuracy.py`: a problem is one multi-step question and a question for each of its
+steps, and the four dimensions say how the whole and its steps go together: insufficient knowledge (IK), inadequate
+generalization (IG), complete mastery (CM), rote memorization (RM).
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from armlite.data.dataset import DataSet
+from armlite.data.row import Row
+from armlite.evals.benchmarks.choices import gold_letter
 from armlite.evals.benchmarks.letters import Right, by_rule, given, ours, unread
 from armlite.evals.benchmarks.shares import clustered, share
-from armlite.evals.figures import Benchmark, Figure, Figures, Item
+from armlite.evals.figures import Benchmark, Figure, Figures, Item, TaskMeta
 from armlite.evals.intervals import mean_interval
+from armlite.types import Task
+
+
+class Meta(TaskMeta):
+    """`group` has `key` and `steps`."""
+
+    problem: str
+    """The ID, which the rows of a problem share."""
+    key: str
+    """Place of the row in its problem, as `3steps_2`."""
+    published: dict[str, Any]
+    """What the scripts' file repeats."""
+
+
+KEYS = ("2steps_1", "2steps_2", "2steps_multi", "3steps_1", "3steps_2", "3steps_3", "3steps_multi")
+_LETTER = re.compile(r"(?:^|;)\s*([A-H])\.\s*")
+"""Semicolons occur inside options too, so one counts only before a letter."""
+
+
+def _tasks(row: Row) -> Iterator[Task]:
+    problem = row.words("ID")
+    key = row.one_of(KEYS, "key")
+    options = _options(row)
+    steps = key.split("_")[0]
+    yield Task(
+        id=f"{problem}/{key}",  # the ID alone is shared by the rows of a problem
+        kind="multiple_choice",
+        question=row.words("question").strip(),
+        images=(row.picture("image_path"),),
+        options=options,
+        gold=gold_letter(row, options, "option", "answer"),
+        source=f"we-math/{key}",
+        meta=Meta(
+            published_id=problem,
+            problem=problem,
+            key=key,
+            published=row.there("split", "knowledge concept", "question number", "option"),
+            group={"key": key, "steps": steps},
+        ).as_dict(),
+    )
+
+
+def _options(row: Row) -> dict[str, str]:
+    lead, *parts = _LETTER.split(row.words("option"))
+    letters = parts[::2]
+    if lead.strip() or len(set(letters)) < len(letters):
+        raise row.fail("option", "must read `A. ...; B. ...`, each letter once")
+    return {k: v.strip() for k, v in zip(letters, parts[1::2], strict=True)}
+
 
 Problem = tuple[bool, tuple[bool, ...]]
 """Is the multi-step question right, and are its steps?"""
@@ -40,7 +93,7 @@ def score(items: Sequence[Item]) -> Figures:
         found = _accuracies(items, right) | dimensions(_problems(items, right))
         kept = ("acc", "s1", "s2", "s3", "score")
         figures |= {f"{name}{suffix}": f for name, f in found.items() if not suffix or name.split("_")[0] in kept}
-    whole, all_problems = len(_problems(items, ours)), {item.task.meta["problem"] for item in items}
+    whole, all_problems = len(_problems(items, ours)), {Meta.of(item.task).problem for item in items}
     figures["problems_incomplete"] = share([True] * (len(all_problems) - whole) + [False] * whole)
     return figures | {"parse_failures": unread(items)}
 
@@ -49,9 +102,9 @@ def _accuracies(items: Sequence[Item], right: Right) -> Figures:
     keys = {"acc_all": "", "s1": r"_\d", "s2": "2steps_multi", "s3": "3steps_multi"}
     figures = {}
     for name, pattern in keys.items():
-        chosen = [item for item in items if re.search(pattern, item.task.meta["key"])]
+        chosen = [item for item in items if re.search(pattern, Meta.of(item.task).key)]
         hits = [float(right(item)) for item in chosen]
-        figures[name] = clustered(hits, [item.task.meta["problem"] for item in chosen])
+        figures[name] = clustered(hits, [Meta.of(item.task).problem for item in chosen])
     return figures
 
 
@@ -59,7 +112,8 @@ def _problems(items: Sequence[Item], right: Right) -> list[Problem]:
     """The problems whose rows are all there; of a row that comes twice the first counts."""
     rows: dict[str, dict[str, bool]] = {}
     for item in items:
-        rows.setdefault(item.task.meta["problem"], {}).setdefault(item.task.meta["key"], right(item))
+        meta = Meta.of(item.task)
+        rows.setdefault(meta.problem, {}).setdefault(meta.key, right(item))
     found = []
     for parts in rows.values():
         steps = next(iter(parts)).split("_")[0]
@@ -94,17 +148,31 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
 
 
 def _row(item: Item) -> dict[str, Any]:
-    meta = item.task.meta
-    row = {"ID": meta["problem"], "key": meta["key"], "question": item.task.question}
-    return row | meta["published"] | {"answer": item.task.gold, "response": given(item)}
+    meta = Meta.of(item.task)
+    row = {"ID": meta.problem, "key": meta.key, "question": item.task.question}
+    return row | meta.published | {"answer": item.task.gold, "response": given(item)}
 
 
-BENCHMARKS = {
-    "we-math": Benchmark(
+BENCHMARKS = (
+    Benchmark(
         name="we-math",
         main="score_strict",
         score=score,
         official=official,
+        dataset=DataSet(
+            title="visual mathematics, each problem whole and step by step",
+            licence="CC-BY-NC-4.0",
+            tasks=_tasks,
+            files=("**/testmini*.parquet", "**/*.parquet", "testmini.json", "**/testmini.json"),
+            hub="We-Math/We-Math",
+            split="testmini",
+            counts={"all": 1740},
+            seen="schema as published; some rows of the repository's testmini.json were read by eye, without images",
+            notes=(
+                "525 problems: 360 of two steps and 165 of three. Most have five options, some four.",
+                "Image paths of testmini.json are relative to the unpacked archive's folder.",
+            ),
+        ),
         notes=(
             "extract=rule, as the publisher's scripts do, on the text inside <answer>: they look for 'Answer' with a "
             "capital, which the tag has not.",
@@ -114,5 +182,5 @@ BENCHMARKS = {
             "A single row has no score: two runs are compared by acc_all, row by row.",
             "Only the first vote of an item counts.",
         ),
-    )
-}
+    ),
+)

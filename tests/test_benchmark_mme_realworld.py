@@ -8,8 +8,7 @@ from published.answers import answered
 from published.pieces import converted
 
 from armlite.data.check import check
-from armlite.data.sets import get_set
-from armlite.evals.benchmarks import get_benchmark
+from armlite.evals.benchmarks import get_benchmark, get_set
 from armlite.evals.benchmarks.mme_realworld import official_letter
 from armlite.evals.figures import Answer, Item
 from armlite.types import Step, StopReason, Trajectory, Turn

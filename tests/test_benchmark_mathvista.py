@@ -8,7 +8,8 @@ from published.answers import answered
 from published.pieces import converted
 
 from armlite.evals.benchmarks import get_benchmark
-from armlite.evals.benchmarks.mathvista import edit_distance, extract, normalise
+from armlite.evals.benchmarks.anls import edit_distance
+from armlite.evals.benchmarks.mathvista import Meta, extract, normalise
 from armlite.evals.figures import Item
 
 BENCHMARK = get_benchmark("mathvista")
@@ -43,7 +44,7 @@ def free(kind, precision=None):
     ],
 )
 def test_answers_are_brought_into_the_form_of_the_question(extracted, meta, found):
-    assert normalise(extracted, meta) == found
+    assert normalise(extracted, Meta.model_validate(meta)) == found
 
 
 @pytest.mark.parametrize(

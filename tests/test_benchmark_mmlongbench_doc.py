@@ -7,9 +7,8 @@ from published import mmlongbench_doc as fixture
 from published.answers import answered
 
 from armlite.data.convert import convert
-from armlite.data.sets import get_set
 from armlite.data.tasks import read_tasks
-from armlite.evals.benchmarks import get_benchmark
+from armlite.evals.benchmarks import get_benchmark, get_set
 from armlite.evals.benchmarks.mmlongbench_doc import answer_score, extract
 from armlite.evals.figures import Item
 from armlite.types import Task

@@ -8,9 +8,8 @@ from published import mp_docvqa as fixture
 from published.answers import answered
 
 from armlite.data.convert import convert
-from armlite.data.sets import get_set
 from armlite.data.tasks import read_tasks
-from armlite.evals.benchmarks import get_benchmark
+from armlite.evals.benchmarks import get_benchmark, get_set
 from armlite.evals.benchmarks.mp_docvqa import anls, exact
 from armlite.evals.figures import Answer, Item
 from armlite.tools.documents.pages import Document

@@ -8,9 +8,8 @@ from published import vl_rewardbench as fixture
 from published.answers import answered
 
 from armlite.data.convert import convert
-from armlite.data.sets import get_set
 from armlite.data.tasks import read_tasks
-from armlite.evals.benchmarks import get_benchmark
+from armlite.evals.benchmarks import get_benchmark, get_set
 from armlite.evals.figures import Item
 from armlite.types import Task
 

@@ -9,9 +9,8 @@ from published import mm_ifeval as fixture
 from published.answers import answered
 
 from armlite.data.convert import convert
-from armlite.data.sets import get_set
 from armlite.data.tasks import read_tasks
-from armlite.evals.benchmarks import get_benchmark
+from armlite.evals.benchmarks import get_benchmark, get_set
 from armlite.evals.benchmarks.mm_ifeval import names_all
 from armlite.evals.figures import Item
 from armlite.tools.checks.sentences import installed_splitter

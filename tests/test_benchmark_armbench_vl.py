@@ -9,9 +9,8 @@ from published.pieces import write_jsonl
 
 from armlite.data.check import check
 from armlite.data.convert import convert
-from armlite.data.sets import get_set
 from armlite.data.tasks import read_tasks
-from armlite.evals.benchmarks import get_benchmark
+from armlite.evals.benchmarks import get_benchmark, get_set
 from armlite.evals.figures import Item
 from armlite.types import Task
 
