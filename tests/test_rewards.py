@@ -9,7 +9,7 @@ from armlite.episode import Episode, EpisodeSettings
 from armlite.loop import Reply, play
 from armlite.memory import Memory
 from armlite.models.scripted import ScriptedModel
-from armlite.rewards import REWARDS, Weights, is_right
+from armlite.rewards import REWARDS, is_right
 from armlite.tools.tool import Tool
 from armlite.types import Task, Trajectory
 
@@ -41,7 +41,7 @@ def played(turns: Sequence[str | Reply], task: Task = PAIR, **settings: Any) -> 
 
 def earned(reward: str, trajectory: Trajectory) -> str:
     """The parts that were earned, by their first letters; `t` for the attempt (to try)."""
-    parts = REWARDS[reward](trajectory, Weights(format=1, attempt=2, answer=4, success=8)).parts
+    parts = REWARDS[reward].weighted({"format": 1, "attempt": 2, "answer": 4, "success": 8})(trajectory).parts
     assert parts == {name: full if parts[name] else 0 for name, full in zip(parts, (1, 2, 4, 8), strict=True)}
     return "".join(letter for letter, value in zip("ftas", parts.values(), strict=True) if value)
 
@@ -84,7 +84,7 @@ def test_the_totals_of_the_released_weights_are_the_reference_s(
     turns: list[str], stage_1: float, stage_2: float
 ) -> None:
     trajectory = played(turns)
-    totals = [REWARDS[name](trajectory, Weights()).total for name in ("encourage_tools", "hierarchical")]
+    totals = [REWARDS[name](trajectory).total for name in ("encourage_tools", "hierarchical")]
     assert totals == pytest.approx([stage_1, stage_2])
 
 
