@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from armlite.errors import ArmliteError as ArmliteError
     from armlite.judge import Judge as Judge
     from armlite.memory import Limits as Limits
+    from armlite.models import chat_model as chat_model
+    from armlite.rewards import reward as reward
     from armlite.tools import register as register
     from armlite.tools.tool import tool as tool
     from armlite.types import Task as Task
@@ -26,7 +28,9 @@ _HOMES = {
     "Task": "armlite.types",
     "Trajectory": "armlite.types",
     "Verdict": "armlite.types",
+    "chat_model": "armlite.models",
     "register": "armlite.tools",
+    "reward": "armlite.rewards",
     "tool": "armlite.tools.tool",
 }
 __all__ = [*_HOMES, "__version__"]
