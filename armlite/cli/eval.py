@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from armlite.cli.options import ImportOption
 from armlite.errors import ArmliteError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -45,6 +46,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="folder for all results  [default: benchmarks: runs/eval/MODEL]")
     ] = None,
+    imports: ImportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
 ) -> None:
     """Evaluate a judge on tasks with gold answers, or on published benchmarks.

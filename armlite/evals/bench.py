@@ -43,6 +43,7 @@ from armlite.evals.report import summarise, write_results
 from armlite.judge import VOTING_TEMPERATURE, Judge
 from armlite.loop import ChatModel, play
 from armlite.memory import image_file
+from armlite.models import model_prefix
 from armlite.store import Saved, append
 from armlite.types import Step, StopReason, Task, Trajectory, Turn
 
@@ -132,7 +133,7 @@ def run_benchmark(
         raise ArmliteError(f"--votes {votes} must be at least 1")
     if path is not None and not path.exists():
         raise ArmliteError(f"there is no folder {path} to read {name} from")
-    endpoint = model.startswith("openai:")
+    endpoint = model_prefix(model) == "openai"
     warmth = temperature or (VOTING_TEMPERATURE if votes > 1 else 0.0)
     workers = workers or (ENDPOINT_WORKERS if endpoint else LOCAL_WORKERS)
     given = {"workers": workers, **(options or {})} if endpoint else dict(options or {})
@@ -175,11 +176,11 @@ def check_model_of(model: str) -> None:
     Raises:
         ArmliteError: as `Judge.load` and loading would later.
     """
-    if model.startswith("openai:"):
+    if model_prefix(model) == "openai":
         from armlite.models.openai import parse_spec
 
         parse_spec(model)
-    else:
+    elif model_prefix(model) is None:
         from armlite.models.loading import check_model
 
         check_model(model)

@@ -17,6 +17,7 @@ from armlite.errors import ArmliteError
 from armlite.models.engine.vision import VisionCache
 from armlite.models.local import LocalModel, Sampling
 from armlite.recipe import GrpoSettings, Recipe
+from armlite.rewards import get_reward
 from armlite.store import Saved, save, write_atomic
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.environment import environment_factory
@@ -212,8 +213,7 @@ def make_trainer(
         environment_factory=environment_factory(recipe.episode, root),
         callbacks=list(callbacks),
         chat=chat,
-        reward=stage.reward,
-        weights=stage.weights,
+        reward=get_reward(stage.reward).weighted(stage.weights),
         train_overflow=stage.train_overflow,
         update_tokens=stage.update_tokens,
         shared_prefix=stage.shared_prefix,

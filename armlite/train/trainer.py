@@ -20,7 +20,7 @@ from armlite.errors import ArmliteError
 from armlite.loop import play
 from armlite.models.engine.tokens import TokenRecord
 from armlite.models.local import LocalModel
-from armlite.rewards import REWARDS, Weights, is_right
+from armlite.rewards import Reward, is_right
 from armlite.train.sharding import whole
 from armlite.train.update import LeanGRPOTrainer
 from armlite.types import Score, StopReason, Trajectory
@@ -62,8 +62,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
 
     Args:
         chat: the local model around the very weights that are trained.
-        reward: name of the reward.
-        weights: size of its parts.
+        reward: of the rollouts; each of its parts is logged under its name.
         train_overflow: also learn from rollouts that ran out of tokens.
         on_rollouts: called with (step, trajectories, scores, episodes) after each generation for training.
         kwargs: of LeanGRPOTrainer; `environment_factory` from `armlite.train.environment`.
@@ -73,17 +72,16 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         self,
         *args: Any,
         chat: LocalModel,
-        reward: str,
-        weights: Weights,
+        reward: Reward,
         train_overflow: bool = False,
         on_rollouts: Rollouts | None = None,
         **kwargs: Any,
     ):
         check_seam()
-        self._chat, self._reward, self._weights = chat, reward, weights
+        self._chat, self._reward = chat, reward
         self._train_overflow, self._on_rollouts = train_overflow, on_rollouts
         self._scores: list[Score] = []
-        super().__init__(*args, reward_funcs=[self._part(name) for name in Weights.model_fields], **kwargs)
+        super().__init__(*args, reward_funcs=[self._part(name) for name in reward.weights], **kwargs)
         if not self.tools:
             raise ArmliteError("the environment has no public tool method: TRL would drop the images of tools")
         self.remove_callback(PrinterCallback)  # metrics.jsonl and the screen have it all
@@ -112,7 +110,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         records = [session.tokens(e.conversation) for e in episodes]
         self._check(episodes, records)
         trajectories = [e.trajectory() for e in episodes]
-        self._scores = [REWARDS[self._reward](t, self._weights) for t in trajectories]
+        self._scores = [self._reward(t) for t in trajectories]
         if training and self._on_rollouts is not None:
             self._on_rollouts(self.state.global_step, trajectories, self._scores, episodes)
         masks = [
