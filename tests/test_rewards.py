@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from armlite.episode import Episode, EpisodeSettings
+from armlite.errors import ArmliteError
 from armlite.loop import Reply, play
 from armlite.memory import Memory
 from armlite.models.scripted import ScriptedModel
-from armlite.rewards import REWARDS, is_right
+from armlite.rewards import REWARDS, get_reward, is_right, reward
 from armlite.tools.tool import Tool
 from armlite.types import Task, Trajectory
 
@@ -206,3 +207,69 @@ def test_a_decision_of_the_wrong_type_is_never_right(kind: str, gold: Any, decis
     n = {"pairwise": 2, "open_qa": 0}.get(kind, 1)
     task = Task(id="t", kind=kind, question="Q", responses=("x",) * n, gold=gold)  # type: ignore[arg-type]
     assert is_right(task, decision) is right
+
+
+@pytest.fixture
+def rewards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rewards made in a test are known to it only."""
+    monkeypatch.setattr("armlite.rewards.REWARDS", dict(REWARDS))
+
+
+def test_a_reward_of_one_s_own_has_its_own_parts_and_sizes(rewards: None) -> None:
+    @reward(weights={"one turn": 0.5, "tool": -1.0})
+    def quick(trajectory: Trajectory) -> dict[str, float]:
+        """Be quick."""
+        return {"one turn": 1 / len(trajectory.steps), "tool": bool(trajectory.calls)}
+
+    @reward
+    def silence(trajectory: Trajectory) -> bool:
+        """Say nothing."""
+        return not trajectory.steps[0].turn.text
+
+    looked = played([GOOD, RIGHT])
+    assert get_reward("quick") is quick
+    assert quick(looked).parts == {"one turn": 0.25, "tool": -1.0}
+    assert quick(played([RIGHT])).parts == {"one turn": 0.5, "tool": 0.0}
+    assert quick.weighted({"tool": 0.25})(looked).parts == {"one turn": 0.25, "tool": 0.25}
+    assert silence(looked).parts == {"silence": 0.0}
+    assert silence(played([""])).total == 1.0
+    with pytest.raises(ArmliteError, match=r"unknown key weights\.tol\. Did you mean 'tool'\? Parts of quick: one"):
+        quick.weighted({"tol": 1})
+    with pytest.raises(ArmliteError, match=r"no reward 'quik'\. Did you mean 'quick'"):
+        get_reward("quik")
+
+
+@pytest.mark.parametrize(
+    ("earned", "says"),
+    [
+        ({"fomat": 1}, r"the reward odd \(.*test_rewards.py\) gave 'fomat', which is none of its parts: format"),
+        ({"format": float("nan")}, r"gave 'format' as nan; it must be a finite number"),
+        ({"format": float("inf")}, "as inf"),
+        ({"format": None}, "as None"),
+        ({"format": "1"}, "as '1'"),
+        (1.0, "gave 'odd', which is none of its parts"),
+    ],
+)
+def test_what_is_no_number_of_a_part_is_a_mistake_and_never_0(rewards: None, earned: Any, says: str) -> None:
+    @reward(weights={"format": 1.0})
+    def odd(trajectory: Trajectory) -> Any:
+        """Something else."""
+        return earned
+
+    with pytest.raises(ArmliteError, match=says):
+        odd(played([RIGHT]))
+
+
+def test_a_reward_says_what_it_rewards_and_its_own_errors_are_seen(rewards: None) -> None:
+    with pytest.raises(TypeError, match="bare needs a docstring"):
+
+        @reward
+        def bare(trajectory: Trajectory) -> float: ...
+
+    @reward
+    def broken(trajectory: Trajectory) -> float:
+        """Fails."""
+        return 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        broken(played([RIGHT]))

@@ -32,7 +32,7 @@ _MAKERS: dict[str, Callable[..., ChatModel]] = {"openai": openai}
 def chat_model(maker: Maker) -> Maker:
     """Make a function `(name, sampling) -> ChatModel` known: called `mine`, it makes the model `mine:NAME`.
 
-    `sampling` is an `armlite.models.sampling.Sampling`; where votes are sampled, a model is made for their temperature.
+    `sampling` is an `armlite.models.sampling.Sampling`: temperature, seed and budgets to write with.
 
     Raises:
         ArmliteError: there is another one of that name, shipped or from another file.
