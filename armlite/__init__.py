@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from armlite.evals.benchmarks import benchmark as benchmark
     from armlite.judge import Judge as Judge
     from armlite.memory import Limits as Limits
+    from armlite.models import chat_model as chat_model
+    from armlite.rewards import reward as reward
     from armlite.tools import register as register
     from armlite.tools.tool import tool as tool
     from armlite.types import Task as Task
@@ -28,7 +30,9 @@ _HOMES = {
     "Trajectory": "armlite.types",
     "Verdict": "armlite.types",
     "benchmark": "armlite.evals.benchmarks",
+    "chat_model": "armlite.models",
     "register": "armlite.tools",
+    "reward": "armlite.rewards",
     "tool": "armlite.tools.tool",
 }
 __all__ = [*_HOMES, "__version__"]

@@ -21,6 +21,7 @@ from armlite.errors import ArmliteError
 from armlite.images import open_image, to_rgb
 from armlite.loop import ChatModel, OnStep
 from armlite.memory import image_file
+from armlite.models import model_prefix
 from armlite.models.lazy import LazyModel, at_temperature
 from armlite.models.sampling import Sampling
 from armlite.runner import Job, Outcome, run_jobs
@@ -91,7 +92,8 @@ class Judge:
         A run directory brings the rules, limits and budgets that its model was trained with.
 
         Args:
-            model: hub id, model folder, adapter folder, run directory (or a checkpoint in one), or `openai:MODEL@URL`.
+            model: hub id, model folder, adapter folder, run directory (or a checkpoint in one), `openai:MODEL@URL`, or
+                `mine:NAME` of a `@chat_model`.
             device: `auto`: CUDA where there is one.
             quantize: `4bit`: NF4. None: as the run was trained, else `none`.
             temperature: 0 takes the likeliest token, always.
@@ -114,7 +116,7 @@ class Judge:
             quantize = quantize or recipe.model.quantize
         given = {name: value for name, value in budgets.items() if value is not None}
         _check_place(spec, device, quantize)
-        if not spec.startswith("openai:"):
+        if model_prefix(spec) is None:
             options |= {"device": device, "quantize": "4bit" if quantize == "4bit" else None}
         try:
             sampling = Sampling(temperature=temperature, seed=seed, **given)
@@ -313,6 +315,8 @@ def _check_text(*texts: str) -> None:
 def run_recipe(model: str) -> "Recipe | None":
     """The recipe of the run directory that a model is, or is a checkpoint of; None for any other model.
 
+    Its imports are told on stderr and not run: who made the run need not be who judges with it.
+
     Raises:
         ArmliteError: it cannot be read.
     """
@@ -320,9 +324,12 @@ def run_recipe(model: str) -> "Recipe | None":
     run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
     if not (run / "recipe.yaml").is_file():
         return None
-    from armlite.recipe import load_recipe
+    from armlite.imports import list_imports
+    from armlite.recipe import saved_recipe
 
-    return load_recipe(run / "recipe.yaml")
+    recipe = saved_recipe(run / "recipe.yaml")
+    list_imports(recipe.imports)
+    return recipe
 
 
 def check_folder(folder: Path) -> None:
@@ -369,7 +376,7 @@ def _check_place(spec: str, device: str, quantize: str | None) -> None:
         raise ArmliteError(f"device {device!r} is not one of auto, cpu, cuda, cuda:N")
     if quantize not in (None, *get_args(Quantize)):
         raise ArmliteError(f"quantize {quantize!r} is not one of {', '.join(get_args(Quantize))}")
-    if spec.startswith("openai:") and (quantize == "4bit" or device != "auto"):
+    if model_prefix(spec) and (quantize == "4bit" or device != "auto"):
         raise ArmliteError("device and quantize are for local models; a server decides them itself")
 
 

@@ -3,16 +3,28 @@
 Reference values (ARM-Thinker's released scripts) stand behind each knob, so that a recipe can say where it departs.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError, nearest
+from armlite.imports import located, run_imports
 from armlite.models.sampling import EngineSettings
-from armlite.rewards import REWARDS, Weights
+from armlite.rewards import REWARDS, get_reward
+from armlite.tools import get_tool
 
 StageName = Literal["sft", "grpo1", "grpo2"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
@@ -92,7 +104,8 @@ class SftSettings(StageSettings):
 class GrpoSettings(StageSettings):
     kind: Literal["grpo"] = "grpo"
     reward: str = "hierarchical"
-    weights: Weights = Weights()
+    weights: dict[str, FiniteFloat] = Field({}, validate_default=True)
+    """Part of the reward -> its size; those not named are of the reward's own size."""
     num_generations: int = Field(8, gt=1)
     """Rollouts of each task. Reference: 16."""
     tasks_per_step: int = Field(1, gt=0)
@@ -124,12 +137,14 @@ class GrpoSettings(StageSettings):
     filter.
     """
 
+    @field_validator("weights")
+    @classmethod
+    def _spelt_out(cls, weights: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        reward = REWARDS.get(info.data.get("reward", ""))
+        return {**reward.weights, **weights} if reward else weights
+
     @model_validator(mode="after")
     def _fits(self) -> "GrpoSettings":
-        if self.reward not in REWARDS:
-            raise ValueError(
-                f"reward {self.reward!r} is unknown.{nearest(self.reward, REWARDS)} Rewards: {', '.join(REWARDS)}"
-            )
         size = self.per_device_train_batch_size * self.gradient_accumulation_steps
         if size != self.num_generations * self.tasks_per_step:
             raise ValueError(
@@ -173,6 +188,9 @@ class Recipe(Settings):
     seed: int = 0
     threads: int | None = None
     """CPU threads; part of what makes a run repeatable bit for bit."""
+    imports: tuple[str, ...] = ()
+    """Files and modules of your own with tools, rewards or models, as `--import` takes them; `armlite train` runs them.
+    A file is relative to the recipe's folder; a run directory keeps its absolute path."""
     model: ModelSettings = ModelSettings()
     lora: LoraSettings = LoraSettings()
     episode: EpisodeSettings = EpisodeSettings()
@@ -213,14 +231,35 @@ class Recipe(Settings):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def load_recipe(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
+def load_recipe(path: Path | str, overrides: Sequence[str] = (), imports: Sequence[str] | None = None) -> Recipe:
     """Read a recipe and apply `key.sub=value` overrides.
 
+    Args:
+        imports: run the recipe's imports, and these, which become part of it. None: nothing is run; then names that
+            the recipe's imports may know are not checked.
+
     Raises:
-        ArmliteError: missing or malformed file, a key that is not known (names the nearest), a value out of range, an
-            impossible combination.
+        ArmliteError: missing or malformed file, a key or name that is not known (names the nearest), a value out of
+            range, an impossible combination, an import that fails.
     """
-    path = Path(path)
+    raw = _read(Path(path), overrides)
+    if imports is not None:
+        raw["imports"] = list(dict.fromkeys([*raw["imports"], *located(imports)]))
+        run_imports(raw["imports"])
+    return check_recipe(raw, str(path), None if imports is None else True)
+
+
+def saved_recipe(path: Path | str) -> Recipe:
+    """The recipe of a run directory: nothing is imported, and its rewards and tools may be unknown here.
+
+    Raises:
+        ArmliteError: as `load_recipe`.
+    """
+    return check_recipe(_read(Path(path)), str(path), known=False)
+
+
+def _read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A recipe as plain data, its imports as they are found from anywhere."""
     if path.is_dir():
         raise ArmliteError(f"recipe {path} is a folder; give a YAML file")
     if not path.is_file():
@@ -232,28 +271,55 @@ def load_recipe(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -
         raise ArmliteError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise ArmliteError(f"recipe {path} must hold `key: value` lines")
-    raw = {"name": path.stem, **raw}
+    raw = {"name": path.stem, "imports": [], **raw}
     for override in overrides:
         _override(raw, override)
-    return check_recipe(raw, str(path))
+    names = raw["imports"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ArmliteError(f"recipe {path}: imports: must be a list of files or modules, such as [my_tools.py]")
+    return {**raw, "imports": located(names, path.parent)}
 
 
-def check_recipe(raw: dict[str, Any], origin: str) -> Recipe:
+def check_recipe(raw: dict[str, Any], origin: str, known: bool | None = None) -> Recipe:
     """Validate a recipe given as plain data.
+
+    Args:
+        known: check the names of rewards, their parts and tools, too. None: unless the recipe lists imports, which may
+            not have been run.
 
     Raises:
         ArmliteError: as `load_recipe`.
     """
     try:
-        return Recipe.model_validate(raw)
+        recipe = Recipe.model_validate(raw)
+        if known if known is not None else not recipe.imports:
+            check_names(recipe)
     except ValidationError as error:
         raise ArmliteError(f"recipe {origin}: " + "; ".join(_sentence(e) for e in error.errors()[:5])) from error
+    except ArmliteError as error:
+        raise ArmliteError(f"recipe {origin}: {error}") from error
+    return recipe
+
+
+def check_names(recipe: Recipe) -> None:
+    """See that the rewards, their parts and the tools of a recipe are known.
+
+    Raises:
+        ArmliteError: one is not; names the nearest.
+    """
+    for name, stage in recipe.stages.named().items():
+        if isinstance(stage, GrpoSettings):
+            get_reward(stage.reward).weighted(stage.weights, f"stages.{name}.weights")
+    for tool in recipe.episode.tools or ():
+        get_tool(tool)
 
 
 def difference(old: Recipe, new: Recipe, free: str | None = None) -> str | None:
-    """The first value that two recipes disagree on, as a sentence; names and keys that begin with `free` may differ."""
+    """The first value that two recipes disagree on, as a sentence; name, imports (files move) and keys that begin with
+    `free` may differ.
+    """
     one, other = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
-    for key in sorted({*one, *other} - {"name"}):
+    for key in sorted({*one, *other} - {"name", "imports"}):
         if one.get(key) != other.get(key) and not (free and f"{key}.".startswith(free)):
             return f"{key} is {one.get(key)!r} there and {other.get(key)!r} here"
     return None

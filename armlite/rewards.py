@@ -1,26 +1,102 @@
-"""Rewards: pure functions from a Trajectory to named parts.
+"""Rewards: functions from a Trajectory to named parts, the paper's and, by `@reward`, the user's.
 
-Rules of the paper, section on the two GRPO stages, with the weights of the released stage-2 file
+Rules of the paper: section on the two GRPO stages, with the weights of the released stage-2 file
 (`pair_rm_with_tool_reward_v8`: 0.3, 0.1, 0.7, 0.5). As in that file nothing is earned without the format. Unlike it,
 attempts and successes are read from what the loop did, never from text, so nothing that a model writes can forge them.
 """
 
-from collections.abc import Callable
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from armlite.errors import ArmliteError, nearest
+from armlite.imports import check_free, imports_hint, origin
 from armlite.types import Decision, Score, StopReason, Task, Trajectory
 
 
-class Weights(BaseModel):
-    """Size of each reward part."""
+@dataclass(frozen=True)
+class Reward:
+    """Scores a Trajectory by named parts; made by `@reward`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    function: Callable[[Trajectory], Mapping[str, float] | float]
+    weights: Mapping[str, float]
+    """Part -> its size when it is earned in full."""
 
-    format: float = 0.3
-    attempt: float = 0.1
-    answer: float = 0.7
-    success: float = 0.5
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    def __call__(self, trajectory: Trajectory) -> Score:
+        """What was earned of each part, times its weight; a part that the function leaves out is not earned.
+
+        Raises:
+            ArmliteError: the function gave a part that the reward does not have, or what is no finite number.
+        """
+        given = self.function(trajectory)
+        earned = given if isinstance(given, Mapping) else {self.name: given}
+        for part, value in earned.items():
+            what = f"the reward {self.name} ({origin(self)}) gave {part!r}"
+            if part not in self.weights:
+                raise ArmliteError(f"{what}, which is none of its parts: {', '.join(self.weights)}")
+            if not isinstance(value, Real) or not math.isfinite(value):
+                raise ArmliteError(f"{what} as {value!r}; it must be a finite number")
+        return Score(parts={p: w * float(earned[p]) if earned.get(p) else 0.0 for p, w in self.weights.items()})
+
+    def weighted(self, weights: Mapping[str, float], key: str = "weights") -> "Reward":
+        """The same reward with other weights; parts that are not named keep theirs.
+
+        Args:
+            key: where the weights stand in a recipe.
+
+        Raises:
+            ArmliteError: a part that the reward does not have; names the nearest.
+        """
+        for part in weights:
+            if part not in self.weights:
+                near = nearest(part, self.weights)
+                raise ArmliteError(f"unknown key {key}.{part}.{near} Parts of {self.name}: {', '.join(self.weights)}")
+        return replace(self, weights={**self.weights, **weights})
+
+
+REWARDS: dict[str, Reward] = {}
+"""The rewards that a recipe may name."""
+
+
+def reward(function: Callable[..., Any] | None = None, *, weights: Mapping[str, float] | None = None) -> Any:
+    """Make a reward of a function from a Trajectory to how much of each part was earned, usually 0 to 1 (or a bool).
+
+    Args:
+        function: has a docstring; its name is the reward's.
+        weights: part -> its size, unless a recipe says otherwise. None: a single part, called as the function, of
+            weight 1; the function gives a number.
+
+    Raises:
+        TypeError: no docstring.
+        ArmliteError: there is another reward of that name, shipped or from another file.
+    """
+    if function is None:
+        return lambda f: reward(f, weights=weights)
+    if not inspect.getdoc(function):
+        raise TypeError(f"{function.__name__} needs a docstring: it says what is rewarded")
+    made = Reward(function, dict(weights or {function.__name__: 1.0}))
+    check_free("reward", made.name, made, REWARDS.get(made.name))
+    REWARDS[made.name] = made
+    return made
+
+
+def get_reward(name: str) -> Reward:
+    """A reward by name.
+
+    Raises:
+        ArmliteError: there is none; names the nearest.
+    """
+    if name not in REWARDS:
+        known = ", ".join(REWARDS)
+        raise ArmliteError(f"there is no reward {name!r}.{nearest(name, REWARDS)} Rewards: {known}{imports_hint()}")
+    return REWARDS[name]
 
 
 def format_ok(trajectory: Trajectory) -> bool:
@@ -71,13 +147,18 @@ def plain_text(text: str) -> str:
     return text.strip().rstrip(".").rstrip().casefold()
 
 
-def encourage_tools(trajectory: Trajectory, weights: Weights) -> Score:
+PAPER_WEIGHTS = {"format": 0.3, "attempt": 0.1, "answer": 0.7, "success": 0.5}
+
+
+@reward(weights=PAPER_WEIGHTS)
+def encourage_tools(trajectory: Trajectory) -> dict[str, bool]:
     """Stage 1, dare to use tools: R_f + R_try * 1[tool calls > 0]."""
     fine = format_ok(trajectory)
-    return _score(weights, format=fine, attempt=fine and tried(trajectory))
+    return {"format": fine, "attempt": fine and tried(trajectory)}
 
 
-def hierarchical(trajectory: Trajectory, weights: Weights) -> Score:
+@reward(weights=PAPER_WEIGHTS)
+def hierarchical(trajectory: Trajectory) -> dict[str, bool]:
     """Stage 2, be right and be helped by tools.
 
     R_f + R_try if wrong with a call; R_f + R_a if right without a successful call; R_f + R_a + R_succ if right with
@@ -85,36 +166,24 @@ def hierarchical(trajectory: Trajectory, weights: Weights) -> Score:
     """
     fine = format_ok(trajectory)
     right = fine and bool(is_right(trajectory.task, trajectory.decision))
-    return _score(
-        weights,
-        format=fine,
-        attempt=fine and not right and tried(trajectory),
-        answer=right,
-        success=right and succeeded(trajectory),
-    )
+    return {
+        "format": fine,
+        "attempt": fine and not right and tried(trajectory),
+        "answer": right,
+        "success": right and succeeded(trajectory),
+    }
 
 
-def accuracy_only(trajectory: Trajectory, weights: Weights) -> Score:
+@reward(weights=PAPER_WEIGHTS)
+def accuracy_only(trajectory: Trajectory) -> dict[str, bool]:
     """Ablation: R_f + R_a."""
     fine = format_ok(trajectory)
-    return _score(weights, format=fine, answer=fine and bool(is_right(trajectory.task, trajectory.decision)))
+    return {"format": fine, "answer": fine and bool(is_right(trajectory.task, trajectory.decision))}
 
 
-def fixed_bonus(trajectory: Trajectory, weights: Weights) -> Score:
+@reward(weights=PAPER_WEIGHTS)
+def fixed_bonus(trajectory: Trajectory) -> dict[str, bool]:
     """Ablation: R_f + R_a, and R_succ for any successful call, right or wrong."""
     fine = format_ok(trajectory)
     right = fine and bool(is_right(trajectory.task, trajectory.decision))
-    return _score(weights, format=fine, answer=right, success=fine and succeeded(trajectory))
-
-
-def _score(weights: Weights, **earned: bool) -> Score:
-    return Score(parts={name: getattr(weights, name) if earned.get(name) else 0.0 for name in Weights.model_fields})
-
-
-REWARDS: dict[str, Callable[[Trajectory, Weights], Score]] = {
-    "encourage_tools": encourage_tools,
-    "hierarchical": hierarchical,
-    "accuracy_only": accuracy_only,
-    "fixed_bonus": fixed_bonus,
-}
-"""The names a recipe may give."""
+    return {"format": fine, "answer": right, "success": fine and succeeded(trajectory)}

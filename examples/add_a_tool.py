@@ -1,6 +1,7 @@
 """Add a tool of your own: one documented function. Its docstring and type hints are what the model reads about it.
 
 Once registered it works in Judge, chat, evaluation and training of this process. With --model a judge may call it.
+Every command takes it too: armlite judge --import examples/add_a_tool.py ...
 
 Run: python examples/add_a_tool.py photo.jpg --model openai:MODEL@URL
 """
@@ -26,13 +27,14 @@ def mean_colour(memory: Memory, /, image: str) -> Observation:
     return Observation(ok=True, text=f"The mean colour of `{image}` is {rgb}.", data={"rgb": rgb})
 
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("image")
-parser.add_argument("--model")
-args = parser.parse_args()
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("image")
+    parser.add_argument("--model")
+    args = parser.parse_args()
 
-print(mean_colour.usage())
-print(mean_colour(Memory([open_image(args.image)]), image="original_image").text)
-if args.model:
-    verdict = Judge.load(args.model).compare("Is this photo bluish?", ["Yes.", "No."], images=args.image)
-    print(f"{verdict.status}: answer {verdict.choice}", *(item.text for item in verdict.evidence), sep="\n- ")
+    print(mean_colour.usage())
+    print(mean_colour(Memory([open_image(args.image)]), image="original_image").text)
+    if args.model:
+        verdict = Judge.load(args.model).compare("Is this photo bluish?", ["Yes.", "No."], images=args.image)
+        print(f"{verdict.status}: answer {verdict.choice}", *(item.text for item in verdict.evidence), sep="\n- ")

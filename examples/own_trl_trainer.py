@@ -16,7 +16,7 @@ from armlite.models.loading import load
 from armlite.pocket.model import save_pocket
 from armlite.pocket.traces import sample_texts
 from armlite.pocket.world import generate
-from armlite.rewards import Weights
+from armlite.rewards import hierarchical
 from armlite.train.environment import environment_factory, reward_functions
 from armlite.train.stock import StockGRPOTrainer
 
@@ -33,7 +33,7 @@ trainer = StockGRPOTrainer(  # a subclass of your own goes the same way
     processing_class=processor,
     train_dataset=Dataset.from_list(rows),
     environment_factory=environment_factory(rules, folder, tools=["image_zoom_in_tool"]),
-    reward_funcs=reward_functions("hierarchical", Weights(), processor.tokenizer),
+    reward_funcs=reward_functions(hierarchical, processor.tokenizer),
 )
 trainer.train()
 print("reward:", [row["reward"] for row in trainer.state.log_history if "reward" in row])

@@ -16,7 +16,7 @@ from armlite.pocket.pdf import write_pdf
 from armlite.pocket.traces import expert_episodes, sample_texts
 from armlite.pocket.world import CELLS, FAMILIES, SPLITS, generate
 from armlite.recipe import load_recipe
-from armlite.rewards import REWARDS, Weights
+from armlite.rewards import hierarchical
 
 RULES = load_recipe("recipes/pocket.yaml").episode
 
@@ -95,7 +95,7 @@ def test_expert_traces_use_tools_as_often_as_asked(world, share, blind, calls):
     records = [e.trajectory() for e in episodes]
     assert sum(len(t.calls) for t in records) / len(records) == calls
     for record in records:
-        total = REWARDS["hierarchical"](record, Weights()).total
+        total = hierarchical(record).total
         assert total == 1.5 if calls else total in (0.3, 1.0)
         assert record.tools == () if blind else record.tools
 

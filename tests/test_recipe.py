@@ -51,7 +51,13 @@ def test_a_shipped_recipe_opens_with_the_command_that_runs_it_and_what_it_needs(
     [
         ("stages: {sft: {step: 3}}", "unknown key stages.sft.step. Did you mean 'steps'? Known keys here: adapter,"),
         ("stages: {grpo1: {num_generation: 3}}", "Did you mean 'num_generations'?"),
-        ("stages: {grpo1: {weights: {sucess: 1}}}", "unknown key stages.grpo1.weights.sucess. Did you mean 'success'?"),
+        (
+            "stages: {grpo1: {num_generations: 2, per_device_train_batch_size: 2, weights: {sucess: 1}}}",
+            "unknown key stages.grpo1.weights.sucess. Did you mean 'success'? Parts of hierarchical: format, attempt,",
+        ),
+        ("stages: {grpo1: {weights: {format: much}}}", "stages.grpo1.weights.format: Input should be a valid number"),
+        ("imports: my_tools.py\nstages: {sft: {}}", "imports: must be a list of files or modules"),
+        ("episode: {tools: [image_zom_in_tool]}\nstages: {sft: {}}", "Did you mean 'image_zoom_in_tool'?"),
         ("stages: {stf: {}}", "unknown key stages.stf. Did you mean 'sft'?"),
         ("modle: {}\nstages: {sft: {}}", "unknown key modle. Did you mean 'model'?"),
         ("episode: {limits: {crop_pixels: 3}}\nstages: {sft: {}}", "Did you mean 'crop_max_pixels'?"),

@@ -7,10 +7,11 @@ import pytest
 from playing import play
 
 from armlite.episode import Episode, EpisodeSettings
+from armlite.errors import ArmliteError
 from armlite.loop import Reply
 from armlite.memory import Memory
 from armlite.models.scripted import ScriptedModel
-from armlite.rewards import REWARDS, Weights, is_right
+from armlite.rewards import REWARDS, get_reward, is_right, reward
 from armlite.tools.tool import Tool
 from armlite.types import Task, Trajectory
 
@@ -42,7 +43,7 @@ def played(turns: Sequence[str | Reply], task: Task = PAIR, **settings: Any) -> 
 
 def earned(reward: str, trajectory: Trajectory) -> str:
     """The parts that were earned, by their first letters; `t` for the attempt (to try)."""
-    parts = REWARDS[reward](trajectory, Weights(format=1, attempt=2, answer=4, success=8)).parts
+    parts = REWARDS[reward].weighted({"format": 1, "attempt": 2, "answer": 4, "success": 8})(trajectory).parts
     assert parts == {name: full if parts[name] else 0 for name, full in zip(parts, (1, 2, 4, 8), strict=True)}
     return "".join(letter for letter, value in zip("ftas", parts.values(), strict=True) if value)
 
@@ -85,7 +86,7 @@ def test_the_totals_of_the_released_weights_are_the_reference_s(
     turns: list[str], stage_1: float, stage_2: float
 ) -> None:
     trajectory = played(turns)
-    totals = [REWARDS[name](trajectory, Weights()).total for name in ("encourage_tools", "hierarchical")]
+    totals = [REWARDS[name](trajectory).total for name in ("encourage_tools", "hierarchical")]
     assert totals == pytest.approx([stage_1, stage_2])
 
 
@@ -207,3 +208,69 @@ def test_a_decision_of_the_wrong_type_is_never_right(kind: str, gold: Any, decis
     n = {"pairwise": 2, "open_qa": 0}.get(kind, 1)
     task = Task(id="t", kind=kind, question="Q", responses=("x",) * n, gold=gold)  # type: ignore[arg-type]
     assert is_right(task, decision) is right
+
+
+@pytest.fixture
+def rewards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rewards made in a test are known to it only."""
+    monkeypatch.setattr("armlite.rewards.REWARDS", dict(REWARDS))
+
+
+def test_a_reward_of_one_s_own_has_its_own_parts_and_sizes(rewards: None) -> None:
+    @reward(weights={"one turn": 0.5, "tool": -1.0})
+    def quick(trajectory: Trajectory) -> dict[str, float]:
+        """Be quick."""
+        return {"one turn": 1 / len(trajectory.steps), "tool": bool(trajectory.calls)}
+
+    @reward
+    def silence(trajectory: Trajectory) -> bool:
+        """Say nothing."""
+        return not trajectory.steps[0].turn.text
+
+    looked = played([GOOD, RIGHT])
+    assert get_reward("quick") is quick
+    assert quick(looked).parts == {"one turn": 0.25, "tool": -1.0}
+    assert quick(played([RIGHT])).parts == {"one turn": 0.5, "tool": 0.0}
+    assert quick.weighted({"tool": 0.25})(looked).parts == {"one turn": 0.25, "tool": 0.25}
+    assert silence(looked).parts == {"silence": 0.0}
+    assert silence(played([""])).total == 1.0
+    with pytest.raises(ArmliteError, match=r"unknown key weights\.tol\. Did you mean 'tool'\? Parts of quick: one"):
+        quick.weighted({"tol": 1})
+    with pytest.raises(ArmliteError, match=r"no reward 'quik'\. Did you mean 'quick'"):
+        get_reward("quik")
+
+
+@pytest.mark.parametrize(
+    ("earned", "says"),
+    [
+        ({"fomat": 1}, r"the reward odd \(.*test_rewards.py\) gave 'fomat', which is none of its parts: format"),
+        ({"format": float("nan")}, r"gave 'format' as nan; it must be a finite number"),
+        ({"format": float("inf")}, "as inf"),
+        ({"format": None}, "as None"),
+        ({"format": "1"}, "as '1'"),
+        (1.0, "gave 'odd', which is none of its parts"),
+    ],
+)
+def test_what_is_no_number_of_a_part_is_a_mistake_and_never_0(rewards: None, earned: Any, says: str) -> None:
+    @reward(weights={"format": 1.0})
+    def odd(trajectory: Trajectory) -> Any:
+        """Something else."""
+        return earned
+
+    with pytest.raises(ArmliteError, match=says):
+        odd(played([RIGHT]))
+
+
+def test_a_reward_says_what_it_rewards_and_its_own_errors_are_seen(rewards: None) -> None:
+    with pytest.raises(TypeError, match="bare needs a docstring"):
+
+        @reward
+        def bare(trajectory: Trajectory) -> float: ...
+
+    @reward
+    def broken(trajectory: Trajectory) -> float:
+        """Fails."""
+        return 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        broken(played([RIGHT]))

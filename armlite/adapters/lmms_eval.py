@@ -13,6 +13,7 @@ from PIL import Image
 from armlite.adapters import Answerer, final_text, need
 from armlite.errors import ArmliteError
 from armlite.images import to_rgb
+from armlite.models import model_prefix
 
 try:
     from lmms_eval.api.model import lmms
@@ -49,7 +50,7 @@ class ArmliteModel(lmms):
         name = model or pretrained
         if not name:
             raise ArmliteError("say which model: model=openai:MODEL@URL, or a folder or hub id")
-        if device and not name.startswith("openai:"):
+        if device and model_prefix(name) is None:
             options["device"] = device
         self._answerer = Answerer(name, tools, **options)
         self._batch_size = int(batch_size)

@@ -24,7 +24,7 @@ from armlite.errors import ArmliteError
 from armlite.models.engine.vision import VisionCache
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.recipe import GrpoSettings, Recipe, SftSettings
-from armlite.rewards import REWARDS, Weights
+from armlite.rewards import hierarchical
 from armlite.runner import Job, run_jobs
 from armlite.train.grpo import chat_model, make_trainer
 
@@ -117,7 +117,7 @@ class _Bench:
             visual = sum(vision.look(image).tokens for message in messages for image in message.images)
             text = render(messages, episode.conversation.tools, add_generation_prompt=False)
             self._longest = max(self._longest, len(self._vocabulary.ids(text)) + visual)
-            yield (name, rollout), REWARDS["hierarchical"](episode.trajectory(), Weights()).parts
+            yield (name, rollout), hierarchical(episode.trajectory()).parts
 
     def row(self, against_trl: bool, repetitions: int) -> Row:
         """Measure, and compare with the goals."""

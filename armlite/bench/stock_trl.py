@@ -15,7 +15,7 @@ from trl import GRPOConfig
 
 from armlite.bench.script import Play
 from armlite.recipe import GrpoSettings
-from armlite.rewards import Weights
+from armlite.rewards import hierarchical
 from armlite.train.environment import environment_factory
 from armlite.train.stock import StockGRPOTrainer
 
@@ -97,7 +97,7 @@ def make_stock(
         ours: a `JudgeGRPOTrainer`.
         stage: the settings it was made of.
         model: another module on the same weights.
-        rewards: (task id, rollout) -> parts of the reward.
+        rewards: (task id, rollout) -> parts of the hierarchical reward.
     """
     group = play.work.group
 
@@ -119,7 +119,7 @@ def make_stock(
         processing_class=processor,
         peft_config=peft_config,
         environment_factory=environment_factory(play.settings, play.root, tools),
-        reward_funcs=[part(name) for name in Weights.model_fields],
+        reward_funcs=[part(name) for name in hierarchical.weights],
     )
 
 

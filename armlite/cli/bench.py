@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from armlite.cli.options import ImportOption
+
 
 def bench(
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value of the recipe, as model.path=FOLDER")] = None,
@@ -20,6 +22,7 @@ def bench(
     work: Annotated[str, typer.Option(help="default, or W1,W2,...; scaled down for a small model")] = "default",
     repetitions: Annotated[int, typer.Option(min=1, help="of which the median is reported")] = 3,
     out: Annotated[Path | None, typer.Option(help="JSON file, written anew after each workload")] = None,
+    imports: ImportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the figures as JSON")] = False,
 ) -> None:
     """Measure what a step takes: a scripted policy, real tools, a real optimizer step.

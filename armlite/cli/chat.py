@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from armlite.cli.judge import DeviceOption, MaxCallsOption, ModelOption, QuantizeOption, SeedOption, TemperatureOption
+from armlite.cli.options import ImportOption
 from armlite.errors import ArmliteError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def chat(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     quantize: QuantizeOption = None,
+    imports: ImportOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print verdicts as JSON lines, all else on stderr.")] = False,
 ) -> None:
     """Judge interactively: set a question, add responses, watch the judge look, change something, judge again.

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from armlite.cli.options import ImportOption
 from armlite.errors import ArmliteError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -53,6 +54,7 @@ def evaluate(
         bool, typer.Option("--skip-missing", help="leave out items whose image files are not there")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="folder for all results  [default: runs/eval/MODEL]")] = None,
+    imports: ImportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
     bench: Renamed = None,
     tasks: Renamed = None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from armlite.cli.options import ImportOption
 from armlite.errors import ArmliteError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def judge(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     quantize: QuantizeOption = None,
+    imports: ImportOption = None,
     save: Annotated[Path | None, typer.Option(help="Add the trajectories to this folder, for `armlite view`.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the verdict as one line of JSON.")] = False,
 ) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from armlite.cli.options import ImportOption
+
 if TYPE_CHECKING:
     from armlite.data.making.work import Counts
 
@@ -33,6 +35,7 @@ def pairs(
     temperature: Annotated[float, typer.Option(min=0, help="of the model")] = 0.7,
     seed: Seed = 0,
     batch: Batch = None,
+    imports: ImportOption = None,
     as_json: Json = False,
 ) -> None:
     """Make preference pairs: to each good answer a related one with one flaw.
@@ -75,6 +78,7 @@ def filter_(
     temperature: Annotated[float, typer.Option(min=0, help="of the rollouts")] = 1.0,
     seed: Seed = 0,
     batch: Batch = None,
+    imports: ImportOption = None,
     as_json: Json = False,
 ) -> None:
     """Drop the tasks that a model gets right in every rollout; the others keep their pass rate.
@@ -113,6 +117,7 @@ def traces(
     temperature: Annotated[float, typer.Option(min=0, help="0: greedy")] = 0.0,
     seed: Seed = 0,
     batch: Batch = None,
+    imports: ImportOption = None,
     as_json: Json = False,
 ) -> None:
     """Let a strong model judge with the tools; keep what has the format, is right, and was helped by a tool.

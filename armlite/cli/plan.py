@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from armlite.cli.options import ImportOption
+
 
 def plan(
     recipe: Annotated[Path, typer.Argument(help="YAML file, for example recipes/qwen2.5-vl-7b-24gb.yaml")],
@@ -16,6 +18,7 @@ def plan(
     ] = None,
     fit: Annotated[str | None, typer.Option(help="write the largest recipe like this one that fits the card")] = None,
     out: Annotated[Path | None, typer.Option(help="where --fit writes; else stdout")] = None,
+    imports: ImportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the plan as JSON")] = False,
 ) -> None:
     """Predict memory and time of a recipe; exits 1 where it does not fit. Needs no weights and no GPU.

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from armlite.cli.options import ImportOption
+
 if TYPE_CHECKING:
     from armlite.memory import Memory
     from armlite.tools.tool import Tool
@@ -32,14 +34,16 @@ def tools() -> None:
 
 
 @app.command("list")
-def list_tools(json: Json = False) -> None:
-    """List all tools with what they need.
+def list_tools(imports: ImportOption = None, json: Json = False) -> None:
+    """List all tools with what they need and where they come from.
 
-    Example: armlite tools list
+    Example: armlite tools list --import my_tools.py
     """
+    from armlite.imports import origin
     from armlite.tools import all_tools
 
-    rows = [{"name": t.name, "needs": t.needs, "description": t.description} for t in all_tools().values()]
+    tools = sorted(all_tools().values(), key=lambda t: list(NEEDS).index(t.needs))
+    rows = [{"name": t.name, "needs": t.needs, "origin": origin(t), "description": t.description} for t in tools]
     if json:
         typer.echo(jsonlib.dumps(rows, ensure_ascii=False))
         return
@@ -53,17 +57,20 @@ def list_tools(json: Json = False) -> None:
         if row["needs"] != needs:
             needs = row["needs"]
             console.print(Text(NEEDS[needs], style="bold"))
-        console.print(Text(f"  {row['name']}", style="cyan"), soft_wrap=True)
+        whose = "" if row["origin"] == "shipped" else f"  from {row['origin']}"
+        console.print(Text.assemble((f"  {row['name']}", "cyan"), (whose, "dim")), soft_wrap=True)
         console.print(Padding(Text(row["description"], style="dim"), (0, 0, 0, 6)), width=min(console.width, WIDTH))
 
 
 @app.command()
-def show(name: Name, json: Json = False) -> None:
+def show(name: Name, imports: ImportOption = None, json: Json = False) -> None:
     """Show the manual of a tool as the model reads it.
 
     Example: armlite tools show image_zoom_in_tool
     """
-    tool = _find(name)
+    from armlite.tools import get_tool
+
+    tool = get_tool(name)
     if json:
         typer.echo(jsonlib.dumps(tool.schema, ensure_ascii=False))
         return
@@ -90,6 +97,7 @@ def run(
     image: Annotated[list[Path] | None, typer.Option(help="A picture: original_image; may be repeated.")] = None,
     document: Annotated[Path | None, typer.Option(help="A PDF file or a folder of page images.")] = None,
     text: Annotated[list[str] | None, typer.Option(help="A response: resp_1, resp_2, ...; may be repeated.")] = None,
+    imports: ImportOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the pictures that the tool makes.")] = None,
     json: Json = False,
 ) -> None:
@@ -102,9 +110,10 @@ def run(
         filename=paper query="Table 2" --json
     """
     from armlite.errors import ToolError
+    from armlite.tools import get_tool
     from armlite.types import Observation
 
-    tool = _find(name)
+    tool = get_tool(name)
     values = read_arguments(tool, arguments or [])
     memory = _memory(image or [], document, text or [])
     try:
@@ -118,16 +127,6 @@ def run(
         _draw(memory, seen, files)
     if not seen.ok:
         raise typer.Exit(1)
-
-
-def _find(name: str) -> "Tool":
-    from armlite.errors import ArmliteError, nearest
-    from armlite.tools import all_tools
-
-    known = all_tools()
-    if name not in known:
-        raise ArmliteError(f"there is no tool {name!r}.{nearest(name, known)} See: armlite tools list")
-    return known[name]
 
 
 def read_arguments(tool: "Tool", words: list[str]) -> dict[str, Any]:

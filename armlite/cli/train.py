@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from armlite.cli.options import ImportOption
+
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="YAML file, for example recipes/pocket.yaml")],
@@ -19,6 +21,7 @@ def train(
     seeds: Annotated[
         str | None, typer.Option(help="several runs with a control each, as 0,1,2; writes RECIPE.results.json")
     ] = None,
+    imports: ImportOption = None,
 ) -> None:
     """Train a judge: SFT cold start, GRPO stage 1 and 2, an evaluation after each, and a report.
 
@@ -27,7 +30,7 @@ def train(
     from armlite.errors import ArmliteError, nearest
     from armlite.recipe import STAGES, load_recipe
 
-    loaded = load_recipe(recipe, overrides or [])
+    loaded = load_recipe(recipe, overrides or [], imports or [])
     if stage is not None and stage not in STAGES:
         raise ArmliteError(f"there is no stage {stage!r}.{nearest(stage, STAGES)} Stages: {', '.join(STAGES)}")
     if dry_run:

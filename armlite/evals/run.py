@@ -30,6 +30,7 @@ from armlite.evals.tasks import TASKS as TASK_BENCHMARK
 from armlite.journal import Journal, is_begun
 from armlite.judge import VOTING_TEMPERATURE, Judge
 from armlite.loop import ChatModel
+from armlite.models import model_prefix
 from armlite.runner import Job, run_jobs
 from armlite.store import Saved
 from armlite.types import Task, Trajectory
@@ -107,7 +108,7 @@ def run_benchmark(
         raise ArmliteError(f"there is no folder {path} to read {name} from")
     warmth = temperature or (VOTING_TEMPERATURE if votes > 1 else 0.0)
     given = dict(options or {})
-    if workers is not None and model.startswith("openai:"):
+    if workers is not None and model_prefix(model) == "openai":
         given = {"workers": workers, **given}
     judge = Judge.load(model, temperature=warmth, seed=seed, max_calls=max_calls, **given)
     rules = judge.settings if tools else judge.settings.model_copy(update={"tools": ()})
@@ -133,7 +134,7 @@ def run_benchmark(
     journal = Journal(folder / TRAJECTORIES, settings.model_dump(mode="json"))
     jobs = jobs_of(read_tasks(folder / TASKS), rules, folder, settings)
     journal.redo_faults(jobs)
-    judge_jobs(jobs, judge.model, journal, workers, model.startswith("openai:"), on_progress)
+    judge_jobs(jobs, judge.model, journal, workers, model_prefix(model) is not None, on_progress)
     return finish(folder)
 
 
@@ -152,11 +153,11 @@ def check_model_of(model: str) -> None:
     Raises:
         ArmliteError: as `Judge.load` and loading would later.
     """
-    if model.startswith("openai:"):
+    if model_prefix(model) == "openai":
         from armlite.models.openai import parse_spec
 
         parse_spec(model)
-    else:
+    elif model_prefix(model) is None:
         from armlite.models.loading import check_model
 
         check_model(model)

@@ -1,9 +1,51 @@
-"""Chat models: the local engine, OpenAI-compatible endpoints, a scripted fake. Importing this imports no torch."""
+"""Chat models: the local engine, OpenAI-compatible endpoints, a scripted fake, and the user's own by `@chat_model`.
+Importing this imports no torch.
+"""
 
-from typing import Any
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
+from armlite.errors import ArmliteError, nearest
+from armlite.imports import check_free, imports_hint
 from armlite.loop import ChatModel
 from armlite.models.sampling import EngineSettings, Sampling
+
+Maker = TypeVar("Maker", bound=Callable[..., ChatModel])
+
+
+def _endpoint(name: str, sampling: Sampling | None, **options: Any) -> ChatModel:
+    """An OpenAI-compatible endpoint: `openai:MODEL@URL`. It has its own `top_k` and `max_context`."""
+    from armlite.models.openai import OpenAIModel, parse_spec
+
+    if sampling is not None:
+        own = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed}
+        options = {**own, "max_tokens": sampling.max_new_tokens, **options}
+    return OpenAIModel(*parse_spec(f"openai:{name}"), **options)
+
+
+_MAKERS: dict[str, Callable[..., ChatModel]] = {"openai": _endpoint}
+"""Prefix -> what makes a model of the rest of its name."""
+
+
+def chat_model(maker: Maker) -> Maker:
+    """Make a function `(name, sampling) -> ChatModel` known: called `mine`, it makes the model `mine:NAME`.
+
+    `sampling` is an `armlite.models.sampling.Sampling`: temperature, seed and budgets to write with.
+
+    Raises:
+        ArmliteError: there is another one of that name, shipped or from another file.
+    """
+    check_free("chat model", maker.__name__, maker, _MAKERS.get(maker.__name__))
+    _MAKERS[maker.__name__] = maker
+    return maker
+
+
+def model_prefix(spec: str) -> str | None:
+    """What makes the model: `openai`, or the name of a user's function. None: a local model (folder or hub id)."""
+    prefix = re.match(r"([A-Za-z_]\w*):", spec)
+    return prefix[1] if prefix and not Path(spec).exists() else None
 
 
 def load_chat_model(
@@ -12,21 +54,20 @@ def load_chat_model(
     """The model that a user's word for it stands for.
 
     Args:
-        spec: `openai:MODEL@URL` for an endpoint, else what `armlite.models.loading.load` takes.
-        sampling: how it writes. An endpoint has its own `top_k` and `max_context`.
-        settings: memory and speed of the local engine; not for an endpoint.
-        options: of `OpenAIModel`, or of `load`.
+        spec: `openai:MODEL@URL`, `mine:NAME` of a `@chat_model`, else what `armlite.models.loading.load` takes.
+        sampling: how it writes.
+        settings: memory and speed of the local engine; for no other.
+        options: of `OpenAIModel`, of the user's function, or of `load`.
 
     Raises:
         ArmliteError: there is no such model.
     """
-    if spec.startswith("openai:"):
-        from armlite.models.openai import OpenAIModel, parse_spec
-
-        if sampling is not None:
-            own = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed}
-            options = {**own, "max_tokens": sampling.max_new_tokens, **options}
-        return OpenAIModel(*parse_spec(spec), **options)
+    if prefix := model_prefix(spec):
+        if prefix not in _MAKERS:
+            known = ", ".join(f"{name}:" for name in _MAKERS)
+            near = nearest(prefix, _MAKERS)
+            raise ArmliteError(f"there is no model {prefix}:.{near} Known: {known}{imports_hint()}")
+        return _MAKERS[prefix](spec.removeprefix(f"{prefix}:"), sampling, **options)
     from armlite.models.loading import load
     from armlite.models.local import LocalModel
 

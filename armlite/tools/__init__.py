@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from armlite.errors import ArmliteError, nearest
+from armlite.imports import check_free, imports_hint
 from armlite.memory import Memory
 from armlite.tools.tool import Tool
 
@@ -25,7 +26,12 @@ def all_tools() -> dict[str, Tool]:
 
 
 def register(tool: Tool) -> Tool:
-    """Make a tool of one's own known to judges, chat, evaluation and training of this process."""
+    """Make a tool of one's own known to judges, chat, evaluation and training of this process.
+
+    Raises:
+        ArmliteError: there is another tool of that name, shipped or from another file.
+    """
+    check_free("tool", tool.name, tool, all_tools().get(tool.name))
     _REGISTERED[tool.name] = tool
     return tool
 
@@ -38,7 +44,8 @@ def get_tool(name: str) -> Tool:
     """
     tools = all_tools()
     if name not in tools:
-        raise ArmliteError(f"there is no tool {name!r}.{nearest(name, tools)} `armlite tools list` shows them all")
+        near = nearest(name, tools)
+        raise ArmliteError(f"there is no tool {name!r}.{near} `armlite tools list` shows them all{imports_hint()}")
     return tools[name]
 
 

@@ -107,7 +107,7 @@ def _make(name: str, description: str, arguments: dict[str, str]) -> Tool:
 
     def run(memory: Memory, /, **params: Any) -> Observation:
         text, mode = memory.text(params.pop("response")), memory.limits.verifier_mode
-        result = check(name, text, mode, **params)  # type: ignore[arg-type]  # an unknown mode is refused there
+        result = check(name, text, mode, **params)  # an unknown mode is refused there
         data: dict[str, Any] = {"result": result.ok, "detail": result.detail}
         if result.splitter:
             data["splitter"] = result.splitter

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from armlite.episode import Episode, EpisodeSettings
-from armlite.rewards import REWARDS, Weights
+from armlite.rewards import Reward
 from armlite.runner import Job
 from armlite.tools import get_tool
 from armlite.tools.tool import Tool
@@ -118,12 +118,11 @@ def replay(environment: Any, turns: Sequence[str], ended: bool = True) -> Trajec
     return episode.trajectory()
 
 
-def reward_functions(reward: str, weights: Weights, tokenizer: Any) -> list[Callable[..., list[float]]]:
+def reward_functions(reward: Reward, tokenizer: Any) -> list[Callable[..., list[float]]]:
     """The parts of a reward as TRL reward functions, for the stock trainer.
 
     Args:
-        reward: a name in `armlite.rewards.REWARDS`.
-        weights: size of the parts.
+        reward: one of `armlite.rewards`, or one of your own.
         tokenizer: knows the control tokens that part the turns of a completion.
     """
     seen: list[Any] = [[], []]
@@ -135,7 +134,7 @@ def reward_functions(reward: str, weights: Weights, tokenizer: Any) -> list[Call
             played = [
                 replay(e, *split_turns(ids, tokenizer)) for e, ids in zip(environments, completion_ids, strict=True)
             ]
-            seen[:] = episodes, [REWARDS[reward](trajectory, weights) for trajectory in played]
+            seen[:] = episodes, [reward(trajectory) for trajectory in played]
         return seen[1]
 
     def part(name: str) -> Callable[..., list[float]]:
@@ -145,7 +144,7 @@ def reward_functions(reward: str, weights: Weights, tokenizer: Any) -> list[Call
         function.__name__ = name
         return function
 
-    return [part(name) for name in Weights.model_fields]
+    return [part(name) for name in reward.weights]
 
 
 def split_turns(ids: Sequence[int], tokenizer: Any) -> tuple[list[str], bool]:

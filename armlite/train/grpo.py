@@ -18,6 +18,7 @@ from armlite.journal import Journal
 from armlite.models.engine.vision import VisionCache
 from armlite.models.local import LocalModel, Sampling
 from armlite.recipe import GrpoSettings, Recipe
+from armlite.rewards import get_reward
 from armlite.runner import Outcome
 from armlite.store import Saved, save, write_atomic
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
@@ -210,8 +211,7 @@ def make_trainer(
         environment_factory=environment_factory(recipe.episode, root, deferred=True),
         callbacks=list(callbacks),
         chat=chat,
-        reward=stage.reward,
-        weights=stage.weights,
+        reward=get_reward(stage.reward).weighted(stage.weights),
         train_overflow=stage.train_overflow,
         update_tokens=stage.update_tokens,
         shared_prefix=stage.shared_prefix,

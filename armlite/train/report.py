@@ -1,6 +1,7 @@
 """`report.md` of a run: what each stage did, in tables and plots, made from the run directory alone."""
 
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def _plots(run: Path, rows: list[dict[str, Any]], found: dict[str, dict[str, Any
     made = []
     # By stage, not as they stand: a stage that ran alone has added its lines last.
     grpo = sorted((r for r in rows if r["stage"].startswith("grpo")), key=lambda r: (r["stage"], r["step"]))
-    parts = {f"rewards/{p}/mean": p for p in ("format", "attempt", "answer", "success")}
+    parts = {k: k[len("rewards/") : -len("/mean")] for r in grpo for k in r if fnmatch(k, "rewards/*/mean")}
     pictures = {
         "Reward parts": ("rewards.png", parts),
         "Tool calls per task": (

@@ -20,7 +20,7 @@ from packaging.version import Version
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError
 from armlite.plan import check_fits
-from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, difference, load_recipe
+from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, check_names, difference, saved_recipe
 from armlite.store import TORN, write_atomic
 from armlite.train.processes import on_first
 from armlite.train.provenance import environment
@@ -123,6 +123,7 @@ class _Run:
 
     def _begin(self, only: StageName | None, resume: bool, force: bool) -> None:
         """All that is read and written before the first stage."""
+        check_names(self.recipe)
         self._check_folder(only, resume)
         if not force:
             check_fits(self.recipe)
@@ -155,7 +156,7 @@ class _Run:
                 )
             # A stage alone may be tried again with other settings of its own; the rest must be the run's.
             free = f"stages.{only}." if only is not None and not resume else None
-            if change := difference(load_recipe(saved), self.recipe, free):
+            if change := difference(saved_recipe(saved), self.recipe, free):
                 raise ArmliteError(f"{self.output} was made with another recipe: {change}; give another --output")
         elif self.output.is_dir() and any(not p.name.startswith(".") for p in self.output.iterdir()):
             raise ArmliteError(f"{self.output} is not empty and holds no run; give another --output")

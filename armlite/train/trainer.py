@@ -20,7 +20,7 @@ from armlite.errors import ArmliteError
 from armlite.models.engine.oom import say
 from armlite.models.engine.tokens import TokenRecord, Tokens
 from armlite.models.local import LocalModel
-from armlite.rewards import REWARDS, Weights, is_right
+from armlite.rewards import Reward, is_right
 from armlite.runner import Outcome, run_jobs
 from armlite.train.sharding import whole
 from armlite.train.update import LeanGRPOTrainer
@@ -63,8 +63,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
 
     Args:
         chat: the local model around the very weights that are trained.
-        reward: name of the reward.
-        weights: size of its parts.
+        reward: of the rollouts; each of its parts is logged under its name.
         train_overflow: also learn from rollouts that ran out of tokens.
         on_rollouts: called with (step, outcomes, scores) after each generation for training.
         kwargs: of LeanGRPOTrainer; `environment_factory` from `armlite.train.environment`, deferred.
@@ -74,14 +73,13 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         self,
         *args: Any,
         chat: LocalModel,
-        reward: str,
-        weights: Weights,
+        reward: Reward,
         train_overflow: bool = False,
         on_rollouts: Rollouts | None = None,
         **kwargs: Any,
     ):
         check_seam()
-        self._chat, self._reward, self._weights = chat, reward, weights
+        self._chat, self._reward = chat, reward
         self._train_overflow, self._on_rollouts = train_overflow, on_rollouts
         self._scores: list[Score] = []
         self.outcomes: list[Outcome] = []
@@ -90,7 +88,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         """What has been told on stderr."""
         self._shown = False
         """The last generation has images."""
-        super().__init__(*args, reward_funcs=[self._part(name) for name in Weights.model_fields], **kwargs)
+        super().__init__(*args, reward_funcs=[self._part(name) for name in reward.weights], **kwargs)
         if not self.tools:
             raise ArmliteError("the environment has no public tool method: TRL would drop the images of tools")
         self.remove_callback(PrinterCallback)  # metrics.jsonl and the screen have it all
@@ -171,9 +169,9 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
     def _earned(self, outcome: Outcome) -> Score:
         """A rollout that could not be played earns nothing, whatever the reward says."""
         if outcome.fault is None:
-            return REWARDS[self._reward](outcome.trajectory, self._weights)
+            return self._reward(outcome.trajectory)
         self._tell(f"task {outcome.task.id} cannot be played: {outcome.fault.reason}")
-        return Score(parts=dict.fromkeys(Weights.model_fields, 0.0))
+        return Score(parts=dict.fromkeys(self._reward.weights, 0.0))
 
     def _record(self, session: Any, outcome: Outcome) -> TokenRecord:
         """The token ids of a rollout; of one whose prompt was never at the model two that teach nothing."""

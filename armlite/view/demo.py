@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from armlite.episode import Episode, EpisodeSettings
 from armlite.memory import Memory
-from armlite.rewards import Weights, hierarchical
+from armlite.rewards import hierarchical
 from armlite.store import Saved
 from armlite.types import Task
 
@@ -55,7 +55,7 @@ def demo() -> tuple[Saved, dict[str, Image.Image]]:
     for crate, text in enumerate(SCRIPT, 1):
         episode.advance(text.format(box=_box(crate)), tokens=len(text.split()))
     trajectory = episode.trajectory()
-    return Saved(trajectory=trajectory, score=hierarchical(trajectory, Weights())), episode.pixels()
+    return Saved(trajectory=trajectory, score=hierarchical(trajectory)), episode.pixels()
 
 
 def stall() -> Image.Image:

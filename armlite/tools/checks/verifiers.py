@@ -76,8 +76,8 @@ def _verifier(function: Callable[..., Check]) -> Callable[..., Check]:
             raise ArmliteError(f"there is no verifier mode {mode!r}.{hint} Modes: {', '.join(MODES)}")
         try:
             bound = signature.bind(text, *args, mode=mode, **params)
-        except TypeError as problem:
-            raise ToolError(f"Error: {function.__name__}: {problem}.") from None
+        except TypeError as error:
+            raise ToolError(f"Error: {function.__name__}: {error}.") from None
         values = {n: v for n, v in bound.arguments.items() if n not in ("text", "mode")}
         for name, value in values.items():
             if problem := _ill_typed(name, value) or (_senseless(name, value) if mode == "strict" else ""):

@@ -32,7 +32,11 @@ def _close_at_exit() -> None:
 
     To be called once PDFium is loaded: exit handlers run in the opposite order of their registration.
     """
-    atexit.register(lambda: [pages.close() for pages in list(_OPEN)])
+
+    @atexit.register
+    def close() -> None:
+        for pages in list(_OPEN):
+            pages.close()
 
 
 class PdfPages:

@@ -78,8 +78,8 @@ def _named(index: PageIndex, asked: Query, i: int) -> float:
         if places:
             bonus = CAPTION_BONUS if 0 in places else MENTION_BONUS
             earned += bonus * (CONTENTS_FACTOR if index.contents[i] else 1.0)
-    for number in asked.pages:
-        found = index.numbering.find(number)
+    for page in asked.pages:
+        found = index.numbering.find(page)
         if i + 1 in found:
             earned += NAMED_BONUS / (1 + found.index(i + 1))
     if any(i == (p - 1 if p > 0 else len(index) + p) for p in asked.positions):

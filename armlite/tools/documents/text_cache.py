@@ -99,8 +99,8 @@ def _save(file: Path, entry: Entry) -> None:
 def _digest(path: Path) -> str:
     """Hash of a file's content, or of the names and contents of a folder's files."""
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with path.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
     digest = hashlib.sha256()
     for file in sorted(f for f in path.iterdir() if f.is_file()):
         digest.update(f"{file.name}\0{_digest(file)}\0".encode("utf-8", "surrogateescape"))
