@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_run import answer, call, make_recipe, trainer_of
 
-from armlite.train.microbatch import Budget, cut, fold
+from armlite.train.microbatch import Budget, merge_metrics, split_rows
 from armlite.train.prefix import Row
 
 torch.set_num_threads(1)
@@ -43,7 +43,7 @@ TWO = ((10, [5, 9, 1, 7]), (30, [2, 3]))
     ],
 )
 def test_groups_stay_together_as_far_as_they_fit(budget, expected):
-    found = cut(rows(*TWO), budget)
+    found = split_rows(rows(*TWO), budget)
     assert sorted(row.number for part in found for row in part) == list(range(6))
     assert numbers(found) == expected
     assert all(budget.fits(part) for part in found)
@@ -53,21 +53,21 @@ def test_a_rollout_of_which_nothing_is_wanted_takes_no_room():
     given = rows((10, [5, 5, 5]))
     given[1] = Row(1, given[1].prompt, given[1].completion, (), (), 0, 0)
     assert Budget(None, 18).cost(given) == 10 + 4 + 4
-    assert numbers(cut(given, Budget(None, 18))) == [[0, 1, 2]]
+    assert numbers(split_rows(given, Budget(None, 18))) == [[0, 1, 2]]
 
 
 def test_processes_that_need_fewer_parts_make_as_many_as_the_others():
-    found = cut(rows(*TWO), Budget(6), at_least=4)
+    found = split_rows(rows(*TWO), Budget(6), at_least=4)
     assert len(found) == 4
     assert sorted(row.number for part in found for row in part) == list(range(6))
-    assert len(cut(rows(*TWO), Budget(6), at_least=99)) == 6
+    assert len(split_rows(rows(*TWO), Budget(6), at_least=99)) == 6
 
 
 @pytest.mark.parametrize("budget", [Budget(6), Budget(None, 1000), Budget(4), Budget(None, 1000, packed=False)])
 def test_each_smaller_budget_makes_smaller_parts_until_each_rollout_is_alone(budget):
     given, sizes = rows(*TWO), []
     while budget is not None:
-        parts = cut(given, budget)
+        parts = split_rows(given, budget)
         sizes.append(max(map(len, parts)))
         budget = budget.smaller(parts)
     assert sizes == sorted(set(sizes), reverse=True) or sizes[-1] == 1
@@ -83,7 +83,7 @@ def test_figures_of_parts_become_figures_of_the_step():
         "entropy": [9.0, 2.0, 0.0],
         "reward": [9.0],
     }
-    fold(metrics, dict.fromkeys(metrics, 1), [30, 10], scored=30)
+    merge_metrics(metrics, dict.fromkeys(metrics, 1), [30, 10], scored=30)
     assert metrics == {
         "kl": [9.0, 1.75],
         "clip_ratio/low_min": [9.0, 0.5],
@@ -159,7 +159,7 @@ def test_rollouts_without_an_advantage_do_not_go_through_the_model(scored):
     trainer.beta, trainer._budget = 0.0, Budget(8)
     flat = {**batch, "advantages": batch["advantages"].clone()}
     flat["advantages"][:4] = 0
-    wanted = trainer._choose(flat)
+    wanted = trainer._wanted_tokens(flat)
     assert wanted[:4].sum() == 0
     taught = flat["advantages"] != 0
     assert taught.any()
@@ -179,6 +179,6 @@ def test_rollouts_without_an_advantage_do_not_go_through_the_model(scored):
             assert (sparing[name] - p.grad).norm() <= 1e-4 * p.grad.norm(), name
     trainer._budget = Budget(8)
     flat["advantages"][:] = 0
-    assert trainer._choose(flat).sum() == 1  # for a gradient of zeros
+    assert trainer._wanted_tokens(flat).sum() == 1  # for a gradient of zeros
     trainer.beta = 0.04
-    assert torch.equal(trainer._choose(flat), flat["completion_mask"] * flat["tool_mask"])
+    assert torch.equal(trainer._wanted_tokens(flat), flat["completion_mask"] * flat["tool_mask"])

@@ -7,9 +7,9 @@ import pytest
 import torch
 from tiny_qwen import noise, tiny
 
-from armlite.train.attention import Branches, attend
-from armlite.train.lowrank import linear
-from armlite.train.prefix import install, obstacle, pack, rows_of
+from armlite.train.attention import Branches, packed_attention
+from armlite.train.lowrank import lora_linear
+from armlite.train.prefix import install_packed_forward, pack_rows, rows_of, why_not_packed
 
 torch.set_num_threads(1)
 TEMPERATURE = 0.7
@@ -73,7 +73,7 @@ def mixed(model, processor):
 def packed_logps(model, batch, wanted=None):
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     rows = rows_of(batch.ids, batch.mask, batch.keep, inner.config.image_token_id, 4, wanted=wanted, **batch.more)
-    made = pack(rows, model, batch.more.get("pixel_values"), batch.more.get("image_grid_thw"))
+    made = pack_rows(rows, model, batch.more.get("pixel_values"), batch.more.get("image_grid_thw"))
     logps, entropies = model(packed=made)
     empty = torch.zeros(len(rows), batch.keep)
     return empty.index_put(made.places, logps), empty.index_put(made.places, entropies), made
@@ -108,7 +108,7 @@ def pair(adapter, checkpointing=False, **shape):
     torch.manual_seed(1)
     model, processor = tiny(**shape)
     other = copy.deepcopy(model)
-    install(model, TEMPERATURE)
+    install_packed_forward(model, TEMPERATURE)
     if adapter:
         torch.manual_seed(2)
         model = lora(model)
@@ -193,7 +193,7 @@ def test_both_ways_to_attend_are_the_same(heads, kv_heads):
     results = []
     for dtype in (torch.float64, torch.float32):  # only the second goes in two parts
         q, k, v = (t.to(dtype).detach().requires_grad_() for t in made)
-        mixed_values = attend(q, k, v, branches)
+        mixed_values = packed_attention(q, k, v, branches)
         (mixed_values * weights.to(dtype)).sum().backward()
         results.append([t.double() for t in (mixed_values.detach(), q.grad, k.grad, v.grad)])
     for one, other in zip(*results, strict=True):
@@ -215,7 +215,7 @@ def test_a_module_with_an_adapter_is_one_product_with_the_same_result(case):
     if case == "disabled":
         module.enable_adapters(False)
     gradients_of = []
-    for run in (module, lambda x: linear(module, x)):
+    for run in (module, lambda x: lora_linear(module, x)):
         x = torch.randn(20, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
         torch.manual_seed(2)  # of the dropout
         y = run(x)
@@ -230,6 +230,6 @@ def test_a_module_with_an_adapter_is_one_product_with_the_same_result(case):
 
 def test_a_model_that_cannot_run_packed_is_told(monkeypatch):
     model, _ = tiny()
-    assert obstacle(model) is None
+    assert why_not_packed(model) is None
     model.config.text_config.use_sliding_window = True
-    assert obstacle(model) == "sliding-window attention"
+    assert why_not_packed(model) == "sliding-window attention"

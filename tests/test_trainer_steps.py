@@ -172,7 +172,7 @@ def test_a_step_encodes_each_image_once_and_prefills_each_token_once(pocket, tmp
     assert len(parts) == 8  # old, reference, and two updates: each in two parts
     assert len(images) > chat.vision.encoded == len(set(images))
     (played,) = sessions
-    records = [track.tokens.record() for track in played._tracks.values()]
+    records = [sequence.tokens.record() for sequence in played._sequences.values()]
     prompts = {tuple(r.prompt_ids): len(r.prompt_ids) for r in records}
     assert len(prompts) == 3
     # A decode step takes a token in and gives one; what came before the last one sampled was prefilled, prompts once.

@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 
 from armlite.bench.script import Play
 from armlite.models.engine.sequence import Stats
-from armlite.models.engine.session import Session
+from armlite.models.engine.session import EngineSession
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.local import LocalModel
 
@@ -59,9 +59,9 @@ class Counted(LocalModel):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.stats: list[Stats] = []
-        self.last: Session | None = None
+        self.last: EngineSession | None = None
 
-    def session(self) -> Session:
+    def session(self) -> EngineSession:
         made = super().session()
         self.stats.append(made.stats)
         self.last = made if self.keep else None

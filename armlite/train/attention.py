@@ -23,7 +23,7 @@ class Branches:
         return [n for _, length, spans in self.groups for n in (length, *(e - s for s, e in spans))]
 
 
-def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, branches: Branches) -> torch.Tensor:
+def packed_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, branches: Branches) -> torch.Tensor:
     """Mix values.
 
     Args:

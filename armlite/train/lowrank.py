@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 
-def linear(module: Any, x: torch.Tensor) -> torch.Tensor:
+def lora_linear(module: Any, x: torch.Tensor) -> torch.Tensor:
     """`module(x)` for x (N, in)."""
     name = _adapter(module)
     if name is None or torch.is_autocast_enabled(x.device.type):

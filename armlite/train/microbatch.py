@@ -64,7 +64,7 @@ class Budget:
         return Budget(self.rows, max(1, worst // 2), self.packed)
 
 
-def cut(rows: Sequence[Row], budget: Budget, at_least: int = 1) -> list[list[Row]]:
+def split_rows(rows: Sequence[Row], budget: Budget, at_least: int = 1) -> list[list[Row]]:
     """Cut rows into parts within a budget, the dearest part first; the same rows are always cut the same way.
 
     Args:
@@ -98,7 +98,7 @@ def cut(rows: Sequence[Row], budget: Budget, at_least: int = 1) -> list[list[Row
     return [sorted(part, key=lambda r: r.number) for part in parts]
 
 
-def select(inputs: dict[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
+def select_rows(inputs: dict[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
     """Some rows of TRL's batch, as a batch of their own: their images only, and no more padding than they need."""
     split = split_pixel_values_by_grid(inputs)
     index = torch.tensor(list(numbers), device=inputs["prompt_ids"].device)
@@ -119,7 +119,7 @@ def select(inputs: dict[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
     return some
 
 
-def share(loss_type: str, part: dict[str, Any], whole: dict[str, Any]) -> float:
+def loss_weight(loss_type: str, part: dict[str, Any], whole: dict[str, Any]) -> float:
     """What the loss of a part, as TRL computes it of the part alone, counts in the loss of the whole batch.
 
     `bnpo` is a mean over trained tokens, the others that do not go by all tokens are means over rows.
@@ -127,11 +127,11 @@ def share(loss_type: str, part: dict[str, Any], whole: dict[str, Any]) -> float:
     if loss_type in BY_TOKENS:
         return 1.0
     if loss_type == "bnpo":
-        return trained(part) / max(1, trained(whole))
+        return count_loss_tokens(part) / max(1, count_loss_tokens(whole))
     return len(part["prompt_ids"]) / len(whole["prompt_ids"])
 
 
-def trained(inputs: dict[str, Any]) -> int:
+def count_loss_tokens(inputs: dict[str, Any]) -> int:
     """Tokens of a batch that the loss is about."""
     return int(loss_mask(inputs).sum())
 
@@ -141,7 +141,7 @@ def loss_mask(inputs: dict[str, Any]) -> torch.Tensor:
     return inputs["completion_mask"] * inputs.get("tool_mask", 1)
 
 
-def fold(metrics: dict[str, list[float]], before: dict[str, int], tokens: Sequence[int], scored: int) -> None:
+def merge_metrics(metrics: dict[str, list[float]], before: dict[str, int], tokens: Sequence[int], scored: int) -> None:
     """Replace the figures that each part has added by those of all parts together.
 
     Args:

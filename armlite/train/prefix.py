@@ -19,8 +19,8 @@ from torch.utils.checkpoint import checkpoint
 from armlite.models.engine.decoder import base_model, rotary
 from armlite.models.engine.tokens import Span, Tokens
 from armlite.models.engine.vision import Picture
-from armlite.train.attention import Branches, attend
-from armlite.train.lowrank import linear
+from armlite.train.attention import Branches, packed_attention
+from armlite.train.lowrank import lora_linear
 
 LOGITS = 1 << 24
 """Logits (tokens times vocabulary) that are in memory at once; 64 MiB in float32."""
@@ -135,7 +135,7 @@ def _same_images(
     )
 
 
-def pack(
+def pack_rows(
     rows: Sequence[Row],
     model: Any,
     pixel_values: torch.Tensor | None = None,
@@ -222,8 +222,8 @@ def _positions(inner: Any, row: Row, grids: torch.Tensor | None) -> torch.Tensor
     return torch.from_numpy(places)
 
 
-def install(model: Any, temperature: float) -> None:
-    """Teach a model's `forward` to answer `packed=Pack` with `score`, through whatever wraps it.
+def install_packed_forward(model: Any, temperature: float) -> None:
+    """Teach a model's `forward` to answer `packed=Pack` with `packed_logprobs`, through whatever wraps it.
 
     Args:
         model: `Qwen2_5_VLForConditionalGeneration`, possibly in a PEFT wrapper.
@@ -234,12 +234,12 @@ def install(model: Any, temperature: float) -> None:
 
     @functools.wraps(type(base).forward)  # `generate` and PEFT read the signature
     def forward(self: Any, *args: Any, packed: Pack | None = None, **kwargs: Any) -> Any:
-        return plain(*args, **kwargs) if packed is None else score(self, packed, temperature)
+        return plain(*args, **kwargs) if packed is None else packed_logprobs(self, packed, temperature)
 
     base.forward = types.MethodType(forward, base)
 
 
-def obstacle(model: Any) -> str | None:
+def why_not_packed(model: Any) -> str | None:
     """Why this model cannot run packed, or None."""
     base = base_model(model)
     text = base.model.language_model
@@ -252,7 +252,7 @@ def obstacle(model: Any) -> str | None:
     return None
 
 
-def score(base: Any, packed: Pack, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+def packed_logprobs(base: Any, packed: Pack, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities (M,) of the targets under softmax(logits / temperature), and entropies (M,) without gradient.
 
     Args:
@@ -290,16 +290,16 @@ def _layer(
 ) -> torch.Tensor:
     """One decoder layer on the stream (N, hidden); `rows`: the tokens that are needed behind it, None: all."""
     a, h = layer.self_attn, layer.input_layernorm(x)
-    q, k, v = (linear(p, h).view(len(x), -1, a.head_dim) for p in (a.q_proj, a.k_proj, a.v_proj))
+    q, k, v = (lora_linear(p, h).view(len(x), -1, a.head_dim) for p in (a.q_proj, a.k_proj, a.v_proj))
     half = a.head_dim // 2
     q = torch.addcmul(q * cos, q.roll(half, -1), sin)
     k = torch.addcmul(k * cos, k.roll(half, -1), sin)
-    mixed = attend(q, k, v, branches).flatten(1)
+    mixed = packed_attention(q, k, v, branches).flatten(1)
     if rows is not None:
         x, mixed = x[rows], mixed[rows]
-    x = x + linear(a.o_proj, mixed)
+    x = x + lora_linear(a.o_proj, mixed)
     m, h = layer.mlp, layer.post_attention_layernorm(x)
-    return x + linear(m.down_proj, m.act_fn(linear(m.gate_proj, h)) * linear(m.up_proj, h))
+    return x + lora_linear(m.down_proj, m.act_fn(lora_linear(m.gate_proj, h)) * lora_linear(m.up_proj, h))
 
 
 def _head(base: Any, x: torch.Tensor, targets: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -45,7 +45,7 @@ def prepare_sharding(stage: SftSettings | GrpoSettings) -> None:
 
 
 @contextmanager
-def whole(model: Any) -> Iterator[None]:
+def unsharded(model: Any) -> Iterator[None]:
     """Inside, each process holds all of a model's weights; to be entered and left by all of them together."""
     parts = _parts(model)
     for part in parts:
@@ -57,7 +57,7 @@ def whole(model: Any) -> Iterator[None]:
             part.reshard()
 
 
-def collected(model: Any) -> dict[str, torch.Tensor] | None:
+def full_state_dict(model: Any) -> dict[str, torch.Tensor] | None:
     """A sharded model's weights in the first process, of a PEFT model the adapter's alone; None of one that is not.
 
     To be called by all processes together; to the others it gives nothing to save.

@@ -21,7 +21,7 @@ from armlite.loop import play
 from armlite.models.engine.tokens import TokenRecord
 from armlite.models.local import LocalModel
 from armlite.rewards import REWARDS, Weights, is_right
-from armlite.train.sharding import whole
+from armlite.train.sharding import unsharded
 from armlite.train.update import LeanGRPOTrainer
 from armlite.types import Score, StopReason, Trajectory
 
@@ -106,7 +106,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
             episode.conversation.rollout = self.state.global_step * group + i % group
         if training:  # all buffered batches have been used up; an evaluation between them must leave them their ids
             self._chat.vision.clear_ids()
-        with whole(self.model):
+        with unsharded(self.model):
             session = play(episodes, self._chat)
         self._chat.settings = session.settings  # fewer slots if memory ran out
         records = [session.tokens(e.conversation) for e in episodes]
@@ -119,7 +119,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
             r.mask if self._train_overflow or t.stop not in _UNSEEN else [0] * len(r.mask)
             for r, t in zip(records, trajectories, strict=True)
         ]
-        images = [[*r.prompt_images, *r.completion_images] for r in records]
+        images = [r.images for r in records]
         mode = "train" if training else "eval"
         self._measure(mode, records, trajectories)
         if session.stats.shortages:
@@ -145,7 +145,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
                 raise ArmliteError(
                     f"the prompt of task {episode.task.id} does not fit max_context; raise it or lower the pixel limits"
                 )
-            held = [*record.prompt_images, *record.completion_images]
+            held = record.images
             tokens = sum(self._chat.vision.look(image).tokens for image in held)
             if (record.prompt_ids + record.completion_ids).count(pad) != tokens:
                 raise RuntimeError(f"task {episode.task.id}: image tokens do not match images (merge {merge})")

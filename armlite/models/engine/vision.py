@@ -65,7 +65,7 @@ class VisionCache:
             device_bytes = 1 << 30 if on_cpu else FEATURE_BYTES
         if host_bytes is None:
             host_bytes = 0 if on_cpu else 8 << 30
-        self._device, self._host = _Shelf(device_bytes), _Shelf(host_bytes)
+        self._device, self._host = LruCache(device_bytes), LruCache(host_bytes)
         self._ids: dict[str, int] = {}
         self._pictures: list[Picture] = []
 
@@ -211,8 +211,8 @@ def _flat(images: Any) -> Iterator[Image.Image]:
         yield images if images.mode == "RGB" else images.convert("RGB")
 
 
-class _Shelf:
-    """Tensors in order of use, within a number of bytes."""
+class LruCache:
+    """Tensors within a number of bytes: the least recently used ones go first."""
 
     def __init__(self, limit: int):
         self._limit, self._bytes = limit, 0
