@@ -95,9 +95,9 @@ def test_an_update_mixes_no_devices(far, checkpointing, monkeypatch):
         ),
     )
     batch = batch_of_groups(inner, processor)
-    rows = rows_of(batch.ids, batch.mask, batch.keep, inner.config.image_token_id, 4, **batch.more)
+    rows = rows_of(batch.records)
     with OneDevice() as mode:
-        packed = pack_rows(rows, model, batch.more["pixel_values"], batch.more["image_grid_thw"])
+        packed = pack_rows(rows, model, batch.pixels)
         logps, _ = model(packed=packed)
         logps.sum().backward()
     assert mode.seen > 500

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny_run import answer, call, make_recipe, trainer_of
 
+from armlite.models.engine.tokens import TokenRecord
 from armlite.train.microbatch import Budget, merge_metrics, split_rows
 from armlite.train.prefix import Row
 
@@ -18,7 +19,8 @@ def rows(*groups):
     made = []
     for group, (prompt, lengths) in enumerate(groups):
         for n in lengths:
-            made.append(Row(len(made), (7,) * prompt, (8,) * n, tuple(range(n)), (), 0, group))
+            record = TokenRecord([7] * prompt, [8] * n, [1] * n, [0.0] * n, (), (), bytes([group]), True)
+            made.append(Row(len(made), record, tuple(range(n))))
     return made
 
 
@@ -51,7 +53,7 @@ def test_groups_stay_together_as_far_as_they_fit(budget, expected):
 
 def test_a_rollout_of_which_nothing_is_wanted_takes_no_room():
     given = rows((10, [5, 5, 5]))
-    given[1] = Row(1, given[1].prompt, given[1].completion, (), (), 0, 0)
+    given[1] = Row(1, given[1].record, ())
     assert Budget(None, 18).cost(given) == 10 + 4 + 4
     assert numbers(split_rows(given, Budget(None, 18))) == [[0, 1, 2]]
 
@@ -152,6 +154,12 @@ def test_the_loss_is_the_one_that_trl_computes_of_the_whole_batch(scored):
         whole = trainer._compute_loss(trainer.model, batch)
         whole = whole.item()
         assert update(scored, Budget(None, 500), loss_type)[0] == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_batch_that_nobody_generated_is_refused(scored):
+    trainer, batch = scored
+    with pytest.raises(ValueError, match="no token records"):
+        trainer.compute_loss(trainer.model, {k: v for k, v in batch.items() if k != "records"})
 
 
 def test_rollouts_without_an_advantage_do_not_go_through_the_model(scored):

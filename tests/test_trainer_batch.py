@@ -16,7 +16,7 @@ from tiny_run import (
     shown,
     trainer_of,
 )
-from trl_batch import ids_of, prepare, trainer_logps
+from trl_batch import ids_of, prepare
 
 from armlite.errors import ArmliteError
 from armlite.memory import image_file
@@ -54,7 +54,7 @@ def mixed(pocket, folder, recipe=None, **options):
 
 
 def largest_difference(trainer, batch, seen, plain_model):
-    found = trainer_logps(trainer, batch)
+    found = trainer.logprobs(batch)
     worst = 0.0
     for i, images in enumerate(seen.images):
         prompt, completion = ids_of(batch, i)
@@ -103,7 +103,7 @@ def test_logprobs_of_the_trainer_are_those_of_each_rollout_alone(played):
 @pytest.mark.parametrize("loss_type", ["dapo", "grpo", "bnpo", "dr_grpo"])
 def test_only_sampled_tokens_of_whole_rollouts_have_a_gradient(played, loss_type, monkeypatch):
     trainer, batch = played.trainer, played.batch
-    leaf = trainer_logps(trainer, batch).requires_grad_()
+    leaf = trainer.logprobs(batch).requires_grad_()
     monkeypatch.setattr(
         trainer, "_get_per_token_logps_and_entropies", lambda *a, **k: (leaf, torch.zeros_like(leaf), None)
     )

@@ -44,10 +44,10 @@ class Budget:
     def cost(self, rows: Sequence[Row]) -> int:
         """Tokens that some rows take together."""
         if not self.packed:
-            widest = max((len(r.prompt) for r in rows), default=0), max((len(r.completion) for r in rows), default=0)
-            return len(rows) * sum(widest)
+            prompt = max((len(r.record.prompt_ids) for r in rows), default=0)
+            return len(rows) * (prompt + max((len(r.record.completion_ids) for r in rows), default=0))
         used = [r for r in rows if r.wanted]
-        return sum({r.group: len(r.prompt) for r in used}.values()) + sum(r.length for r in used)
+        return sum({r.group: len(r.record.prompt_ids) for r in used}.values()) + sum(r.length for r in used)
 
     def fits(self, rows: Sequence[Row]) -> bool:
         """Whether some rows may go through the model together; one alone always may."""
@@ -72,7 +72,7 @@ def split_rows(rows: Sequence[Row], budget: Budget, at_least: int = 1) -> list[l
         budget: of a part.
         at_least: number of parts, as far as there are rows: processes that train together must agree on it.
     """
-    groups: dict[int, list[Row]] = defaultdict(list)
+    groups: dict[bytes, list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.group].append(row)
     for group in groups.values():

@@ -124,7 +124,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         self._measure(mode, records, trajectories)
         if session.stats.shortages:
             self._metrics[mode]["oom/rollout"].append(float(session.stats.shortages))
-        self._wanted = pad_sequence([torch.tensor(m) for m in masks], batch_first=True)
+        self._at_hand = records, pad_sequence([torch.tensor(m) for m in masks], batch_first=True)
         completions = [[{"role": m.role, "content": m.text} for m in e.conversation.messages[1:]] for e in episodes]
         return (
             [r.prompt_ids for r in records],
@@ -139,16 +139,14 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
 
     def _check(self, episodes: Sequence[Episode], records: Sequence[TokenRecord]) -> None:
         pad = self._image_pad_token_id
-        merge = self.processing_class.image_processor.merge_size**2
         for episode, record in zip(episodes, records, strict=True):
             if not record.completion_ids:
                 raise ArmliteError(
                     f"the prompt of task {episode.task.id} does not fit max_context; raise it or lower the pixel limits"
                 )
-            held = record.images
-            tokens = sum(self._chat.vision.look(image).tokens for image in held)
+            tokens = sum(span.picture.tokens for span in record.spans)
             if (record.prompt_ids + record.completion_ids).count(pad) != tokens:
-                raise RuntimeError(f"task {episode.task.id}: image tokens do not match images (merge {merge})")
+                raise RuntimeError(f"task {episode.task.id}: image tokens do not match images")
 
     def _measure(self, mode: str, records: Sequence[TokenRecord], trajectories: Sequence[Trajectory]) -> None:
         n = len(records)
@@ -177,8 +175,10 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         try:
             with self._chat.vision.ids_as_pixels(self.processing_class):
                 output = super()._generate_and_score_completions(inputs)
+            # A list with an entry for each row: TRL shuffles, splits and buffers it with the tensors.
+            output["records"] = self._at_hand[0]
         finally:
-            self._wanted = None
+            self._at_hand = None
         if any(e._episode.memory.images for e in self.environments) and "pixel_values" not in output:
             raise RuntimeError("TRL dropped the images of this batch: image tokens and images did not match")
         return output
