@@ -19,7 +19,7 @@ from tiny_run import (
 from trl_batch import ids_of, prepare
 
 from armlite.errors import ArmliteError
-from armlite.memory import image_file
+from armlite.images import image_key
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.protocol.prompts import LIMIT_REACHED
 from armlite.protocol.render import render
@@ -168,7 +168,7 @@ def test_every_image_of_every_rollout_reaches_the_loss_and_no_other_does(played)
     found = iter(trainer._chat.vision.picture(n.pop()).key for n in numbers)
     for n, images in zip(batch["num_images"], played.seen.images, strict=True):
         assert n == len(images)
-        assert [next(found) for _ in range(n)] == [image_file(image) for image in images]
+        assert [next(found) for _ in range(n)] == [image_key(image) for image in images]
     assert next(found, None) is None
 
 

@@ -40,6 +40,7 @@ from armlite.evals.folder import (
 )
 from armlite.evals.orders import presented
 from armlite.evals.report import summarise, write_results
+from armlite.images import is_as_stored, open_image
 from armlite.judge import VOTING_TEMPERATURE, Judge
 from armlite.loop import ChatModel, play
 from armlite.memory import image_file
@@ -277,9 +278,7 @@ def link_pictures(trajectory: Trajectory, folder: Path) -> None:
         target = folder / "images" / infos[name].file
         if target.exists():
             continue
-        with Image.open(folder / path) as image:
-            same = image_file(image.convert("RGB")) == infos[name].file
-        if same:
+        if is_as_stored(folder / path) and image_file(open_image(folder / path)) == infos[name].file:
             target.parent.mkdir(exist_ok=True)
             with suppress(OSError):
                 target.symlink_to(os.path.relpath(folder / path, target.parent))

@@ -18,7 +18,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from armlite.errors import ArmliteError
-from armlite.memory import image_file
+from armlite.images import image_key
 from armlite.models.engine.decoder import base_model
 from armlite.models.sampling import FEATURE_BYTES
 
@@ -84,7 +84,7 @@ class VisionCache:
         except ValueError as error:
             raise ArmliteError(f"an image of {image.width} x {image.height} pixels cannot be shown: {error}") from error
         grid = (1, height // ip.patch_size, width // ip.patch_size)
-        return Picture(image_file(image), image, grid, grid[1] * grid[2] // ip.merge_size**2)
+        return Picture(image_key(image), image, grid, grid[1] * grid[2] // ip.merge_size**2)
 
     def features(self, picture: Picture) -> torch.Tensor:
         """The tower's output (tokens, hidden) for a picture, on the model's device."""
