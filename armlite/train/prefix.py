@@ -1,10 +1,10 @@
 """The update's forward pass: log-probabilities of a group's rollouts, with the prompt that they share computed once.
 
 A batch is packed into one stream without padding: each prompt once, then the completions that go on from it. Every
-layer runs on the whole stream; only attention knows where a rollout begins. The model's own modules do the arithmetic,
-so LoRA, 4-bit layers, dropout and hooks work as they are, and a checkpointed layer recomputes prompt and completions
-together. Numbers are those of a plain forward of each rollout alone, up to rounding. Called by the trainer through
-`model.forward`, and with it through whatever wraps the model.
+layer runs on the whole stream; only attention and the positions know where a rollout begins. The model's own modules do
+the arithmetic, so LoRA, 4-bit layers, dropout and hooks work as they are, and a checkpointed layer recomputes prompt
+and completions together. Numbers are those of a plain forward of each rollout alone, up to rounding. Called by the
+trainer through `model.forward`, and with it through whatever wraps the model.
 """
 
 import functools
@@ -204,9 +204,10 @@ def packed_logprobs(base: Any, packed: Pack, temperature: float = 1.0) -> tuple[
         temperature: see above.
     """
     text = base.model.language_model
-    x = _embed(base, packed)
-    cos, sin = rotary(text, packed.positions, x.dtype)
+    x = _embed(base, packed)  # (N, hidden)
+    cos, sin = rotary(text, packed.positions, x.dtype)  # (N, 1, head_dim)
     for layer in text.layers:
+        # Behind the last attention only the tokens that predict a target are needed: N becomes M.
         rows = packed.sources if layer is text.layers[-1] else None
         if layer.training and getattr(layer, "gradient_checkpointing", False) and torch.is_grad_enabled():
             x = checkpoint(_layer, layer, x, cos, sin, packed.branches, rows, use_reentrant=False)
@@ -231,9 +232,13 @@ def _embed(base: Any, packed: Pack) -> torch.Tensor:
 def _layer(
     layer: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, branches: Branches, rows: torch.Tensor | None
 ) -> torch.Tensor:
-    """One decoder layer on the stream (N, hidden); `rows`: the tokens that are needed behind it, None: all."""
+    """One decoder layer on the stream (N, hidden).
+
+    Args:
+        rows: (M,) the tokens that are needed behind it, in any order and repeated; None: all.
+    """
     a, h = layer.self_attn, layer.input_layernorm(x)
-    q, k, v = (lora_linear(p, h).view(len(x), -1, a.head_dim) for p in (a.q_proj, a.k_proj, a.v_proj))
+    q, k, v = (lora_linear(p, h).view(len(x), -1, a.head_dim) for p in (a.q_proj, a.k_proj, a.v_proj))  # (N, H, D)
     half = a.head_dim // 2
     q = torch.addcmul(q * cos, q.roll(half, -1), sin)
     k = torch.addcmul(k * cos, k.roll(half, -1), sin)
@@ -250,7 +255,7 @@ def _head(base: Any, x: torch.Tensor, targets: torch.Tensor, temperature: float)
     size = max(1, LOGITS // base.config.get_text_config().vocab_size)
 
     def part(h: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = base.lm_head(h).float() / temperature
+        logits = base.lm_head(h).float() / temperature  # (m, V), m * V <= LOGITS
         logps = logits - logits.logsumexp(-1, keepdim=True)
         with torch.no_grad():
             entropy = -(logps.exp() * logps).sum(-1)

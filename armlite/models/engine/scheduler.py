@@ -95,7 +95,7 @@ class Scheduler:
         )
         self.held, self.cache = [], self._make_cache()
         self._prefixes.clear()
-        for sequence in reversed(held):
+        for sequence in reversed(held):  # so that the oldest is the first in the queue again
             sequence.slot, sequence.cached = None, 0
             if sequence.active:
                 self._stats.evictions += 1
@@ -106,10 +106,10 @@ class Scheduler:
         """Give slots to those who wait, in order, as far as there is room."""
         while self.waiting:
             if not self._fits(self.waiting[0]):
-                idle = [s for s in self.held if not s.active]
-                if len(idle) < len(self.held) or not idle:
+                # Idle ones keep their slots as long as anybody decodes, and give them up rather than block everything.
+                if self.active or not self.held:
                     return
-                self._evict(idle[-1])
+                self._evict(self.held[-1])
                 continue
             sequence = self.waiting.popleft()
             sequence.slot = len(self.held)
