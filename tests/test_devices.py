@@ -19,7 +19,7 @@ from armlite.models.engine import session as engine
 from armlite.models.engine.graphs import GraphedDecoder
 from armlite.models.engine.vision import VisionCache
 from armlite.models.local import EngineSettings, LocalModel
-from armlite.train.prefix import install_packed_forward, pack_rows, rows_of
+from armlite.train.prefix import install_packed_forward, pack_rows, rows_from_records
 
 COPIES = ("aten.copy_", "aten._to_copy", "aten.index.Tensor", "aten.index_put_", "aten.set_")
 
@@ -95,7 +95,7 @@ def test_an_update_mixes_no_devices(far, checkpointing, monkeypatch):
         ),
     )
     batch = batch_of_groups(inner, processor)
-    rows = rows_of(batch.records)
+    rows = rows_from_records(batch.records)
     with OneDevice() as mode:
         packed = pack_rows(rows, model, batch.pixels)
         logps, _ = model(packed=packed)

@@ -11,7 +11,7 @@ from armlite.models.engine.tokens import Span, Tokens
 from armlite.models.engine.vision import VisionCache
 from armlite.train.attention import Branches, packed_attention
 from armlite.train.lowrank import lora_linear
-from armlite.train.prefix import install_packed_forward, pack_rows, rows_of, why_not_packed
+from armlite.train.prefix import install_packed_forward, pack_rows, rows_from_records, why_not_packed
 
 torch.set_num_threads(1)
 TEMPERATURE = 0.7
@@ -71,7 +71,7 @@ def mixed(model, processor):
 
 
 def packed_logps(model, batch, wanted=None):
-    rows = rows_of(batch.records, wanted)
+    rows = rows_from_records(batch.records, wanted)
     made = pack_rows(rows, model, batch.pixels)
     logps, entropies = model(packed=made)
     empty = torch.zeros(len(rows), batch.keep)

@@ -84,8 +84,8 @@ class Pack:
     """Where the stream has visual tokens."""
 
 
-def rows_of(records: Sequence[TokenRecord], wanted: torch.Tensor | None = None) -> list[Row]:
-    """The rows of a batch.
+def rows_from_records(records: Sequence[TokenRecord], wanted: torch.Tensor | None = None) -> list[Row]:
+    """The rows of a batch, from what the engine recorded of its rollouts.
 
     Args:
         records: the batch's rollouts, in its order.

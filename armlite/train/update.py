@@ -25,7 +25,7 @@ from armlite.train.microbatch import (
     select_rows,
     split_rows,
 )
-from armlite.train.prefix import Row, install_packed_forward, pack_rows, rows_of, why_not_packed
+from armlite.train.prefix import Row, install_packed_forward, pack_rows, rows_from_records, why_not_packed
 
 FORWARD = ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
 """What TRL's own forward takes of a batch besides ids and masks."""
@@ -79,7 +79,7 @@ class LeanGRPOTrainer(GRPOTrainer):
         """The loss of the rows at hand; in training their gradients are in place too when it returns."""
         learn = model.training and torch.is_grad_enabled()
         inputs = {**inputs, "wanted": self._wanted_tokens(inputs)}
-        rows = rows_of(_records(inputs), inputs["wanted"])
+        rows = rows_from_records(_records(inputs), inputs["wanted"])
         mode = "train" if self.model.training else "eval"
         lengths = {name: len(values) for name, values in self._metrics[mode].items()}
         randomness, gradients = _Randomness(), _held_gradients(model) if learn else []
@@ -202,7 +202,7 @@ class LeanGRPOTrainer(GRPOTrainer):
     ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
         """Log-probabilities and entropies (B, T); with a shared prefix 0 where they are not wanted."""
         assert self._at_hand is not None, "TRL asks for log-probabilities of a batch that nobody has announced"
-        rows = rows_of(*self._at_hand)
+        rows = rows_from_records(*self._at_hand)
         batch = {"input_ids": input_ids, "attention_mask": attention_mask, "keep": logits_to_keep}
         if torch.is_grad_enabled():  # a part of an update
             return self._score(model, rows, batch, fields)
