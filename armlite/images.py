@@ -1,24 +1,76 @@
-"""Opening and shrinking pictures: the one place where an image file becomes pixels."""
+"""Opening, shrinking and naming pictures: the one place where an image file becomes pixels.
 
+A file is decoded once for all who open it, and an image is hashed once however many ask: rollouts of a task show the
+same picture many times. Nobody sees what another draws on it, since Pillow copies pixels that are marked read-only
+before it changes them.
+"""
+
+import hashlib
+import threading
+from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from armlite.errors import InputError
 
 MAX_PIXELS = 120_000_000
 """Larger pictures are refused before decoding: their pixels alone would take more than 0.34 GiB."""
+CACHE_BYTES = 256 << 20
+"""Decoded files that are kept, the last opened ones; Pillow holds an RGB pixel in 4 bytes."""
+_OPENED: OrderedDict[tuple[str, int, int], tuple[Image.Image, bool]] = OrderedDict()
+_LOCK = threading.Lock()
+_NOTES = "_armlite_notes"
 
 
 def open_image(path: Path | str) -> Image.Image:
-    """Read an image file as RGB, turned as its EXIF data says, transparency on white.
+    """An image file as RGB, turned as its EXIF data says, transparency on white.
 
     Raises:
         InputError: missing, not an image, damaged, or more than `MAX_PIXELS` pixels.
     """
-    path = Path(path)
+    return _view(_opened(Path(path))[0])
+
+
+def is_as_stored(path: Path | str) -> bool:
+    """Whether `open_image` gives the pixels that any reader finds in the file: it is neither turned nor flattened.
+
+    Raises:
+        InputError: as `open_image`.
+    """
+    return _opened(Path(path))[1]
+
+
+def image_key(image: Image.Image) -> str:
+    """Hash of an RGB image's size and pixels, 32 hexadecimal digits; computed once as long as they do not change."""
+    notes = _notes(image)
+    if "key" not in notes:
+        digest = hashlib.sha256(f"{image.size}".encode())
+        digest.update(image.tobytes())
+        notes["key"] = digest.hexdigest()[:32]
+    return notes["key"]
+
+
+def _opened(path: Path) -> tuple[Image.Image, bool]:
+    """A file's image and whether it is as stored: from the cache unless the file is another by now."""
     if not path.is_file():
         raise InputError(f"image {path} does not exist" if not path.exists() else f"image {path} is not a file")
+    status = path.stat()
+    key = (str(path.resolve()), status.st_mtime_ns, status.st_size)
+    with _LOCK:
+        if key in _OPENED:
+            _OPENED.move_to_end(key)
+            return _OPENED[key]
+    opened = _decode(path)
+    with _LOCK:
+        _OPENED[key] = opened
+        while sum(4 * image.width * image.height for image, _ in _OPENED.values()) > CACHE_BYTES:
+            _OPENED.popitem(last=False)
+    return opened
+
+
+def _decode(path: Path) -> tuple[Image.Image, bool]:
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -26,27 +78,53 @@ def open_image(path: Path | str) -> Image.Image:
                     f"image {path} has {image.width * image.height / 1e6:.0f} megapixels; the most is "
                     f"{MAX_PIXELS / 1e6:.0f}: make it smaller first"
                 )
-            return to_rgb(ImageOps.exif_transpose(image))
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            return to_rgb(ImageOps.exif_transpose(image)), not turned and not _has_transparency(image)
     except Image.DecompressionBombError as error:
         raise InputError(f"image {path} is too large: the most is {MAX_PIXELS / 1e6:.0f} megapixels") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"image {path} cannot be read ({error}): is it a complete picture file?") from error
 
 
+def _notes(image: Image.Image) -> dict[Any, Any]:
+    """What is known of an image's pixels. It lives with the image, and is forgotten when the pixels change."""
+    image.load()
+    notes = vars(image).get(_NOTES)
+    if notes is None or notes["pixels"] is not image.im:
+        notes = vars(image)[_NOTES] = {"pixels": image.im}
+        image.readonly = 1  # whoever changes this image from now on gets other `pixels`: Pillow copies them first
+    return notes
+
+
+def _view(image: Image.Image) -> Image.Image:
+    """Another image with the same pixels, not copied, and the same notes."""
+    notes = _notes(image)
+    view = image._new(image.im)
+    view.readonly, vars(view)[_NOTES] = 1, notes
+    return view
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """RGB copy with transparency on white."""
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if _has_transparency(image):
         image = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(ground, image).convert("RGB")
     return image.convert("RGB")
 
 
+def _has_transparency(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+
+
 def shrink(image: Image.Image, max_pixels: int) -> Image.Image:
-    """The image with its proportions and at most `max_pixels` pixels; never enlarged."""
+    """The image with its proportions and at most `max_pixels` pixels; never enlarged, and shrunk to a size once."""
     area = image.width * image.height
     if area <= max_pixels:
         return image
-    scale = (max_pixels / area) ** 0.5
-    size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
-    return image.resize(size, Image.Resampling.BICUBIC)
+    notes, key = _notes(image), ("shrunk to", max_pixels)
+    if key not in notes:
+        scale = (max_pixels / area) ** 0.5
+        size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
+        notes[key] = image.resize(size, Image.Resampling.BICUBIC)
+    return _view(notes[key])

@@ -4,7 +4,6 @@ Ids are the paper's (`img_0`, `resp_1`); the reference code's names (`original_i
 the names on the wire and are accepted for the same things. A tool can reach nothing outside this map.
 """
 
-import hashlib
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +12,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from armlite.errors import ToolError
+from armlite.images import image_key
 from armlite.types import Constraint, ImageInfo
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ class Limits(BaseModel):
 
 def image_file(image: Image.Image) -> str:
     """File name of an RGB image's pixels: its content hash, so equal pixels share a file."""
-    digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
-    return f"{digest[:32]}.png"
+    return f"{image_key(image)}.png"
 
 
 class Memory:

@@ -17,7 +17,7 @@ from armlite.bench.stock_trl import same_arguments
 from armlite.bench.workloads import TABLE, Goal, Workload, chosen
 from armlite.cli import app
 from armlite.errors import ArmliteError
-from armlite.models.engine.cache import Slab
+from armlite.models.engine.kv_cache import KVCache
 from armlite.recipe import load_recipe
 
 torch.set_num_threads(1)
@@ -184,4 +184,4 @@ def test_a_repetition_leaves_no_cache_behind(pocket, tmp_path):
     ours, _ = bench._ours()
     ours.repeat()
     gc.collect()
-    assert not [kept for kept in gc.get_objects() if type(kept) is Slab]
+    assert not [kept for kept in gc.get_objects() if type(kept) is KVCache]

@@ -16,10 +16,10 @@ from torch.utils._pytree import tree_leaves
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from armlite.models.engine import session as engine
-from armlite.models.engine.graphs import GraphedSteps
+from armlite.models.engine.graphs import GraphedDecoder
 from armlite.models.engine.vision import VisionCache
 from armlite.models.local import EngineSettings, LocalModel
-from armlite.train.prefix import install, pack, rows_of
+from armlite.train.prefix import install_packed_forward, pack_rows, rows_from_records
 
 COPIES = ("aten.copy_", "aten._to_copy", "aten.index.Tensor", "aten.index_put_", "aten.set_")
 
@@ -64,7 +64,9 @@ def features(model, tokens):
 def test_a_rollout_mixes_no_devices(far, settings, graphs, monkeypatch):
     model, processor = far
     if graphs:
-        monkeypatch.setattr(engine.Session, "_make_steps", lambda s: GraphedSteps(s._decoder, lambda work: work))
+        monkeypatch.setattr(
+            engine.EngineSession, "_make_stepper", lambda s: GraphedDecoder(s._decoder, lambda work: work)
+        )
     vision = VisionCache(model, processor)
     monkeypatch.setattr(vision, "_encode", lambda picture: features(model, picture.tokens))
     sampling = WARM.model_copy(update={"top_p": 0.9, "top_k": 5})
@@ -81,7 +83,7 @@ def test_an_update_mixes_no_devices(far, checkpointing, monkeypatch):
     model, processor = far
     inner = model.get_base_model()
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # `meta` has no autocast to ask for
-    install(model, 0.7)
+    install_packed_forward(model, 0.7)
     model.train()
     if checkpointing:
         model.gradient_checkpointing_enable()
@@ -93,9 +95,9 @@ def test_an_update_mixes_no_devices(far, checkpointing, monkeypatch):
         ),
     )
     batch = batch_of_groups(inner, processor)
-    rows = rows_of(batch.ids, batch.mask, batch.keep, inner.config.image_token_id, 4, **batch.more)
+    rows = rows_from_records(batch.records)
     with OneDevice() as mode:
-        packed = pack(rows, model, batch.more["pixel_values"], batch.more["image_grid_thw"])
+        packed = pack_rows(rows, model, batch.pixels)
         logps, _ = model(packed=packed)
         logps.sum().backward()
     assert mode.seen > 500

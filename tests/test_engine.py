@@ -12,12 +12,12 @@ from tiny_qwen import converse, noise, plain, tiny, tokenizer
 
 from armlite.episode import Episode, EpisodeSettings
 from armlite.errors import ArmliteError
-from armlite.models.engine.sampler import choose
+from armlite.models.engine.sampler import sample_tokens
 from armlite.models.engine.tokens import Span, Tokens
 from armlite.models.engine.vision import VisionCache
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.local import EngineSettings, LocalModel, Sampling
-from armlite.models.sampling import stream
+from armlite.models.sampling import random_stream
 from armlite.protocol.render import Conversation, Message, render
 from armlite.types import StopReason, Task
 
@@ -66,7 +66,9 @@ def test_greedy_tokens_are_those_of_transformers_generate(qwen):
     for conversation in conversations:
         record = session.tokens(conversation)
         inputs = processor(
-            text=[render(conversation.messages[:1])], images=list(record.prompt_images) or None, return_tensors="pt"
+            text=[render(conversation.messages[:1])],
+            images=[s.picture.image for s in record.prompt_spans] or None,
+            return_tensors="pt",
         )
         assert inputs["input_ids"][0].tolist() == record.prompt_ids
         made = model.generate(
@@ -100,7 +102,7 @@ def test_logprobs_are_those_of_a_plain_forward_however_the_work_was_cut_up(qwen,
             assert not any(lp for lp, m in zip(record.logprobs, record.mask, strict=True) if not m)
             assert len(said) == len(plan) + 1
             assert sum(record.mask) == sum(r.tokens for r in said)
-            assert len(record.completion_images) == sum(len(m.images) for m in plan)
+            assert len(record.completion_spans) == sum(len(m.images) for m in plan)
         seen.add(digest(session, conversations))
     assert len(seen) == 1
 
@@ -193,7 +195,7 @@ def test_ids_of_ended_turns_are_those_of_the_rendered_conversation(qwen):
     assert [r.text for r in replies[0]] == turns
     record = session.tokens(conversations[0])
     ids = record.prompt_ids + record.completion_ids
-    images = [*record.prompt_images, *record.completion_images]
+    images = record.images
     whole = processor(text=[render(conversations[0].messages, add_generation_prompt=False)], images=images)
     assert [*ids, *vocabulary.ids("\n")] == whole["input_ids"][0]
     # Sampled tokens and nothing else: the first turn was cut after its call, so its end-of-turn token is the engine's.
@@ -238,7 +240,7 @@ def test_what_does_not_fit_ends_its_own_conversation_only(qwen):
     session, replies = converse(LocalModel(*qwen, WARM), conversations, plans)
     assert [[r.finish == "overflow" for r in said] for said in replies] == [[0, 0, 1], [0, 0, 0], [0, 0], [1]]
     record = session.tokens(conversations[0])
-    assert len(record.completion_images) == 0
+    assert len(record.completion_spans) == 0
     assert "bbb" not in qwen[1].tokenizer.decode(record.completion_ids)
     assert record.mask[-1] == 1 or record.ended
     assert session.tokens(conversations[3]).prompt_ids == []
@@ -269,7 +271,7 @@ def test_control_tokens_are_never_sampled(qwen, shared):
     logits = torch.full((2, model.config.text_config.vocab_size), -5.0)
     logits[:, vocabulary.forbidden] = 50.0
     for sampling in (Sampling(), Sampling(temperature=1), Sampling(temperature=1, top_k=2, top_p=0.3)):
-        tokens, logprobs = choose(logits, sampling, torch.tensor(vocabulary.forbidden), [0.0, 0.999999999999])
+        tokens, logprobs = sample_tokens(logits, sampling, torch.tensor(vocabulary.forbidden), [0.0, 0.999999999999])
         assert not set(tokens) & set(vocabulary.forbidden)
         assert max(logprobs) < -50
     from transformers import AutoTokenizer
@@ -294,7 +296,9 @@ def test_draws_follow_the_probabilities():
         (Sampling(), [0, 1000, 0, 0, 0]),
     ]
     for sampling, counts in cases:
-        tokens, logprobs = choose(share.log().expand(1000, -1), sampling, torch.tensor([], dtype=torch.long), uniforms)
+        tokens, logprobs = sample_tokens(
+            share.log().expand(1000, -1), sampling, torch.tensor([], dtype=torch.long), uniforms
+        )
         got = np.bincount(tokens, minlength=5)
         assert np.abs(got - counts).max() <= 1, (sampling, got)
         assert got[2] == 0
@@ -303,14 +307,14 @@ def test_draws_follow_the_probabilities():
 
 
 def test_streams_differ_in_each_of_their_names_and_repeat():
-    base = stream(0, "a", 0, 0).random(4).tolist()
-    assert stream(0, "a", 0, 0).random(4).tolist() == base
+    base = random_stream(0, "a", 0, 0).random(4).tolist()
+    assert random_stream(0, "a", 0, 0).random(4).tolist() == base
     others = [
-        stream(1, "a", 0, 0),
-        stream(0, "b", 0, 0),
-        stream(0, "a", 1, 0),
-        stream(0, "a", 0, 1),
-        stream(0, "a0", 0, 0),
+        random_stream(1, "a", 0, 0),
+        random_stream(0, "b", 0, 0),
+        random_stream(0, "a", 1, 0),
+        random_stream(0, "a", 0, 1),
+        random_stream(0, "a0", 0, 0),
     ]
     assert not {*base} & {x for other in others for x in other.random(4).tolist()}
 
@@ -410,7 +414,7 @@ def test_episodes_are_played_to_their_end(qwen):
     assert [e.stop for e in episodes] == [StopReason.ANSWERED] * 2
     assert [e.decision for e in episodes] == [2, 2]
     record = session.tokens(episodes[0].conversation)
-    assert [len(record.prompt_images), len(record.completion_images)] == [1, 1]
+    assert [len(record.prompt_spans), len(record.completion_spans)] == [1, 1]
     assert session.stats.images_encoded == 2
 
 
@@ -425,10 +429,10 @@ def test_a_spelt_tag_is_found_wherever_tokens_are_cut():
 def test_the_cache_goes_with_its_session_at_once(qwen):
     conversations, plans = mixed()
     session, _ = converse(LocalModel(*qwen, WARM), conversations, plans)
-    slab = weakref.ref(session._slots.slab)
+    cache = weakref.ref(session._scheduler.cache)
     gc.disable()  # a cycle would keep a gigabyte on the card until the collector comes by, through the update
     try:
         del session
-        assert slab() is None
+        assert cache() is None
     finally:
         gc.enable()

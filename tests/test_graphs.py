@@ -16,7 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from armlite.models.engine import session as engine
-from armlite.models.engine.graphs import EAGER, GraphedSteps
+from armlite.models.engine.graphs import EAGER_STEPS, GraphedDecoder
 from armlite.models.local import EngineSettings, LocalModel
 
 HOST = ("aten._local_scalar_dense", "aten.nonzero", "aten.lift_fresh", "aten.is_pinned", "aten.equal")
@@ -52,7 +52,7 @@ class Recorder:
 @pytest.fixture
 def recorder(monkeypatch):
     recorder = Recorder()
-    monkeypatch.setattr(engine.Session, "_make_steps", lambda s: GraphedSteps(s._decoder, recorder))
+    monkeypatch.setattr(engine.EngineSession, "_make_stepper", lambda s: GraphedDecoder(s._decoder, recorder))
     return recorder
 
 
@@ -72,7 +72,9 @@ def test_replayed_steps_give_the_numbers_of_a_plain_forward(recorder, settings, 
     model, processor = adapted()
     conversations, plans = mixed()
     session, _ = converse(LocalModel(model, processor, WARM, settings), conversations, plans)
-    assert recorder.recorded >= 2 and recorder.replayed >= session.stats.steps - EAGER * (recorder.recorded + 1) > 0
+    assert (
+        recorder.recorded >= 2 and recorder.replayed >= session.stats.steps - EAGER_STEPS * (recorder.recorded + 1) > 0
+    )
     for conversation in conversations:
         record = session.tokens(conversation)
         mask = torch.tensor(record.mask).bool()
@@ -85,7 +87,9 @@ def test_what_is_sampled_does_not_depend_on_replaying(monkeypatch):
     found = []
     for recorder in (None, Recorder()):
         if recorder:
-            monkeypatch.setattr(engine.Session, "_make_steps", lambda s, r=recorder: GraphedSteps(s._decoder, r))
+            monkeypatch.setattr(
+                engine.EngineSession, "_make_stepper", lambda s, r=recorder: GraphedDecoder(s._decoder, r)
+            )
         conversations, plans = mixed()
         session, _ = converse(LocalModel(model, processor, WARM), conversations, plans)
         found.append(digest(session, conversations))
@@ -94,7 +98,7 @@ def test_what_is_sampled_does_not_depend_on_replaying(monkeypatch):
 
 def test_without_a_card_the_setting_changes_nothing():
     session = LocalModel(*tiny(), settings=EngineSettings(cuda_graphs=True)).session()
-    assert session._steps is session._decoder
+    assert session._stepper is session._decoder
 
 
 def test_the_cache_of_a_conversation_that_waits_stays_as_it_is():
@@ -102,14 +106,14 @@ def test_the_cache_of_a_conversation_that_waits_stays_as_it_is():
 
     with torch.no_grad():
         decoder = Decoder(tiny()[0])
-        slab = decoder.slab()
-        slab.resize(3, 64)
-        for tensor in (*slab.keys, *slab.values):
+        cache = decoder.new_cache()
+        cache.resize(3, 64)
+        for tensor in (*cache.keys, *cache.values):
             tensor.normal_()
-        before = [tensor.clone() for tensor in slab.keys]
-        decoder.reach(64)
-        decoder.fixed_step(slab, torch.tensor([[5, 6, 7], [9, 63, 4], [9, 40, 4], [1, 0, 1]]))
-    for old, new in zip(before, slab.keys, strict=True):
+        before = [tensor.clone() for tensor in cache.keys]
+        decoder.extend_rotary_table(64)
+        decoder.fixed_step(cache, torch.tensor([[5, 6, 7], [9, 63, 4], [9, 40, 4], [1, 0, 1]]))
+    for old, new in zip(before, cache.keys, strict=True):
         changed = (old != new).any(-1).any(1)
         assert changed.nonzero().tolist() == [[0, 9], [2, 4]]
 
@@ -117,11 +121,11 @@ def test_the_cache_of_a_conversation_that_waits_stays_as_it_is():
 def test_a_recording_keeps_no_cache_alive_behind_its_session(recorder):
     conversations, plans = mixed()
     session, _ = converse(LocalModel(*tiny(), WARM), conversations, plans)
-    slab = weakref.ref(session._slots.slab)
+    cache = weakref.ref(session._scheduler.cache)
     assert recorder.replayed
     gc.disable()
     try:
         del session
-        assert slab() is None
+        assert cache() is None
     finally:
         gc.enable()

@@ -6,7 +6,8 @@ import pytest
 import torch
 from tiny_run import answer, call, make_recipe, trainer_of
 
-from armlite.train.microbatch import Budget, cut, fold
+from armlite.models.engine.tokens import TokenRecord
+from armlite.train.microbatch import Budget, merge_metrics, split_rows
 from armlite.train.prefix import Row
 
 torch.set_num_threads(1)
@@ -18,7 +19,8 @@ def rows(*groups):
     made = []
     for group, (prompt, lengths) in enumerate(groups):
         for n in lengths:
-            made.append(Row(len(made), (7,) * prompt, (8,) * n, tuple(range(n)), (), 0, group))
+            record = TokenRecord([7] * prompt, [8] * n, [1] * n, [0.0] * n, (), (), bytes([group]), True)
+            made.append(Row(len(made), record, tuple(range(n))))
     return made
 
 
@@ -43,7 +45,7 @@ TWO = ((10, [5, 9, 1, 7]), (30, [2, 3]))
     ],
 )
 def test_groups_stay_together_as_far_as_they_fit(budget, expected):
-    found = cut(rows(*TWO), budget)
+    found = split_rows(rows(*TWO), budget)
     assert sorted(row.number for part in found for row in part) == list(range(6))
     assert numbers(found) == expected
     assert all(budget.fits(part) for part in found)
@@ -51,23 +53,23 @@ def test_groups_stay_together_as_far_as_they_fit(budget, expected):
 
 def test_a_rollout_of_which_nothing_is_wanted_takes_no_room():
     given = rows((10, [5, 5, 5]))
-    given[1] = Row(1, given[1].prompt, given[1].completion, (), (), 0, 0)
+    given[1] = Row(1, given[1].record, ())
     assert Budget(None, 18).cost(given) == 10 + 4 + 4
-    assert numbers(cut(given, Budget(None, 18))) == [[0, 1, 2]]
+    assert numbers(split_rows(given, Budget(None, 18))) == [[0, 1, 2]]
 
 
 def test_processes_that_need_fewer_parts_make_as_many_as_the_others():
-    found = cut(rows(*TWO), Budget(6), at_least=4)
+    found = split_rows(rows(*TWO), Budget(6), at_least=4)
     assert len(found) == 4
     assert sorted(row.number for part in found for row in part) == list(range(6))
-    assert len(cut(rows(*TWO), Budget(6), at_least=99)) == 6
+    assert len(split_rows(rows(*TWO), Budget(6), at_least=99)) == 6
 
 
 @pytest.mark.parametrize("budget", [Budget(6), Budget(None, 1000), Budget(4), Budget(None, 1000, packed=False)])
 def test_each_smaller_budget_makes_smaller_parts_until_each_rollout_is_alone(budget):
     given, sizes = rows(*TWO), []
     while budget is not None:
-        parts = cut(given, budget)
+        parts = split_rows(given, budget)
         sizes.append(max(map(len, parts)))
         budget = budget.smaller(parts)
     assert sizes == sorted(set(sizes), reverse=True) or sizes[-1] == 1
@@ -83,7 +85,7 @@ def test_figures_of_parts_become_figures_of_the_step():
         "entropy": [9.0, 2.0, 0.0],
         "reward": [9.0],
     }
-    fold(metrics, dict.fromkeys(metrics, 1), [30, 10], scored=30)
+    merge_metrics(metrics, dict.fromkeys(metrics, 1), [30, 10], scored=30)
     assert metrics == {
         "kl": [9.0, 1.75],
         "clip_ratio/low_min": [9.0, 0.5],
@@ -154,12 +156,18 @@ def test_the_loss_is_the_one_that_trl_computes_of_the_whole_batch(scored):
         assert update(scored, Budget(None, 500), loss_type)[0] == pytest.approx(whole, rel=1e-5)
 
 
+def test_a_batch_that_nobody_generated_is_refused(scored):
+    trainer, batch = scored
+    with pytest.raises(ValueError, match="no token records"):
+        trainer.compute_loss(trainer.model, {k: v for k, v in batch.items() if k != "records"})
+
+
 def test_rollouts_without_an_advantage_do_not_go_through_the_model(scored):
     trainer, batch = scored
     trainer.beta, trainer._budget = 0.0, Budget(8)
     flat = {**batch, "advantages": batch["advantages"].clone()}
     flat["advantages"][:4] = 0
-    wanted = trainer._choose(flat)
+    wanted = trainer._wanted_tokens(flat)
     assert wanted[:4].sum() == 0
     taught = flat["advantages"] != 0
     assert taught.any()
@@ -179,6 +187,6 @@ def test_rollouts_without_an_advantage_do_not_go_through_the_model(scored):
             assert (sparing[name] - p.grad).norm() <= 1e-4 * p.grad.norm(), name
     trainer._budget = Budget(8)
     flat["advantages"][:] = 0
-    assert trainer._choose(flat).sum() == 1  # for a gradient of zeros
+    assert trainer._wanted_tokens(flat).sum() == 1  # for a gradient of zeros
     trainer.beta = 0.04
-    assert torch.equal(trainer._choose(flat), flat["completion_mask"] * flat["tool_mask"])
+    assert torch.equal(trainer._wanted_tokens(flat), flat["completion_mask"] * flat["tool_mask"])

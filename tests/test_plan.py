@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from armlite.cli import app
 from armlite.errors import ArmliteError
-from armlite.models.engine.cache import Slab
+from armlite.models.engine.kv_cache import KVCache
 from armlite.plan import check_fits, make_plan
 from armlite.plan.cards import CONTEXT, find_card
 from armlite.plan.fit import fit, highest, ways
@@ -61,10 +61,10 @@ def test_the_cache_has_the_size_that_the_engine_makes_it(small):
     _, shape = small
     recipe = load_recipe("recipes/pocket.yaml")
     parts = rollout(recipe.engine, shape, Load(4, 100, 10, 2, 100), 4, recipe)
-    slab = Slab(shape.num_hidden_layers, shape.num_key_value_heads, shape.kv_size // shape.num_key_value_heads,
+    cache = KVCache(shape.num_hidden_layers, shape.num_key_value_heads, shape.kv_size // shape.num_key_value_heads,
                 torch.float32, torch.device("cpu"))  # fmt: skip
-    slab.resize(4, 128)
-    assert parts["key-value cache"] * 2**30 == sum(t.nbytes for t in [*slab.keys, *slab.values])
+    cache.resize(4, 128)
+    assert parts["key-value cache"] * 2**30 == sum(t.nbytes for t in [*cache.keys, *cache.values])
 
 
 def test_a_layer_keeps_within_a_tenth_what_the_plan_says(small):

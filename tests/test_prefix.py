@@ -7,9 +7,11 @@ import pytest
 import torch
 from tiny_qwen import noise, tiny
 
-from armlite.train.attention import Branches, attend
-from armlite.train.lowrank import linear
-from armlite.train.prefix import install, obstacle, pack, rows_of
+from armlite.models.engine.tokens import Span, Tokens
+from armlite.models.engine.vision import VisionCache
+from armlite.train.attention import Branches, packed_attention
+from armlite.train.lowrank import lora_linear
+from armlite.train.prefix import install_packed_forward, pack_rows, rows_from_records, why_not_packed
 
 torch.set_num_threads(1)
 TEMPERATURE = 0.7
@@ -17,39 +19,37 @@ TRAINED = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
 
 
 def batch_of(model, processor, rollouts):
-    """A padded batch as TRL has it. `rollouts`: (prompt, completion), each a list of text lengths and images."""
+    """A batch as the trainer has it. `rollouts`: (prompt, completion), each a list of text lengths and images."""
     random = torch.Generator().manual_seed(3)
-    image_id, texts = model.config.image_token_id, {}
-    lines, images = [], []
+    image_id, look = model.config.image_token_id, VisionCache(model, processor).look
+    texts, lines, images, counts, records = {}, [], [], [], []
 
-    def ids_of(parts):
-        ids = []
+    def ids_of(parts, start):
+        ids, spans = [], []
         for part in parts:
             if isinstance(part, int):
                 ids += torch.randint(3, 200, (part,), generator=random).tolist()
             else:
-                made = processor.image_processor(images=[part], return_tensors="pt")
-                ids += [image_id] * (int(made["image_grid_thw"].prod()) // 4)
-                images.append(made)
-        return ids
+                spans.append(Span(start + len(ids), look(part), 2))
+                ids += [image_id] * spans[-1].picture.tokens
+                images.append(processor.image_processor(images=[part], return_tensors="pt"))
+        return ids, spans
 
-    counts = []
     for prompt, completion in rollouts:
-        before, key = len(images), id(prompt)
-        first = ids_of(prompt)
-        first = texts.setdefault(key, first)  # the same list is the same prompt
-        lines.append((first, ids_of(completion)))
+        before, tokens = len(images), Tokens()
+        made, spans = ids_of(prompt, 0)
+        first = texts.setdefault(
+            tuple(p if isinstance(p, int) else p.size for p in prompt), made
+        )  # the same shape: the same ids
+        tokens.extend(first, spans)
+        second, spans = ids_of(completion, len(first))
+        tokens.extend(second, spans)
+        lines.append((first, second))
+        records.append(tokens.record())
         counts.append(len(images) - before)
-    width, keep = (max(len(line[i]) for line in lines) for i in (0, 1))
-    ids, mask = torch.zeros(len(lines), width + keep, dtype=torch.long), torch.zeros(len(lines), width + keep).int()
-    for i, (first, second) in enumerate(lines):
-        low, high = width - len(first), width + len(second)
-        ids[i, low:high], mask[i, low:high] = torch.tensor(first + second), 1
-    more = {}
-    if images:
-        more = {k: torch.cat([made[k] for made in images]) for k in ("pixel_values", "image_grid_thw")}
-        more["num_images"] = counts
-    return SimpleNamespace(ids=ids, mask=mask, keep=keep, lines=lines, images=images, counts=counts, more=more)
+    pixels = torch.cat([made["pixel_values"] for made in images]) if images else None
+    keep = max(len(completion) for _, completion in lines)
+    return SimpleNamespace(records=records, keep=keep, lines=lines, images=images, counts=counts, pixels=pixels)
 
 
 def mixed(model, processor):
@@ -71,9 +71,8 @@ def mixed(model, processor):
 
 
 def packed_logps(model, batch, wanted=None):
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    rows = rows_of(batch.ids, batch.mask, batch.keep, inner.config.image_token_id, 4, wanted=wanted, **batch.more)
-    made = pack(rows, model, batch.more.get("pixel_values"), batch.more.get("image_grid_thw"))
+    rows = rows_from_records(batch.records, wanted)
+    made = pack_rows(rows, model, batch.pixels)
     logps, entropies = model(packed=made)
     empty = torch.zeros(len(rows), batch.keep)
     return empty.index_put(made.places, logps), empty.index_put(made.places, entropies), made
@@ -108,7 +107,7 @@ def pair(adapter, checkpointing=False, **shape):
     torch.manual_seed(1)
     model, processor = tiny(**shape)
     other = copy.deepcopy(model)
-    install(model, TEMPERATURE)
+    install_packed_forward(model, TEMPERATURE)
     if adapter:
         torch.manual_seed(2)
         model = lora(model)
@@ -161,11 +160,8 @@ def test_a_prompt_goes_through_the_model_once_and_no_token_for_nothing():
 
 def test_rollouts_that_show_other_images_in_the_same_prompt_share_nothing():
     model, other, processor = pair(adapter=False)
-    texts, one, another = [6], noise(56, 56, 1), noise(56, 56, 2)
-    batch = batch_of(model, processor, [([*texts, one], [5]), ([*texts, another], [5])])
-    prompt = batch.lines[0][0]
-    batch.ids[1, : len(prompt)] = batch.ids[0, : len(prompt)]
-    batch.lines[1] = (prompt, batch.lines[1][1])
+    batch = batch_of(model, processor, [([6, noise(56, 56, 1)], [5]), ([6, noise(56, 56, 2)], [5])])
+    assert batch.lines[0][0] == batch.lines[1][0]
     found, _, made = packed_logps(model, batch)
     assert len(made.branches.groups) == 2
     assert (found - plain_logps(other, batch)[0]).abs().max() <= 5e-5
@@ -193,7 +189,7 @@ def test_both_ways_to_attend_are_the_same(heads, kv_heads):
     results = []
     for dtype in (torch.float64, torch.float32):  # only the second goes in two parts
         q, k, v = (t.to(dtype).detach().requires_grad_() for t in made)
-        mixed_values = attend(q, k, v, branches)
+        mixed_values = packed_attention(q, k, v, branches)
         (mixed_values * weights.to(dtype)).sum().backward()
         results.append([t.double() for t in (mixed_values.detach(), q.grad, k.grad, v.grad)])
     for one, other in zip(*results, strict=True):
@@ -215,7 +211,7 @@ def test_a_module_with_an_adapter_is_one_product_with_the_same_result(case):
     if case == "disabled":
         module.enable_adapters(False)
     gradients_of = []
-    for run in (module, lambda x: linear(module, x)):
+    for run in (module, lambda x: lora_linear(module, x)):
         x = torch.randn(20, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
         torch.manual_seed(2)  # of the dropout
         y = run(x)
@@ -230,6 +226,6 @@ def test_a_module_with_an_adapter_is_one_product_with_the_same_result(case):
 
 def test_a_model_that_cannot_run_packed_is_told(monkeypatch):
     model, _ = tiny()
-    assert obstacle(model) is None
+    assert why_not_packed(model) is None
     model.config.text_config.use_sliding_window = True
-    assert obstacle(model) == "sliding-window attention"
+    assert why_not_packed(model) == "sliding-window attention"

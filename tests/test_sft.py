@@ -16,7 +16,7 @@ from armlite.models.loading import load
 from armlite.models.local import LocalModel, Sampling
 from armlite.recipe import SftSettings
 from armlite.store import Saved, save
-from armlite.train.encode import IGNORE, EncodedRows, collate, encode
+from armlite.train.encode import IGNORE, EncodedRows, collate_rows, encode_conversation
 from armlite.train.metrics import MetricsFile
 from armlite.train.sft import run_sft
 from armlite.types import StopReason
@@ -57,7 +57,7 @@ def test_ids_are_the_engines_and_labels_are_what_the_model_said(played, model):
     for episode, record in answered(played):
         if is_spelt(episode):
             continue
-        row = encode(episode.conversation, processor)
+        row = encode_conversation(episode.conversation, processor)
         assert row.input_ids == record.prompt_ids + record.completion_ids
         learnt = [IGNORE] * len(record.prompt_ids)
         for i, (token, sampled) in enumerate(zip(record.completion_ids, record.mask, strict=True)):
@@ -65,7 +65,7 @@ def test_ids_are_the_engines_and_labels_are_what_the_model_said(played, model):
             closes = token == end and not sampled and record.mask[i - 1]
             learnt.append(token if sampled or closes else IGNORE)
         assert row.labels == learnt
-        held = [*record.prompt_images, *record.completion_images]
+        held = record.images
         images.add(len(held))
         if held:
             made = processor.image_processor(images=held, return_tensors="pt")
@@ -79,7 +79,7 @@ def test_ids_are_the_engines_and_labels_are_what_the_model_said(played, model):
 def test_control_tokens_that_a_model_spelt_stay_spelt(played, model):
     _, processor = model
     episode, record = next((e, r) for e, r in played if is_spelt(e))
-    row = encode(episode.conversation, processor)
+    row = encode_conversation(episode.conversation, processor)
     decode = processor.tokenizer.decode
     assert decode(row.input_ids) == decode(record.prompt_ids + record.completion_ids)
     pad = processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
@@ -97,7 +97,7 @@ def test_a_saved_trajectory_encodes_like_the_live_conversation(played, model, tm
     assert len(saved) == len(whole) < len(played)  # nothing is to be learnt from one that was cut off
     for again, episode in zip(saved, whole, strict=True):
         assert again.tools == episode.conversation.tools
-        one, other = encode(again, processor), encode(episode.conversation, processor)
+        one, other = encode_conversation(again, processor), encode_conversation(episode.conversation, processor)
         assert (one.input_ids, one.labels) == (other.input_ids, other.labels)
         assert (one.pixel_values is None) == (other.pixel_values is None)
         assert one.pixel_values is None or torch.equal(one.pixel_values, other.pixel_values)
@@ -118,9 +118,9 @@ def test_asking_for_more_traces_than_there_are_is_an_error(played, tmp_path):
 def test_conversations_that_are_too_long_are_left_out_whole(played, model):
     _, processor = model
     conversations = [e.conversation for e, _ in answered(played)]
-    lengths = [len(encode(c, processor).input_ids) for c in conversations]
+    lengths = [len(encode_conversation(c, processor).input_ids) for c in conversations]
     limit = sorted(lengths)[4]
-    assert [encode(c, processor, limit) is None for c in conversations] == [n > limit for n in lengths]
+    assert [encode_conversation(c, processor, limit) is None for c in conversations] == [n > limit for n in lengths]
     rows = EncodedRows(conversations, processor, limit)
     assert len(rows) == 5
     assert rows.lengths == [n for n in lengths if n <= limit]
@@ -133,10 +133,10 @@ def test_conversations_that_are_too_long_are_left_out_whole(played, model):
 
 def test_a_batch_is_padded_on_the_right_and_holds_all_pixels_in_order(played, model):
     _, processor = model
-    rows = [encode(e.conversation, processor) for e, _ in answered(played)]
+    rows = [encode_conversation(e.conversation, processor) for e, _ in answered(played)]
     pad = processor.tokenizer.pad_token_id
     image = processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
-    batch = collate(rows, pad, image)
+    batch = collate_rows(rows, pad, image)
     shape = (len(rows), max(len(r.input_ids) for r in rows))
     assert {batch[k].shape for k in ("input_ids", "labels", "attention_mask", "mm_token_type_ids")} == {shape}
     for i, row in enumerate(rows):
@@ -145,7 +145,7 @@ def test_a_batch_is_padded_on_the_right_and_holds_all_pixels_in_order(played, mo
         assert batch["labels"][i].tolist() == row.labels + [IGNORE] * (shape[1] - n)
         assert batch["attention_mask"][i].sum() == n
     assert batch["mm_token_type_ids"].sum() == batch["image_grid_thw"].prod(-1).sum() == len(batch["pixel_values"])
-    text_only = collate([r for r in rows if r.pixel_values is None], pad, image)
+    text_only = collate_rows([r for r in rows if r.pixel_values is None], pad, image)
     assert "pixel_values" not in text_only
 
 
@@ -164,10 +164,10 @@ def test_the_loss_is_the_mean_over_what_the_model_said(pocket, tmp_path, size):
         for turn in turns:
             episode.advance(turn)
         conversations.append(episode.conversation)
-    rows = [encode(c, processor) for c in conversations]
+    rows = [encode_conversation(c, processor) for c in conversations]
     total = count = 0
     for row in rows:
-        batch = collate([row], 0, model.config.image_token_id)
+        batch = collate_rows([row], 0, model.config.image_token_id)
         labels = batch.pop("labels")[0, 1:]
         with torch.no_grad():
             total += cross_entropy(model(**batch).logits[0, :-1], labels, ignore_index=IGNORE, reduction="sum").item()

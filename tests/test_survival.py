@@ -7,7 +7,7 @@ from tiny_run import answer, call, make_recipe, trainer_of
 
 from armlite.errors import ArmliteError
 from armlite.models.engine.decoder import Decoder
-from armlite.models.engine.oom import out_of_memory, survive
+from armlite.models.engine.oom import out_of_memory, retry_on_oom
 from armlite.models.local import EngineSettings, LocalModel, Sampling
 from armlite.protocol.render import Conversation, Message
 
@@ -50,10 +50,10 @@ def test_only_errors_about_memory_are_survived(error, expected):
         return "done"
 
     if expected:
-        assert survive(work, lambda: None) == "done"
+        assert retry_on_oom(work, lambda: None) == "done"
     else:
         with pytest.raises(type(error)):
-            survive(work, lambda: None)
+            retry_on_oom(work, lambda: None)
 
 
 # The rollout

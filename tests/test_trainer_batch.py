@@ -16,10 +16,10 @@ from tiny_run import (
     shown,
     trainer_of,
 )
-from trl_batch import ids_of, prepare, trainer_logps
+from trl_batch import ids_of, prepare
 
 from armlite.errors import ArmliteError
-from armlite.memory import image_file
+from armlite.images import image_key
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.protocol.prompts import LIMIT_REACHED
 from armlite.protocol.render import render
@@ -55,7 +55,7 @@ def mixed(pocket, folder, recipe=None, **options):
 
 
 def largest_difference(trainer, batch, seen, plain_model):
-    found = trainer_logps(trainer, batch)
+    found = trainer.logprobs(batch)
     worst = 0.0
     for i, images in enumerate(seen.images):
         prompt, completion = ids_of(batch, i)
@@ -104,7 +104,7 @@ def test_logprobs_of_the_trainer_are_those_of_each_rollout_alone(played):
 @pytest.mark.parametrize("loss_type", ["dapo", "grpo", "bnpo", "dr_grpo"])
 def test_only_sampled_tokens_of_whole_rollouts_have_a_gradient(played, loss_type, monkeypatch):
     trainer, batch = played.trainer, played.batch
-    leaf = trainer_logps(trainer, batch).requires_grad_()
+    leaf = trainer.logprobs(batch).requires_grad_()
     monkeypatch.setattr(
         trainer, "_get_per_token_logps_and_entropies", lambda *a, **k: (leaf, torch.zeros_like(leaf), None)
     )
@@ -169,7 +169,7 @@ def test_every_image_of_every_rollout_reaches_the_loss_and_no_other_does(played)
     found = iter(trainer._chat.vision.picture(n.pop()).key for n in numbers)
     for n, images in zip(batch["num_images"], played.seen.images, strict=True):
         assert n == len(images)
-        assert [next(found) for _ in range(n)] == [image_file(image) for image in images]
+        assert [next(found) for _ in range(n)] == [image_key(image) for image in images]
     assert next(found, None) is None
 
 

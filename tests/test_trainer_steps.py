@@ -8,7 +8,7 @@ from tiny_qwen import noise
 from tiny_run import UNFINISHED, answer, call, make_recipe, mixed_plans, shown, trainer_of
 from transformers import TrainerCallback
 from trl import GRPOTrainer
-from trl_batch import trainer_logps
+from trl_batch import ids_of
 
 from armlite.errors import ArmliteError
 from armlite.memory import image_file
@@ -80,10 +80,10 @@ def test_an_evaluation_between_buffered_steps_leaves_their_images_alone(pocket, 
 
     def compare(model, inputs):
         """The weights stand still, so what was true when the batch was made must be true now."""
+        records = inputs["records"]
+        assert [ids_of(inputs, i) for i in range(len(records))] == [(r.prompt_ids, r.completion_ids) for r in records]
         if model.training:
-            drifts.append(
-                (trainer_logps(trainer, inputs) - inputs["old_per_token_logps"])[inputs["completion_mask"].bool()]
-            )
+            drifts.append((trainer.logprobs(inputs) - inputs["old_per_token_logps"])[inputs["completion_mask"].bool()])
         return loss(model, inputs)
 
     trainer._compute_loss = compare
@@ -174,7 +174,7 @@ def test_a_step_encodes_each_image_once_and_prefills_each_token_once(pocket, tmp
     assert len(parts) == 8  # old, reference, and two updates: each in two parts
     assert len(images) > chat.vision.encoded == len(set(images))
     (played,) = sessions
-    records = [track.tokens.record() for track in played._tracks.values()]
+    records = [sequence.tokens.record() for sequence in played._sequences.values()]
     prompts = {tuple(r.prompt_ids): len(r.prompt_ids) for r in records}
     assert len(prompts) == 3
     # A decode step takes a token in and gives one; what came before the last one sampled was prefilled, prompts once.

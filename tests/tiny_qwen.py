@@ -109,7 +109,7 @@ def plain(model, processor, record, temperature: float = 1.0):
     """Log-probabilities of a record's completion by one forward pass over it alone, without cache or padding."""
     ids = torch.tensor([record.prompt_ids + record.completion_ids])
     inputs = {}
-    if images := record.prompt_images + record.completion_images:
+    if images := record.images:
         inputs = dict(processor.image_processor(images=list(images), return_tensors="pt"))
         inputs["mm_token_type_ids"] = (ids == model.config.image_token_id).int()
     with torch.no_grad():

@@ -20,7 +20,7 @@ from armlite.pocket.traces import sample_texts
 from armlite.pocket.world import generate
 from armlite.protocol.render import Conversation
 from armlite.recipe import Recipe, check_recipe
-from armlite.train.encode import encode
+from armlite.train.encode import encode_conversation
 from armlite.train.grpo import chat_model, make_trainer
 from armlite.types import Task
 
@@ -73,7 +73,7 @@ def _tight(tasks: Sequence[Task], root: Path, processor: Any) -> int:
             for turn in turns:
                 if episode.stop is None and len(turn) < 1000:
                     episode.advance(turn.removesuffix(UNFINISHED))
-            row = encode(episode.conversation, processor)
+            row = encode_conversation(episode.conversation, processor)
             assert row is not None
             lengths[task.id, number] = len(row.input_ids)
     too_long = lengths.pop((tasks[0].id, 2))

@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 
 from armlite.bench.script import Play
 from armlite.models.engine.sequence import Stats
-from armlite.models.engine.session import Session
+from armlite.models.engine.session import EngineSession
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.local import LocalModel
 
@@ -52,19 +52,15 @@ def forget_peaks() -> None:
 
 
 class Counted(LocalModel):
-    """A local model that keeps its sessions' statistics, and where `keep` is set the last of them, with its cache."""
-
-    keep = False
+    """A local model that keeps its sessions' statistics."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.stats: list[Stats] = []
-        self.last: Session | None = None
 
-    def session(self) -> Session:
+    def session(self) -> EngineSession:
         made = super().session()
         self.stats.append(made.stats)
-        self.last = made if self.keep else None
         return made
 
 

@@ -270,20 +270,18 @@ class _Bench:
     def _exact(self, _: bool, repetitions: int) -> tuple[list[Figures], list[Figures], dict[str, list[float]]]:
         """The engine's log-probabilities of sampled tokens, and the trainer's of the same."""
         ours, chat = self._ours()
-        trainer, chat.keep = ours.trainer, True
+        trainer = ours.trainer
         figures = []
         for _n in range(repetitions):
             chat.vision.clear()
             with chat.vision.features_from_ids(), torch.no_grad():
                 trainer.model.train()
                 batch = trainer._generate_and_score_completions(next(iter(trainer.get_train_dataloader())))
-                again = _recomputed(trainer, batch, self._stage.per_device_train_batch_size)
-            assert chat.last is not None
-            records = [chat.last.tokens(outcome.episode.conversation) for outcome in trainer.outcomes]
+                again = trainer.logprobs(batch)
             differences = torch.cat(
                 [
                     (again[i, : len(r.mask)].cpu() - torch.tensor(r.logprobs)).abs()[torch.tensor(r.mask).bool()]
-                    for i, r in enumerate(records)
+                    for i, r in enumerate(batch["records"])
                 ]
             )
             figures.append(
@@ -293,17 +291,6 @@ class _Bench:
                 }
             )
         return figures, [], {}
-
-
-def _recomputed(trainer: Any, batch: dict[str, Any], size: int) -> torch.Tensor:
-    """Log-probabilities (B, T) of the completions by the trainer's own forward."""
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
-    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
-    names = ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
-    more = {name: batch[name] for name in names if name in batch}
-    return trainer._get_per_token_logps_and_entropies(
-        trainer.model, ids, mask, batch["completion_ids"].size(1), batch_size=size, **more
-    )[0]
 
 
 def _looked_up(scores: dict[tuple[str, int], dict[str, float]], task: str, rollout: int) -> dict[str, float]:

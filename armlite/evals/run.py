@@ -13,8 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from armlite.data.convert import MISSING, convert, missing_words
 from armlite.data.making.work import digest, moved
 from armlite.data.tasks import read_tasks, write_tasks
@@ -27,9 +25,11 @@ from armlite.evals.orders import chosen_order, presented
 from armlite.evals.report import summarise, write_results
 from armlite.evals.tasks import POCKET, is_tasks
 from armlite.evals.tasks import TASKS as TASK_BENCHMARK
+from armlite.images import is_as_stored, open_image
 from armlite.journal import Journal, is_begun
 from armlite.judge import VOTING_TEMPERATURE, Judge
 from armlite.loop import ChatModel
+from armlite.memory import image_file
 from armlite.models import model_prefix
 from armlite.runner import Job, run_jobs
 from armlite.store import Saved
@@ -37,8 +37,6 @@ from armlite.types import Task, Trajectory
 
 POCKET_TASKS = 300
 """How many pocket tasks an evaluation makes unless told otherwise."""
-ORIENTATION = 0x0112
-"""Number of the EXIF tag."""
 Told = Callable[[int, int | None], None]
 """Called with (done, of how many; None: not known)."""
 
@@ -232,10 +230,7 @@ def link_pictures(trajectory: Trajectory, root: Path, folder: Path) -> None:
         target = folder / "images" / infos[name].file
         if target.exists():
             continue
-        with Image.open(root / path) as image:  # its head alone
-            turned = image.getexif().get(ORIENTATION, 1) != 1
-            flattened = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-        if not turned and not flattened:
+        if is_as_stored(root / path) and image_file(open_image(root / path)) == infos[name].file:
             target.parent.mkdir(parents=True, exist_ok=True)
             with suppress(OSError):
                 target.symlink_to(os.path.relpath(root / path, target.parent))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from armlite.models.engine.session import Script, Session
+from armlite.models.engine.session import EngineSession, Script
 from armlite.models.engine.vision import VisionCache
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.sampling import EngineSettings, Sampling
@@ -44,9 +44,11 @@ class LocalModel:
         """One conversation a slot of the key-value cache: whoever ends frees it for the next."""
         return self.settings.max_slots
 
-    def session(self) -> Session:
+    def session(self) -> EngineSession:
         """Start a batch."""
         if not self.vision.frozen:
             self.vision.clear()
         merge = self.processor.image_processor.merge_size
-        return Session(self.model, self._vocabulary, self.vision, merge, self.sampling, self.settings, self.script)
+        return EngineSession(
+            self.model, self._vocabulary, self.vision, merge, self.sampling, self.settings, self.script
+        )

@@ -1,4 +1,4 @@
-"""How a local model samples and how much it holds at once: settings (part of recipes) and the streams of randomness.
+"""How a local model samples and how much it holds at once: settings (part of recipes), and random numbers by turn.
 
 No torch here: recipes read these before anything heavy is imported.
 """
@@ -9,8 +9,8 @@ import json
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-GRAIN = 64
-"""The engine's cache grows in steps of this many tokens a slot."""
+CACHE_BLOCK = 64
+"""A slot of the key-value cache holds a multiple of this many tokens."""
 FEATURE_BYTES = 256 << 20
 """Image features that stay on an accelerator. Crops of past steps are hardly seen again: more would only fill up over
 the first dozens of steps, and what is moved to the CPU comes back in a fraction of what encoding takes."""
@@ -32,6 +32,7 @@ class Sampling(BaseModel):
     max_context: int = Field(default=16384, ge=2)
     """Tokens of a whole conversation: prompt, turns, observations and visual tokens."""
     seed: int = 0
+    """Random seed."""
 
 
 class EngineSettings(BaseModel):
@@ -58,7 +59,7 @@ class EngineSettings(BaseModel):
         return self
 
 
-def stream(seed: int, task_id: str, rollout: int, turn: int) -> np.random.Generator:
-    """The randomness of one turn: depends on nothing but these four."""
+def random_stream(seed: int, task_id: str, rollout: int, turn: int) -> np.random.Generator:
+    """Random numbers of one turn: they depend on nothing but these four, so not on who shares its batch."""
     digest = hashlib.sha256(json.dumps([seed, task_id, rollout, turn]).encode()).digest()
     return np.random.Generator(np.random.Philox(key=np.frombuffer(digest[:16], dtype=np.uint64)))

@@ -7,7 +7,7 @@ yet; `UNKNOWN` is the allowance for that.
 
 from dataclasses import dataclass
 
-from armlite.models.sampling import FEATURE_BYTES, GRAIN, EngineSettings
+from armlite.models.sampling import CACHE_BLOCK, FEATURE_BYTES, EngineSettings
 from armlite.plan.shapes import Shape
 from armlite.recipe import GrpoSettings, Recipe, SftSettings, StageName
 
@@ -113,7 +113,7 @@ def weights(recipe: Recipe, stage: SftSettings | GrpoSettings, shape: Shape, siz
 def rollout(engine: EngineSettings, shape: Shape, load: Load, size: int, recipe: Recipe) -> dict[str, float]:
     """What the engine takes: cache, a prefill pass, a decode step."""
     slots = min(engine.max_slots, load.rollouts)
-    tokens = slots * -(-load.conversation // GRAIN) * GRAIN
+    tokens = slots * -(-load.conversation // CACHE_BLOCK) * CACHE_BLOCK
     if engine.max_tokens_in_cache is not None:
         tokens = min(tokens, engine.max_tokens_in_cache)
     cache = gib(tokens * 2 * shape.num_hidden_layers * shape.kv_size * size)

@@ -23,7 +23,7 @@ class Branches:
         return [n for _, length, spans in self.groups for n in (length, *(e - s for s, e in spans))]
 
 
-def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, branches: Branches) -> torch.Tensor:
+def packed_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, branches: Branches) -> torch.Tensor:
     """Mix values.
 
     Args:
@@ -37,7 +37,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, branches: Branches
     """
     if q.device.type == "cpu" and q.dtype == k.dtype == v.dtype == torch.float32:
         return _TwoParts.apply(q, k, v, branches)  # type: ignore[no-any-return]
-    repeat = q.shape[1] // k.shape[1]
+    repeat = q.shape[1] // k.shape[1]  # grouped-query attention: so many heads share a key head
     if repeat > 1:
         k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
     # Split, not slices: the gradient of each slice would be a tensor as long as the stream.
@@ -47,6 +47,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, branches: Branches
         query, key, value = next(at)
         mixed.append(scaled_dot_product_attention(query, key, value, is_causal=True))
         width = max((e - s for s, e in spans), default=0)
+        # (T, prompt + T): all of the prompt, and of itself what came before. Shorter completions use a corner of it.
         allowed = torch.ones(width, length + width, dtype=torch.bool, device=q.device).tril(length)
         for s, e in spans:
             query, own_key, own_value = next(at)
@@ -61,20 +62,21 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, branches: Branches
 class _TwoParts(torch.autograd.Function):
     """What a completion sees, in two parts: its prompt without any mask, all completions at once, and itself causally.
 
-    Parts are put together by the logarithms of their sums, which is exact; with those of the whole, the gradient of
-    each part is the whole's. So no key is copied and no mask is made. As ring attention does it (Liu et al. 2023).
+    Softmax over the keys A and B together is softmax over A times exp(logsumexp_A - logsumexp_AB), and likewise for B:
+    the parts add up exactly. In backward, flash attention's kernel needs only the output and the logsumexp of the whole
+    to give each part's gradient. So no key is copied and no mask is made. As ring attention does it (Liu et al. 2023).
     """
 
     @staticmethod
     def forward(ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, branches: Branches) -> torch.Tensor:
-        kv, mixed, sums = k.shape[1], torch.empty_like(q), []
+        kv, mixed, sums = k.shape[1], torch.empty_like(q), []  # q (N, heads, D); k, v (N, kv_heads, D)
         for prompt, rest, spans in _pieces(branches):
             out, total = _mix(q[prompt], k[prompt], v[prompt], kv, True)
             mixed[prompt] = out
             sums.append(total)
             if rest.start == rest.stop:
                 continue
-            out, total = _mix(q[rest], k[prompt], v[prompt], kv, False)
+            out, total = _mix(q[rest], k[prompt], v[prompt], kv, False)  # total: (kv_heads, groups, T) logsumexp
             for own in spans:
                 here = slice(own.start - rest.start, own.stop - rest.start)
                 more, its = _mix(q[own], k[own], v[own], kv, True)
@@ -129,12 +131,12 @@ def _shared(t: torch.Tensor, groups: int) -> torch.Tensor:
 
 
 def _share(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
-    """What a part counts in the whole, from logarithms (kv_heads, groups, T), as (T, heads, 1)."""
+    """Weight of a part in the whole, from their logsumexps (kv_heads, groups, T), as (T, heads, 1)."""
     return (part - whole).exp().flatten(0, 1).T[:, :, None]
 
 
 def _mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, kv: int, causal: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention (T, heads, D), and the logarithms (kv_heads, groups, T) of the sums that it was divided by."""
+    """Attention (T, heads, D), and the logsumexp (kv_heads, groups, T) of its scores."""
     groups = q.shape[1] // kv
     out, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         _heads(q, kv), _shared(k, groups), _shared(v, groups), 0.0, causal
@@ -151,10 +153,15 @@ def _unmix(
     total: torch.Tensor,
     causal: bool,
 ) -> tuple[torch.Tensor, ...]:
-    """Gradients of queries (T, heads, D), and of keys and values (S, kv_heads, D)."""
+    """Gradients of queries (T, heads, D), and of keys and values (S, kv_heads, D).
+
+    Args:
+        out, total: of the whole that these keys are a part of, not of the part.
+    """
     kv = k.shape[1]
     groups = q.shape[1] // kv
     dq, dk, dv = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
         _heads(gradient, kv), _heads(q, kv), _shared(k, groups), _shared(v, groups), _heads(out, kv), total, 0.0, causal
     )
+    # Keys were expanded to all heads that share them, so their gradient is the sum over these.
     return dq.flatten(0, 1).transpose(0, 1), dk.sum(1).transpose(0, 1), dv.sum(1).transpose(0, 1)

@@ -28,7 +28,7 @@ class Encoded:
     """(images, 3)"""
 
 
-def encode(conversation: Conversation, processor: Any, max_length: int | None = None) -> Encoded | None:
+def encode_conversation(conversation: Conversation, processor: Any, max_length: int | None = None) -> Encoded | None:
     """Tokenise a conversation.
 
     Args:
@@ -99,7 +99,7 @@ class EncodedRows:
         self.lengths: list[int] = []
         """Their lengths, in tokens."""
         for number in range(len(conversations)):
-            row = encode(conversations[number], processor, max_length)
+            row = encode_conversation(conversations[number], processor, max_length)
             if row is not None:
                 self._keep(number, row)
                 self.kept.append(number)
@@ -116,7 +116,7 @@ class EncodedRows:
         number = self.kept[index]
         if number in self._cache:
             return self._cache[number]
-        row = encode(self._conversations[number], self._processor)
+        row = encode_conversation(self._conversations[number], self._processor)
         assert row is not None
         return row
 
@@ -127,7 +127,7 @@ class EncodedRows:
             self._room -= size
 
 
-def collate(rows: Sequence[Encoded], pad_id: int, image_id: int) -> dict[str, torch.Tensor]:
+def collate_rows(rows: Sequence[Encoded], pad_id: int, image_id: int) -> dict[str, torch.Tensor]:
     """Right-padded batch: `input_ids`, `labels`, `attention_mask`, `mm_token_type_ids` (B, T) and the rows' pixels."""
     width = max(len(r.input_ids) for r in rows)
     ids = torch.full((len(rows), width), pad_id)

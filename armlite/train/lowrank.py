@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 
-def linear(module: Any, x: torch.Tensor) -> torch.Tensor:
+def lora_linear(module: Any, x: torch.Tensor) -> torch.Tensor:
     """`module(x)` for x (N, in)."""
     name = _adapter(module)
     if name is None or torch.is_autocast_enabled(x.device.type):
@@ -42,7 +42,10 @@ def _adapter(module: Any) -> str | None:
 
 
 class _Merged(torch.autograd.Function):
-    """x (W + s B A)' + bias; gradients of x, A and B."""
+    """x (W + s B A)' + bias for x (N, in), W (out, in), A (r, in), B (out, r); gradients of x, A and B.
+
+    The merged weight is made again in backward: kept, those of all layers would be a second copy of the model.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float) -> torch.Tensor:
@@ -56,7 +59,7 @@ class _Merged(torch.autograd.Function):
         dx = None
         if ctx.needs_input_grad[0]:
             dx = gradient @ torch.addmm(weight, b, a, alpha=ctx.scale)
-        # The narrow side first: the other way round the wide gradient would be read across its rows.
-        db = ((x @ a.T).T @ gradient).T * ctx.scale
-        da = (gradient @ b).T @ x * ctx.scale
+        # r is small, so the product with it comes first; written so that each wide matrix is read along its rows.
+        db = ((x @ a.T).T @ gradient).T * ctx.scale  # (out, r) = s gradient' (x A')
+        da = (gradient @ b).T @ x * ctx.scale  # (r, in) = s (gradient B)' x
         return dx, None, None, da, db, None

@@ -1,7 +1,7 @@
-"""How the rollouts of an optimisation step are cut into the parts that go through the model, and what each part counts.
+"""How the rollouts of an optimisation step are split into parts (micro-batches), and what each part's loss weighs.
 
-The cut changes memory and time, never what is learnt: parts are weighted so that their losses add up to the loss of all
-rows at once. Rows of a group stay together as far as they fit, so that their prompt is computed once.
+Invariant: the split changes memory and time, never what is learnt, since parts are weighted so that their losses add up
+to the loss of all rows at once. Rows of a group stay together as far as they fit: their prompt is then computed once.
 """
 
 import math
@@ -44,10 +44,10 @@ class Budget:
     def cost(self, rows: Sequence[Row]) -> int:
         """Tokens that some rows take together."""
         if not self.packed:
-            widest = max((len(r.prompt) for r in rows), default=0), max((len(r.completion) for r in rows), default=0)
-            return len(rows) * sum(widest)
+            prompt = max((len(r.record.prompt_ids) for r in rows), default=0)
+            return len(rows) * (prompt + max((len(r.record.completion_ids) for r in rows), default=0))
         used = [r for r in rows if r.wanted]
-        return sum({r.group: len(r.prompt) for r in used}.values()) + sum(r.length for r in used)
+        return sum({r.group: len(r.record.prompt_ids) for r in used}.values()) + sum(r.length for r in used)
 
     def fits(self, rows: Sequence[Row]) -> bool:
         """Whether some rows may go through the model together; one alone always may."""
@@ -64,15 +64,15 @@ class Budget:
         return Budget(self.rows, max(1, worst // 2), self.packed)
 
 
-def cut(rows: Sequence[Row], budget: Budget, at_least: int = 1) -> list[list[Row]]:
-    """Cut rows into parts within a budget, the dearest part first; the same rows are always cut the same way.
+def split_rows(rows: Sequence[Row], budget: Budget, at_least: int = 1) -> list[list[Row]]:
+    """Split rows into parts within a budget, the largest first, so that memory peaks at the start; deterministic.
 
     Args:
         rows: of a batch.
         budget: of a part.
         at_least: number of parts, as far as there are rows: processes that train together must agree on it.
     """
-    groups: dict[int, list[Row]] = defaultdict(list)
+    groups: dict[bytes, list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.group].append(row)
     for group in groups.values():
@@ -80,6 +80,7 @@ def cut(rows: Sequence[Row], budget: Budget, at_least: int = 1) -> list[list[Row
     ordered = sorted(groups.values(), key=budget.cost, reverse=True)
     parts: list[list[Row]] = []
     for group in ordered:
+        # A group that fits as a whole is never split, since its prompt would be computed once in each part.
         if parts and budget.fits(parts[-1] + group):
             parts[-1] += group
             continue
@@ -98,7 +99,7 @@ def cut(rows: Sequence[Row], budget: Budget, at_least: int = 1) -> list[list[Row
     return [sorted(part, key=lambda r: r.number) for part in parts]
 
 
-def select(inputs: dict[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
+def select_rows(inputs: dict[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
     """Some rows of TRL's batch, as a batch of their own: their images only, and no more padding than they need."""
     split = split_pixel_values_by_grid(inputs)
     index = torch.tensor(list(numbers), device=inputs["prompt_ids"].device)
@@ -109,6 +110,7 @@ def select(inputs: dict[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
         else:
             some[key] = value[index] if isinstance(value, torch.Tensor) and value.ndim else value
     some = unsplit_pixel_values_by_grid(some)
+    # Prompts (B, P) are padded on the left, completions (B, T) on the right: less padding is a slice of each.
     width = inputs["prompt_ids"].shape[1]
     low = width - int(some["prompt_mask"].sum(1).max())
     high = int(some["completion_mask"].sum(1).max())
@@ -119,33 +121,33 @@ def select(inputs: dict[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
     return some
 
 
-def share(loss_type: str, part: dict[str, Any], whole: dict[str, Any]) -> float:
-    """What the loss of a part, as TRL computes it of the part alone, counts in the loss of the whole batch.
+def loss_weight(loss_type: str, part: dict[str, Any], whole: dict[str, Any]) -> float:
+    """Factor by which a part's loss, as TRL computes it of the part alone, enters the loss of the whole batch.
 
-    `bnpo` is a mean over trained tokens, the others that do not go by all tokens are means over rows.
+    TRL divides `bnpo` by the batch's own trained tokens and `grpo`, `dr_grpo` and the like by its rows.
     """
     if loss_type in BY_TOKENS:
         return 1.0
     if loss_type == "bnpo":
-        return trained(part) / max(1, trained(whole))
+        return count_loss_tokens(part) / max(1, count_loss_tokens(whole))
     return len(part["prompt_ids"]) / len(whole["prompt_ids"])
 
 
-def trained(inputs: dict[str, Any]) -> int:
-    """Tokens of a batch that the loss is about."""
+def count_loss_tokens(inputs: dict[str, Any]) -> int:
+    """Trained tokens of a batch."""
     return int(loss_mask(inputs).sum())
 
 
 def loss_mask(inputs: dict[str, Any]) -> torch.Tensor:
-    """(B, T) 1 on the tokens that the loss is about."""
+    """(B, T) 1 on trained tokens: not padding, not a tool's output."""
     return inputs["completion_mask"] * inputs.get("tool_mask", 1)
 
 
-def fold(metrics: dict[str, list[float]], before: dict[str, int], tokens: Sequence[int], scored: int) -> None:
-    """Replace the figures that each part has added by those of all parts together.
+def merge_metrics(metrics: dict[str, list[float]], before: dict[str, int], tokens: Sequence[int], scored: int) -> None:
+    """Replace the metrics that each part has logged by those of all parts together: means over tokens, and extremes.
 
     Args:
-        metrics: lists of figures.
+        metrics: TRL's lists, one value each time it logs.
         before: their lengths before the parts.
         tokens: trained tokens of each part.
         scored: tokens whose entropy is known: those of rollouts that teach nothing are not computed.

@@ -1,26 +1,27 @@
 """The update's forward pass: log-probabilities of a group's rollouts, with the prompt that they share computed once.
 
 A batch is packed into one stream without padding: each prompt once, then the completions that go on from it. Every
-layer runs on the whole stream; only attention knows where a rollout begins. The model's own modules do the arithmetic,
-so LoRA, 4-bit layers, dropout and hooks work as they are, and a checkpointed layer recomputes prompt and completions
-together. Numbers are those of a plain forward of each rollout alone, up to rounding. Called by the trainer through
-`model.forward`, and with it through whatever wraps the model.
+layer runs on the whole stream; only attention and the positions know where a rollout begins. The model's own modules do
+the arithmetic, so LoRA, 4-bit layers, dropout and hooks work as they are, and a checkpointed layer recomputes prompt
+and completions together. Numbers are those of a plain forward of each rollout alone, up to rounding. Called by the
+trainer through `model.forward`, and with it through whatever wraps the model.
 """
 
 import functools
+import math
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
 from armlite.models.engine.decoder import base_model, rotary
-from armlite.models.engine.tokens import Span, Tokens
-from armlite.models.engine.vision import Picture
-from armlite.train.attention import Branches, attend
-from armlite.train.lowrank import linear
+from armlite.models.engine.tokens import Span, TokenRecord, rope_positions
+from armlite.train.attention import Branches, packed_attention
+from armlite.train.lowrank import lora_linear
 
 LOGITS = 1 << 24
 """Logits (tokens times vocabulary) that are in memory at once; 64 MiB in float32."""
@@ -28,24 +29,34 @@ LOGITS = 1 << 24
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One rollout of a batch, without padding."""
+    """One rollout of a batch, and what is wanted of it."""
 
     number: int
     """Its place in the batch."""
-    prompt: tuple[int, ...]
-    completion: tuple[int, ...]
+    record: TokenRecord
+    """Its tokens and images."""
     wanted: tuple[int, ...]
     """Places in the completion, ascending, of the tokens whose log-probability is wanted."""
-    images: tuple[tuple[int, int, int], ...]
-    """(number in the batch, first row of `pixel_values`, visual tokens) of each image, prompt first."""
-    prompt_images: int
-    group: int
-    """Equal for rows with the same prompt and the same images in it."""
+    first_patch: int = 0
+    """Row of the batch's `pixel_values` at which its images begin."""
+
+    @property
+    def group(self) -> bytes:
+        """Equal for rows with the same prompt and the same images in it."""
+        return self.record.prompt_key
 
     @property
     def length(self) -> int:
         """Tokens of the completion that must go through the model: those before the last one wanted."""
         return self.wanted[-1] if self.wanted else 0
+
+    def images(self) -> Iterator[tuple[Span, slice]]:
+        """Its images, and the rows of `pixel_values` of each."""
+        at = self.first_patch
+        for span in self.record.spans:
+            patches = math.prod(span.picture.grid)
+            yield span, slice(at, at + patches)
+            at += patches
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,166 +75,98 @@ class Pack:
     places: tuple[torch.Tensor, torch.Tensor]
     """(M,) each: row and column of the batch."""
     pixel_values: torch.Tensor | None
+    """(patches, d) of the images in the stream, in its order."""
     image_grid_thw: torch.Tensor | None
-    visual: tuple[tuple[int, int], ...]
-    """(image in `image_grid_thw`, visual tokens of it that are in the stream), in the stream's order."""
+    """(images, 3)"""
+    visual_tokens: tuple[int, ...]
+    """How many visual tokens of each image are in the stream: a row may end amid its last one."""
     visual_places: torch.Tensor
-    """Where the stream has visual tokens: made on the host, so that no device is asked for it."""
+    """Where the stream has visual tokens."""
 
 
-def rows_of(
-    input_ids: torch.Tensor,
-    attention_mask: torch.Tensor,
-    keep: int,
-    image_token: int,
-    merge: int,
-    wanted: torch.Tensor | None = None,
-    pixel_values: torch.Tensor | None = None,
-    image_grid_thw: torch.Tensor | None = None,
-    num_images: Sequence[int] | None = None,
-) -> list[Row]:
-    """What a padded batch holds.
+def rows_from_records(records: Sequence[TokenRecord], wanted: torch.Tensor | None = None) -> list[Row]:
+    """The rows of a batch, from what the engine recorded of its rollouts.
 
     Args:
-        input_ids: (B, P + T) prompts padded on the left, completions padded on the right.
-        attention_mask: likewise, 0 on padding.
-        keep: T.
-        image_token: id of a visual token.
-        merge: patches that make a visual token.
-        wanted: (B, T) tokens whose log-probability is wanted; None: all.
-        pixel_values: (patches, d) of all images, row after row.
-        image_grid_thw: (images, 3)
-        num_images: images of each row.
+        records: the batch's rollouts, in its order.
+        wanted: (B, T) tokens of the completions whose log-probability is wanted; None: all.
     """
-    lines, mask = input_ids.cpu(), attention_mask.cpu().bool()
-    chosen = wanted.cpu().bool() if wanted is not None else mask[:, -keep:]
-    befores = mask[:, :-keep].sum(1).tolist()
-    patches = image_grid_thw.prod(-1).tolist() if pixel_values is not None else []  # type: ignore[union-attr]
-    starts = [sum(patches[:i]) for i in range(len(patches))]
+    chosen = None if wanted is None else wanted.bool().cpu()
     rows: list[Row] = []
-    seen: dict[tuple[int, ...], list[Row]] = {}
-    used = 0
-    for number, (line, real, before) in enumerate(zip(lines, mask, befores, strict=True)):
-        ids = tuple(line[real].tolist())
-        prompt, completion = ids[:before], ids[before:]
-        own = range(used, used + (num_images[number] if num_images is not None and patches else 0))
-        used = own.stop
-        images = tuple((i, starts[i], patches[i] // merge) for i in own)
-        n, tokens = 0, prompt.count(image_token) if images else 0
-        while tokens > 0:
-            tokens, n = tokens - images[n][2], n + 1
-        twins = seen.setdefault(prompt, [])
-        twin = next((r for r in twins if _same_images(r, images[:n], patches, pixel_values)), None)
-        want = tuple((chosen[number] & real[-keep:]).nonzero()[:, 0].tolist())
-        group = number if twin is None else twin.group
-        rows.append(Row(number, prompt, completion, want, images, n, group))
-        if twin is None:
-            twins.append(rows[-1])
+    patches = 0
+    for number, record in enumerate(records):
+        n = len(record.completion_ids)
+        places = range(n) if chosen is None else chosen[number, :n].nonzero()[:, 0].tolist()
+        rows.append(Row(number, record, tuple(places), patches))
+        patches += sum(math.prod(span.picture.grid) for span in record.spans)
     return rows
 
 
-def _same_images(
-    row: Row, images: Sequence[tuple[int, int, int]], patches: Sequence[int], pixels: torch.Tensor | None
-) -> bool:
-    """Whether a row's prompt shows the same images."""
-    if row.prompt_images != len(images):
-        return False
-    pairs = zip(row.images, images, strict=False)
-    return all(
-        patches[i] == patches[j] and torch.equal(pixels[a : a + patches[i]], pixels[b : b + patches[j]])  # type: ignore[index]
-        for (i, a, _), (j, b, _) in pairs
-    )
-
-
-def pack(
-    rows: Sequence[Row],
-    model: Any,
-    pixel_values: torch.Tensor | None = None,
-    image_grid_thw: torch.Tensor | None = None,
-) -> Pack:
+def pack_rows(rows: Sequence[Row], model: Any, pixel_values: torch.Tensor | None = None) -> Pack:
     """Put rows into one stream; those of which nothing is wanted are left out.
 
     Args:
         rows: of one batch; those of a group need not be neighbours.
-        model: knows positions, and where the tensors go.
-        pixel_values: of the batch.
-        image_grid_thw: of the batch.
+        model: tells where the tensors go.
+        pixel_values: (patches, d) of the batch.
     """
-    inner = base_model(model).model
-    image, device = inner.config.image_token_id, inner.language_model.embed_tokens.weight.device
-    groups: dict[int, list[Row]] = {}
+    device = base_model(model).model.language_model.embed_tokens.weight.device
+    groups: dict[bytes, list[Row]] = {}
     for row in rows:
         if row.wanted:
             groups.setdefault(row.group, []).append(row)
-    grids = image_grid_thw.cpu() if image_grid_thw is not None else None
     ids: list[int] = []
-    positions: list[torch.Tensor] = []
+    positions: list[np.ndarray] = []
     layout: list[tuple[int, int, list[tuple[int, int]]]] = []
     found: list[tuple[int, int, int, int]] = []
-    shown: list[tuple[tuple[int, int, int], int]] = []
+    shown: list[tuple[Span, slice]] = []
+    visual: list[range] = []  # the places in the stream of each one's tokens
+
+    def append(row: Row, start: int, end: int) -> None:
+        """Tokens `start` to `end` of a row, counted from its prompt's first."""
+        shift = len(ids) - start  # from a token's index in its row to its place in the stream
+        ids.extend((row.record.prompt_ids + row.record.completion_ids)[start:end])
+        positions.append(rope_positions(row.record.spans, start, end))
+        for span, patches in row.images():
+            if start <= span.start < end:
+                shown.append((span, patches))
+                visual.append(range(span.start + shift, min(span.end, end) + shift))
+
     for members in groups.values():
-        prompt, start = members[0].prompt, len(ids)
-        ids.extend(prompt)
-        shown += [(i, i[2]) for i in members[0].images[: members[0].prompt_images]]
-        spans: list[tuple[int, int]] = []
+        start, prompt = len(ids), len(members[0].record.prompt_ids)
+        append(members[0], 0, prompt)
+        branches: list[tuple[int, int]] = []
         for row in members:
-            places = _positions(inner, row, grids)
-            if row is members[0]:
-                positions.append(places[:, : len(prompt)])
             first = len(ids)
-            tail = row.completion[: row.length]
-            ids.extend(tail)
-            positions.append(places[:, len(prompt) :])
-            spans.append((first, len(ids)))
-            shown += list(_visible(row.images[row.prompt_images :], tail.count(image)))
-            last = start + len(prompt) - 1
-            found += [(first + t - 1 if t else last, row.completion[t], row.number, t) for t in row.wanted]
-        layout.append((start, len(prompt), spans))
+            append(row, prompt, prompt + row.length)
+            branches.append((first, len(ids)))
+            # A token is predicted by the one before it: a completion's first by the prompt's last.
+            last = start + prompt - 1
+            target = row.record.completion_ids
+            found += [(first + t - 1 if t else last, target[t], row.number, t) for t in row.wanted]
+        layout.append((start, prompt, branches))
     sources, targets, places, columns = torch.tensor(found, device=device).T
-    pixels = grid = None
+    pixels = grids = None
     if shown:
-        pixels = torch.cat([pixel_values[a : a + int(grids[i].prod())] for (i, a, _), _ in shown])  # type: ignore[index]
-        grid = torch.stack([image_grid_thw[i] for (i, _, _), _ in shown])  # type: ignore[index]
+        assert pixel_values is not None
+        pixels = torch.cat([pixel_values[patches] for _, patches in shown])
+        grids = torch.tensor([span.picture.grid for span, _ in shown], device=pixels.device)
     return Pack(
         ids=torch.tensor(ids, device=device),
-        positions=torch.cat(positions, -1).to(device),
+        positions=torch.from_numpy(np.concatenate(positions, -1)).to(device),
         branches=Branches(tuple((s, n, tuple(b)) for s, n, b in layout)),
         sources=sources,
         targets=targets,
         places=(places, columns),
         pixel_values=pixels,
-        image_grid_thw=grid,
-        visual=tuple((k, n) for k, (_, n) in enumerate(shown)),
-        visual_places=torch.tensor(
-            [i for i, token in enumerate(ids) if token == image], dtype=torch.long, device=device
-        ),
+        image_grid_thw=grids,
+        visual_tokens=tuple(map(len, visual)),
+        visual_places=torch.tensor([i for part in visual for i in part], dtype=torch.long, device=device),
     )
 
 
-def _visible(images: Sequence[tuple[int, int, int]], tokens: int) -> Iterator[tuple[tuple[int, int, int], int]]:
-    """The images of a completion of which some visual tokens are in the stream, and how many."""
-    for image in images:
-        if tokens <= 0:
-            return
-        yield image, min(tokens, image[2])
-        tokens -= image[2]
-
-
-def _positions(inner: Any, row: Row, grids: torch.Tensor | None) -> torch.Tensor:
-    """M-RoPE positions (3, tokens) of a row's prompt and of what goes through the model of its completion."""
-    ids, spans, at = [*row.prompt, *row.completion], [], 0
-    merge = inner.config.vision_config.spatial_merge_size
-    for i, _, tokens in row.images:
-        at = ids.index(inner.config.image_token_id, at)
-        grid = tuple(grids[i].tolist())  # type: ignore[index]
-        spans.append(Span(at, Picture("", None, grid, tokens), merge))  # type: ignore[arg-type]
-        at += tokens
-    places = Tokens(ids=ids, spans=spans).positions(0, len(row.prompt) + row.length)
-    return torch.from_numpy(places)
-
-
-def install(model: Any, temperature: float) -> None:
-    """Teach a model's `forward` to answer `packed=Pack` with `score`, through whatever wraps it.
+def install_packed_forward(model: Any, temperature: float) -> None:
+    """Teach a model's `forward` to answer `packed=Pack` with `packed_logprobs`, through whatever wraps it.
 
     Args:
         model: `Qwen2_5_VLForConditionalGeneration`, possibly in a PEFT wrapper.
@@ -234,12 +177,12 @@ def install(model: Any, temperature: float) -> None:
 
     @functools.wraps(type(base).forward)  # `generate` and PEFT read the signature
     def forward(self: Any, *args: Any, packed: Pack | None = None, **kwargs: Any) -> Any:
-        return plain(*args, **kwargs) if packed is None else score(self, packed, temperature)
+        return plain(*args, **kwargs) if packed is None else packed_logprobs(self, packed, temperature)
 
     base.forward = types.MethodType(forward, base)
 
 
-def obstacle(model: Any) -> str | None:
+def why_not_packed(model: Any) -> str | None:
     """Why this model cannot run packed, or None."""
     base = base_model(model)
     text = base.model.language_model
@@ -252,7 +195,7 @@ def obstacle(model: Any) -> str | None:
     return None
 
 
-def score(base: Any, packed: Pack, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+def packed_logprobs(base: Any, packed: Pack, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities (M,) of the targets under softmax(logits / temperature), and entropies (M,) without gradient.
 
     Args:
@@ -261,9 +204,10 @@ def score(base: Any, packed: Pack, temperature: float = 1.0) -> tuple[torch.Tens
         temperature: see above.
     """
     text = base.model.language_model
-    x = _embed(base, packed)
-    cos, sin = rotary(text, packed.positions, x.dtype)
+    x = _embed(base, packed)  # (N, hidden)
+    cos, sin = rotary(text, packed.positions, x.dtype)  # (N, 1, head_dim)
     for layer in text.layers:
+        # Behind the last attention only the tokens that predict a target are needed: N becomes M.
         rows = packed.sources if layer is text.layers[-1] else None
         if layer.training and getattr(layer, "gradient_checkpointing", False) and torch.is_grad_enabled():
             x = checkpoint(_layer, layer, x, cos, sin, packed.branches, rows, use_reentrant=False)
@@ -281,25 +225,29 @@ def _embed(base: Any, packed: Pack) -> torch.Tensor:
     if packed.pixel_values is None:
         return x
     features = base.model.get_image_features(packed.pixel_values, packed.image_grid_thw).pooler_output
-    seen = torch.cat([features[k][:n] for k, n in packed.visual]).to(x)
+    seen = torch.cat([f[:n] for f, n in zip(features, packed.visual_tokens, strict=True)]).to(x)
     return x.index_copy(0, packed.visual_places, seen)
 
 
 def _layer(
     layer: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, branches: Branches, rows: torch.Tensor | None
 ) -> torch.Tensor:
-    """One decoder layer on the stream (N, hidden); `rows`: the tokens that are needed behind it, None: all."""
+    """One decoder layer on the stream (N, hidden).
+
+    Args:
+        rows: (M,) the tokens that are needed behind it, in any order and repeated; None: all.
+    """
     a, h = layer.self_attn, layer.input_layernorm(x)
-    q, k, v = (linear(p, h).view(len(x), -1, a.head_dim) for p in (a.q_proj, a.k_proj, a.v_proj))
+    q, k, v = (lora_linear(p, h).view(len(x), -1, a.head_dim) for p in (a.q_proj, a.k_proj, a.v_proj))  # (N, H, D)
     half = a.head_dim // 2
     q = torch.addcmul(q * cos, q.roll(half, -1), sin)
     k = torch.addcmul(k * cos, k.roll(half, -1), sin)
-    mixed = attend(q, k, v, branches).flatten(1)
+    mixed = packed_attention(q, k, v, branches).flatten(1)
     if rows is not None:
         x, mixed = x[rows], mixed[rows]
-    x = x + linear(a.o_proj, mixed)
+    x = x + lora_linear(a.o_proj, mixed)
     m, h = layer.mlp, layer.post_attention_layernorm(x)
-    return x + linear(m.down_proj, m.act_fn(linear(m.gate_proj, h)) * linear(m.up_proj, h))
+    return x + lora_linear(m.down_proj, m.act_fn(lora_linear(m.gate_proj, h)) * lora_linear(m.up_proj, h))
 
 
 def _head(base: Any, x: torch.Tensor, targets: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -307,7 +255,7 @@ def _head(base: Any, x: torch.Tensor, targets: torch.Tensor, temperature: float)
     size = max(1, LOGITS // base.config.get_text_config().vocab_size)
 
     def part(h: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = base.lm_head(h).float() / temperature
+        logits = base.lm_head(h).float() / temperature  # (m, V), m * V <= LOGITS
         logps = logits - logits.logsumexp(-1, keepdim=True)
         with torch.no_grad():
             entropy = -(logps.exp() * logps).sum(-1)

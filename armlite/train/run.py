@@ -290,7 +290,7 @@ class _Run:
 
     def _stage(self, name: str, stage: SftSettings | GrpoSettings, source: str, resume: bool) -> None:
         from armlite.train.checkpoints import publish
-        from armlite.train.sharding import collected, prepare_sharding
+        from armlite.train.sharding import full_state_dict, prepare_sharding
         from armlite.train.weights import load_for_stage, save_weights
 
         done, work = self.output / "checkpoints" / name, self.output / "work" / name
@@ -334,7 +334,7 @@ class _Run:
                 lambda now, total: self.notify("filter", {"stage": name, "done": now, "total": total}),
             )
 
-        weights = collected(model)
+        weights = full_state_dict(model)
 
         def finish() -> None:
             self._note(name, {"seconds": round(time.monotonic() - start, 1), **counts})

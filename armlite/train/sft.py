@@ -18,7 +18,7 @@ from armlite.models.engine.vision import no_vision_gradient
 from armlite.protocol.render import Conversation
 from armlite.recipe import Recipe, SftSettings
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
-from armlite.train.encode import EncodedRows, collate
+from armlite.train.encode import EncodedRows, collate_rows
 from armlite.train.metrics import MetricsFile
 from armlite.train.processes import share
 
@@ -107,7 +107,8 @@ def run_sft(
     """
     rows = EncodedRows(conversations, processor, stage.max_length)
     tokenizer = processor.tokenizer
-    gather = partial(collate, pad_id=tokenizer.pad_token_id, image_id=tokenizer.convert_tokens_to_ids("<|image_pad|>"))
+    image_id = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    collate = partial(collate_rows, pad_id=tokenizer.pad_token_id, image_id=image_id)
     batch = stage.per_device_train_batch_size * stage.gradient_accumulation_steps
     order = step_order(rows.lengths, stage.steps, batch, recipe.seed)
     trainer = _InOrder(
@@ -116,7 +117,7 @@ def run_sft(
             **common_arguments(recipe, stage, folder), max_length=None, dataset_kwargs={"skip_prepare_dataset": True}
         ),
         train_dataset=Dataset.from_dict({"row": order}),
-        data_collator=lambda batch: gather([rows[item["row"]] for item in batch]),
+        data_collator=lambda batch: collate([rows[item["row"]] for item in batch]),
         processing_class=processor,
         peft_config=peft_config,
         callbacks=[CompleteCheckpoints(), metrics.callback(name)],

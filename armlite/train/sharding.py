@@ -1,4 +1,4 @@
-"""Weights that FSDP has shared out among processes: whole for a rollout, and whole for a file.
+"""Weights that FSDP has sharded across processes: unsharded for a rollout, and gathered for a file.
 
 The engine calls a model's layers by themselves, so in a rollout each process holds all weights, as without FSDP; what
 FSDP saves is in the update. Only its second version, which shares tensors out where they are, is supported.
@@ -45,8 +45,8 @@ def prepare_sharding(stage: SftSettings | GrpoSettings) -> None:
 
 
 @contextmanager
-def whole(model: Any) -> Iterator[None]:
-    """Inside, each process holds all of a model's weights; to be entered and left by all of them together."""
+def unsharded(model: Any) -> Iterator[None]:
+    """Inside, each process holds all of a model's weights; all processes must enter and leave together."""
     parts = _parts(model)
     for part in parts:
         part.unshard()
@@ -57,7 +57,7 @@ def whole(model: Any) -> Iterator[None]:
             part.reshard()
 
 
-def collected(model: Any) -> dict[str, torch.Tensor] | None:
+def full_state_dict(model: Any) -> dict[str, torch.Tensor] | None:
     """A sharded model's weights in the first process, of a PEFT model the adapter's alone; None of one that is not.
 
     To be called by all processes together; to the others it gives nothing to save.

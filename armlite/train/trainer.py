@@ -17,12 +17,11 @@ from transformers import PrinterCallback
 from trl import GRPOTrainer
 
 from armlite.errors import ArmliteError
-from armlite.models.engine.oom import say
 from armlite.models.engine.tokens import TokenRecord, Tokens
 from armlite.models.local import LocalModel
 from armlite.rewards import Reward, is_right
 from armlite.runner import Outcome, run_jobs
-from armlite.train.sharding import whole
+from armlite.train.sharding import unsharded
 from armlite.train.update import LeanGRPOTrainer
 from armlite.types import Score, StopReason, Trajectory
 
@@ -112,7 +111,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         ]
         if training:  # all buffered batches have been used up; an evaluation between them must leave them their ids
             self._chat.vision.clear_ids()
-        with whole(self.model):
+        with unsharded(self.model):
             session = self._chat.session()
             ended = {id(o.job): o for o in run_jobs(jobs, self._chat, in_flight=len(jobs), session=session)}
         self._chat.settings = session.settings  # fewer slots if memory ran out
@@ -126,13 +125,13 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         masks = [
             r.mask if self._teaches(t.stop) else [0] * len(r.mask) for r, t in zip(records, trajectories, strict=True)
         ]
-        images = [[*r.prompt_images, *r.completion_images] for r in records]
+        images = [r.images for r in records]
         self._shown = any(images)
         mode = "train" if training else "eval"
         self._measure(mode, records, trajectories)
         if session.stats.shortages:
             self._metrics[mode]["oom/rollout"].append(float(session.stats.shortages))
-        self._wanted = pad_sequence([torch.tensor(m) for m in masks], batch_first=True)
+        self._at_hand = records, pad_sequence([torch.tensor(m) for m in masks], batch_first=True)
         return (
             [r.prompt_ids for r in records],
             [r.completion_ids for r in records],
@@ -161,7 +160,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         """A line on stderr, once."""
         if what not in self._told:
             self._told.add(what)
-            say(f"rollouts: {what}")
+            print_to_stderr(f"rollouts: {what}")
 
     def _teaches(self, stop: StopReason) -> bool:
         return stop is not StopReason.BAD_INPUT and (self._train_overflow or stop not in _UNSEEN)
@@ -182,8 +181,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
             stand_in.extend([tokens.eos_token_id], [])  # the prompt
             stand_in.extend([tokens.eos_token_id], [])  # the completion: TRL takes no empty one
             return stand_in.record()
-        held = [*record.prompt_images, *record.completion_images]
-        visual = sum(self._chat.vision.look(image).tokens for image in held)
+        visual = sum(span.picture.tokens for span in record.spans)
         if (record.prompt_ids + record.completion_ids).count(self._image_pad_token_id) != visual:
             raise RuntimeError(f"task {outcome.task.id}: image tokens do not match images")
         return record
@@ -215,8 +213,10 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         try:
             with self._chat.vision.ids_as_pixels(self.processing_class):
                 output = super()._generate_and_score_completions(inputs)
+            # A list with an entry for each row: TRL shuffles, splits and buffers it with the tensors.
+            output["records"] = self._at_hand[0]
         finally:
-            self._wanted = None
+            self._at_hand = None
         if self._shown and "pixel_values" not in output:
             raise RuntimeError("TRL dropped the images of this batch: image tokens and images did not match")
         return output

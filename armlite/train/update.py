@@ -6,22 +6,35 @@ Log-probabilities are computed of trained tokens only, and only of rollouts that
 """
 
 import copy
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from trl import GRPOConfig, GRPOTrainer
 
 from armlite.errors import ArmliteError
-from armlite.models.engine.oom import say, survive
-from armlite.train.microbatch import Budget, cut, fold, loss_mask, select, share, trained
-from armlite.train.prefix import Row, install, obstacle, pack, rows_of
+from armlite.models.engine.oom import print_to_stderr, retry_on_oom
+from armlite.models.engine.tokens import TokenRecord
+from armlite.train.microbatch import (
+    Budget,
+    count_loss_tokens,
+    loss_mask,
+    loss_weight,
+    merge_metrics,
+    select_rows,
+    split_rows,
+)
+from armlite.train.prefix import Row, install_packed_forward, pack_rows, rows_from_records, why_not_packed
 
-IMAGES = ("pixel_values", "image_grid_thw", "num_images")
+FORWARD = ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
+"""What TRL's own forward takes of a batch besides ids and masks."""
 
 
 class LeanGRPOTrainer(GRPOTrainer):
     """GRPO in parts that fit.
+
+    A subclass generates: its `_generate` sets `_at_hand`, and its batches have a column `records`.
 
     Args:
         args: `per_device_train_batch_size` is the most rollouts in a part, unless `update_tokens` is given.
@@ -42,22 +55,22 @@ class LeanGRPOTrainer(GRPOTrainer):
         super().__init__(*positional, args=_whole_steps(args), **kwargs)
         shared_prefix = shared_prefix and not self._unshared()
         if shared_prefix:
-            install(self.model, self.temperature)
+            install_packed_forward(self.model, self.temperature)
         self._budget = Budget(rows, update_tokens, packed=shared_prefix)
         self._shortages = 0
         """Times that memory has run out in the step at hand."""
-        self._wanted: torch.Tensor | None = None
-        """(B, T) tokens of the batch at hand whose log-probability is wanted; None: all."""
+        self._at_hand: tuple[Sequence[TokenRecord], torch.Tensor | None] | None = None
+        """Rollouts of the batch whose log-probabilities TRL asks for, and (B, T) which are wanted; None: all."""
 
     def _unshared(self) -> bool:
         """Whether prompts cannot be shared here; says why."""
-        why = obstacle(self.accelerator.unwrap_model(self.model))
+        why = why_not_packed(self.accelerator.unwrap_model(self.model))
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             why = "sharded weights"
         elif self.args.n_gpu > 1:
             why = "several GPUs in one process"
         if why:
-            say(f"update: prompts are not shared ({why})")
+            print_to_stderr(f"update: prompts are not shared ({why})")
         return why is not None
 
     def compute_loss(
@@ -65,13 +78,13 @@ class LeanGRPOTrainer(GRPOTrainer):
     ) -> torch.Tensor:
         """The loss of the rows at hand; in training their gradients are in place too when it returns."""
         learn = model.training and torch.is_grad_enabled()
-        inputs = {**inputs, "wanted": self._choose(inputs)}
-        rows = self._rows(inputs["wanted"], **_tokens(inputs), **{k: inputs.get(k) for k in IMAGES})
+        inputs = {**inputs, "wanted": self._wanted_tokens(inputs)}
+        rows = rows_from_records(_records(inputs), inputs["wanted"])
         mode = "train" if self.model.training else "eval"
         lengths = {name: len(values) for name, values in self._metrics[mode].items()}
         randomness, gradients = _Randomness(), _held_gradients(model) if learn else []
 
-        def again() -> None:
+        def start_over() -> None:
             if learn:
                 model.zero_grad(set_to_none=True)
                 for parameter, gradient in gradients:
@@ -81,7 +94,7 @@ class LeanGRPOTrainer(GRPOTrainer):
                 del values[lengths.get(name, 0) :]
             self._shrink(rows)
 
-        loss = survive(lambda: self._in_parts(model, inputs, rows, lengths, mode, learn), again)
+        loss = retry_on_oom(lambda: self._in_parts(model, inputs, rows, lengths, mode, learn), start_over)
         if self._shortages:
             self._metrics[mode]["oom/update"].append(float(self._shortages))
             self._shortages = 0
@@ -92,29 +105,25 @@ class LeanGRPOTrainer(GRPOTrainer):
         self, model: Any, inputs: dict[str, Any], rows: list[Row], lengths: dict[str, int], mode: str, learn: bool
     ) -> torch.Tensor:
         """Loss and gradients of a step, part by part; figures as if it had been one."""
-        parts = [[r.number for r in part] for part in cut(rows, self._budget, self._agreed(rows))]
+        parts = [[r.number for r in part] for part in split_rows(rows, self._budget, self._agreed(rows))]
         total = torch.zeros((), device=inputs["prompt_ids"].device)
         tokens = []
         for number, rows_here in enumerate(parts, 1):
             whole = rows_here == list(range(len(rows)))
-            part = inputs if whole and len(parts) == 1 else select(inputs, rows_here)
-            tokens.append(trained(part))
-            self._wanted = part["wanted"]
+            part = inputs if whole and len(parts) == 1 else select_rows(inputs, rows_here)
+            tokens.append(count_loss_tokens(part))
             if "old_per_token_logps" in part:  # a ratio that nobody learns from must not overflow
-                part = {**part, "old_per_token_logps": part["old_per_token_logps"] * self._wanted}
-            try:
-                with nullcontext() if number == len(parts) or not learn else self.accelerator.no_sync(model):
-                    loss = self._compute_loss(model, part) * share(self.loss_type, part, inputs)
-                    if learn and loss.requires_grad:
-                        self.accelerator.backward(loss)
-            finally:
-                self._wanted = None
+                part = {**part, "old_per_token_logps": part["old_per_token_logps"] * part["wanted"]}
+            with nullcontext() if number == len(parts) or not learn else self.accelerator.no_sync(model):
+                loss = self._compute_loss(model, part) * loss_weight(self.loss_type, part, inputs)
+                if learn and loss.requires_grad:
+                    self.accelerator.backward(loss)
             total += loss.detach()
         scored = int((inputs["wanted"] * loss_mask(inputs)).sum())
-        fold(self._metrics[mode], lengths, tokens, scored)
+        merge_metrics(self._metrics[mode], lengths, tokens, scored)
         return total
 
-    def _choose(self, inputs: dict[str, Any]) -> torch.Tensor:
+    def _wanted_tokens(self, inputs: dict[str, Any]) -> torch.Tensor:
         """(B, T) the tokens whose log-probability this update needs.
 
         A rollout whose advantage is 0 has no gradient, unless there is another term in the loss than the policy's.
@@ -137,7 +146,7 @@ class LeanGRPOTrainer(GRPOTrainer):
         """The number of parts, which must be the same in all processes."""
         if self.accelerator.num_processes == 1:
             return 1
-        own = torch.tensor([len(cut(rows, self._budget))], device=self.accelerator.device)
+        own = torch.tensor([len(split_rows(rows, self._budget))], device=self.accelerator.device)
         return int(self.accelerator.gather(own).max())
 
     def _shrink(self, rows: list[Row]) -> None:
@@ -148,7 +157,7 @@ class LeanGRPOTrainer(GRPOTrainer):
         """
         if self.accelerator.num_processes > 1:
             raise ArmliteError("out of memory in an update of several processes: set a lower update_tokens")
-        smaller = self._budget.smaller(cut(rows, self._budget))
+        smaller = self._budget.smaller(split_rows(rows, self._budget))
         if smaller is None:
             raise ArmliteError(
                 "out of memory in the update with one rollout at a time; the cheapest ways out: "
@@ -157,18 +166,28 @@ class LeanGRPOTrainer(GRPOTrainer):
         self._budget = smaller
         self._shortages += 1
         size = f"{smaller.tokens} tokens" if smaller.tokens is not None else f"{smaller.rows} rollouts"
-        say(f"update: out of memory; does it again, and goes on, with at most {size} at a time")
+        print_to_stderr(f"update: out of memory; does it again, and goes on, with at most {size} at a time")
 
-    def _rows(
-        self,
-        wanted: torch.Tensor | None,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        keep: int,
-        **images: Any,
-    ) -> list[Row]:
-        merge, token = self.processing_class.image_processor.merge_size**2, self._image_pad_token_id
-        return rows_of(input_ids, attention_mask, keep, token, merge, wanted, **images)
+    def logprobs(self, batch: dict[str, Any]) -> torch.Tensor:
+        """Log-probabilities (B, T) of the completions of one of this trainer's batches, without gradient."""
+        ids = torch.cat((batch["prompt_ids"], batch["completion_ids"]), 1)
+        mask = torch.cat((batch["prompt_mask"], batch["completion_mask"]), 1)
+        keep, fields = batch["completion_ids"].shape[1], {k: batch[k] for k in FORWARD if k in batch}
+        with torch.no_grad(), self._scoring(batch):
+            return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, **fields)[0]
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        with self._scoring(inputs):
+            return super()._compute_loss(model, inputs)
+
+    @contextmanager
+    def _scoring(self, batch: dict[str, Any]) -> Iterator[None]:
+        """Inside, TRL asks for log-probabilities of this batch: it hands on the padded ids only, no records."""
+        before, self._at_hand = self._at_hand, (_records(batch), batch.get("wanted"))
+        try:
+            yield
+        finally:
+            self._at_hand = before
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -182,17 +201,17 @@ class LeanGRPOTrainer(GRPOTrainer):
         **fields: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
         """Log-probabilities and entropies (B, T); with a shared prefix 0 where they are not wanted."""
-        images = {k: fields.get(k) for k in IMAGES}
+        assert self._at_hand is not None, "TRL asks for log-probabilities of a batch that nobody has announced"
+        rows = rows_from_records(*self._at_hand)
         batch = {"input_ids": input_ids, "attention_mask": attention_mask, "keep": logits_to_keep}
         if torch.is_grad_enabled():  # a part of an update
-            return self._score(model, self._rows(self._wanted, **batch, **images), batch, fields)
-        rows = self._rows(self._wanted, **batch, **images)
+            return self._score(model, rows, batch, fields)
 
         def work() -> tuple[torch.Tensor, torch.Tensor | None, None]:
-            done = [self._score(model, part, batch, fields) for part in cut(rows, self._budget)]
+            done = [self._score(model, part, batch, fields) for part in split_rows(rows, self._budget)]
             return sum(d[0] for d in done), sum(d[1] for d in done), None  # type: ignore[return-value]
 
-        return survive(work, lambda: self._shrink(rows))
+        return retry_on_oom(work, lambda: self._shrink(rows))
 
     def _score(
         self, model: Any, rows: list[Row], batch: dict[str, Any], fields: dict[str, Any]
@@ -205,7 +224,7 @@ class LeanGRPOTrainer(GRPOTrainer):
         if not any(row.wanted for row in rows):
             return empty, empty, None
         bare = self.accelerator.unwrap_model(model)
-        packed = pack(rows, bare, fields.get("pixel_values"), fields.get("image_grid_thw"))
+        packed = pack_rows(rows, bare, fields.get("pixel_values"))
         with self.accelerator.autocast():
             logps, entropies = model(packed=packed)
         return empty.index_put(packed.places, logps), empty.index_put(packed.places, entropies), None
@@ -223,7 +242,7 @@ class LeanGRPOTrainer(GRPOTrainer):
             "completion_mask": batch["attention_mask"][:, width:],
             **{k: v for k, v in fields.items() if v is not None},
         }
-        some = select(inputs, numbers)
+        some = select_rows(inputs, numbers)
         narrow = some["completion_ids"].shape[1]
         logps, entropies, _ = super()._get_per_token_logps_and_entropies(
             model,
@@ -252,12 +271,12 @@ def _whole_steps(args: GRPOConfig) -> GRPOConfig:
     return args
 
 
-def _tokens(inputs: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "input_ids": torch.cat((inputs["prompt_ids"], inputs["completion_ids"]), 1),
-        "attention_mask": torch.cat((inputs["prompt_mask"], inputs["completion_mask"]), 1),
-        "keep": inputs["completion_ids"].shape[1],
-    }
+def _records(batch: dict[str, Any]) -> Sequence[TokenRecord]:
+    if "records" not in batch:
+        raise ValueError(
+            "this batch has no token records of its rollouts: only what this trainer generated can be scored"
+        )
+    return batch["records"]
 
 
 def _held_gradients(model: Any) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from armlite.models.engine.cache import Slab
+from armlite.models.engine.kv_cache import KVCache
 from armlite.models.engine.layers import layers_of
 
 Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -69,23 +69,24 @@ class Decoder:
         if config.use_sliding_window:
             raise ValueError("sliding-window attention is not supported")
         self._text = text
-        self._table = (torch.empty(0), torch.empty(0))
+        self._rotary_table = (torch.empty(0), torch.empty(0))
 
-    def slab(self) -> Slab:
+    def new_cache(self) -> KVCache:
         """An empty cache that fits this model."""
-        return Slab(len(self.layers), self.kv_heads, self.head_dim, self.dtype, self.device)
+        return KVCache(len(self.layers), self.kv_heads, self.head_dim, self.dtype, self.device)
 
-    def reach(self, positions: int) -> None:
+    def extend_rotary_table(self, positions: int) -> None:
         """Make the table of rotary angles cover this many text positions."""
-        if len(self._table[0]) < positions:
+        if len(self._rotary_table[0]) < positions:
             places = torch.arange(max(2 * positions, 1024), device=self.device)
-            self._table = rotary(self._text, places.expand(3, -1)[..., None], self.dtype)
+            self._rotary_table = rotary(self._text, places.expand(3, -1)[..., None], self.dtype)
 
     def _run(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, attend: Attend) -> torch.Tensor:
         """Embeddings (B, T, hidden) to hidden states before the last norm, likewise."""
         rows, length, _ = x.shape
         for i, layer in enumerate(self.layers):
-            qkv = layer.qkv(x).view(rows, length, -1, self.head_dim)
+            qkv = layer.qkv(x).view(rows, length, -1, self.head_dim)  # (B, T, heads + 2 kv_heads, D)
+            # Queries and keys turn together: (B, T, H, D) * (B, T, 1, D).
             q_and_k, v = qkv[:, :, : -self.kv_heads], qkv[:, :, -self.kv_heads :].transpose(1, 2)
             q_and_k = torch.addcmul(q_and_k * cos, q_and_k.roll(self.head_dim // 2, -1), sin).transpose(1, 2)
             q, k = q_and_k[:, : -self.kv_heads], q_and_k[:, -self.kv_heads :]
@@ -94,12 +95,17 @@ class Decoder:
         return x
 
     def step(
-        self, slab: Slab, slots: Sequence[int], tokens: Sequence[int], lengths: Sequence[int], positions: Sequence[int]
+        self,
+        cache: KVCache,
+        slots: Sequence[int],
+        tokens: Sequence[int],
+        lengths: Sequence[int],
+        positions: Sequence[int],
     ) -> torch.Tensor:
         """Take one token a row into the cache.
 
         Args:
-            slab: the cache.
+            cache: the cache.
             slots: the rows, ascending; when they are the first ones, nothing is gathered.
             tokens: one text token a row.
             lengths: tokens that each row already holds.
@@ -111,22 +117,22 @@ class Decoder:
         rows, n = len(slots), max(lengths) + 1
         numbers = torch.tensor([slots, tokens, lengths, positions], device=self.device)
         slot, token, length, position = numbers.unbind(0)
-        self.reach(max(positions) + 1)
-        everyone = list(slots) == list(range(rows))
+        self.extend_rotary_table(max(positions) + 1)
+        first_rows = list(slots) == list(range(rows))
 
-        def take(side: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        def append(side: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
             side[slot, :, length] = new
-            return side[:rows, :, :n] if everyone else side[:, :, :n][slot]
+            return side[:rows, :, :n] if first_rows else side[:, :, :n][slot]  # a view, or else a copy
 
-        return self._decode(slab, n, token, length, position, take)
+        return self._decode(cache, n, token, length, position, append)
 
-    def fixed_step(self, slab: Slab, numbers: torch.Tensor) -> torch.Tensor:
+    def fixed_step(self, cache: KVCache, numbers: torch.Tensor) -> torch.Tensor:
         """`step` for the first slots, with no number that comes from the host: all that changes is in one tensor.
 
         Args:
-            slab: the cache.
+            cache: the cache.
             numbers: (4, B) on the device: token, length, text position, and whether the row takes part; the cache of
-                one that does not stays as it is. The table of angles must `reach` the positions.
+                one that does not stays as it is. The table of angles must cover the positions (`extend_rotary_table`).
 
         Returns:
             Logits (B, V); those of rows that do not take part mean nothing.
@@ -135,84 +141,89 @@ class Decoder:
         row = torch.arange(len(token), device=self.device)
         keep = active[:, None, None] == 0
 
-        def take(side: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        def append(side: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
             side[row, :, length] = torch.where(keep, side[row, :, length], new)
             return side[: len(row)]
 
-        return self._decode(slab, slab.length, token, length, position, take)
+        return self._decode(cache, cache.length, token, length, position, append)
 
     def _decode(
         self,
-        slab: Slab,
+        cache: KVCache,
         n: int,
         token: torch.Tensor,
         length: torch.Tensor,
         position: torch.Tensor,
-        take: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        append: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     ) -> torch.Tensor:
         """Logits (B, V) of one more token a row, among the first `n` of the cache.
 
         Args:
-            take: (a layer's keys or values, new ones (B, kv_heads, D)) -> all (B, kv_heads, n, D).
+            append: writes new keys or values (B, kv_heads, D) into a layer's; returns all of them, (B, kv_heads, n, D).
         """
-        hidden = torch.arange(n, device=self.device) > length[:, None]
+        # The new token itself is at `length`; what lies behind it is of an earlier, longer row, or zero.
+        hidden = torch.arange(n, device=self.device) > length[:, None]  # (B, n)
         mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device).masked_fill_(hidden, float("-inf"))
-        mask = mask.repeat_interleave(self.kv_heads, 0)[:, None]
+        mask = mask.repeat_interleave(self.kv_heads, 0)[:, None]  # (B * kv_heads, 1, n)
 
         def attend(i: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-            keys, values = take(slab.keys[i], k[:, :, 0]), take(slab.values[i], v[:, :, 0])
+            keys, values = append(cache.keys[i], k[:, :, 0]), append(cache.values[i], v[:, :, 0])
             # The queries that share a key head stand in for query positions, so that no key is repeated.
-            q = q.reshape(-1, self.groups, self.head_dim)
-            return _mix(q, keys.flatten(0, 1), values.flatten(0, 1), mask).view(len(token), -1, 1, self.head_dim)
+            q = q.reshape(-1, self.groups, self.head_dim)  # (B * kv_heads, groups, D)
+            mixed = _few_queries(q, keys.flatten(0, 1), values.flatten(0, 1), mask)
+            return mixed.view(len(token), -1, 1, self.head_dim)
 
-        cos, sin = self._table[0][position], self._table[1][position]
+        cos, sin = self._rotary_table[0][position], self._rotary_table[1][position]
         return self.head(self.norm(self._run(self.embed(token)[:, None], cos, sin, attend)[:, 0]))
 
-    def prefill(self, slab: Slab, chunks: Sequence[Chunk]) -> None:
+    def prefill(self, cache: KVCache, chunks: Sequence[Chunk]) -> None:
         """Take chunks of several conversations into the cache, padded to the longest; all first ones or none."""
         x = torch.nn.utils.rnn.pad_sequence([c.embeddings for c in chunks], batch_first=True)
         places = torch.nn.utils.rnn.pad_sequence([c.positions.T for c in chunks], batch_first=True)
         cos, sin = rotary(self._text, places.permute(2, 0, 1).to(self.device), self.dtype)
-        attend = self._first(slab, chunks) if chunks[0].start == 0 else self._more(slab, chunks, x.shape[1])
+        if chunks[0].start == 0:
+            attend = self._attend_from_start(cache, chunks)
+        else:
+            attend = self._attend_after_cached(cache, chunks, x.shape[1])
         self._run(x, cos, sin, attend)
 
-    def _write(self, slab: Slab, i: int, chunks: Sequence[Chunk], k: torch.Tensor, v: torch.Tensor) -> None:
+    def _write(self, cache: KVCache, i: int, chunks: Sequence[Chunk], k: torch.Tensor, v: torch.Tensor) -> None:
         for row, c in enumerate(chunks):
             n = len(c.embeddings)
-            slab.keys[i][c.slot, :, c.start : c.start + n] = k[row, :, :n]
-            slab.values[i][c.slot, :, c.start : c.start + n] = v[row, :, :n]
+            cache.keys[i][c.slot, :, c.start : c.start + n] = k[row, :, :n]
+            cache.values[i][c.slot, :, c.start : c.start + n] = v[row, :, :n]
 
     def _repeat(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.repeat_interleave(self.groups, dim=1) if self.groups > 1 else tensor
 
-    def _first(self, slab: Slab, chunks: Sequence[Chunk]) -> Attend:
+    def _attend_from_start(self, cache: KVCache, chunks: Sequence[Chunk]) -> Attend:
         """Nothing comes before: causal attention among the new tokens; none can see the padding on the right."""
 
         def attend(i: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-            self._write(slab, i, chunks, k, v)
+            self._write(cache, i, chunks, k, v)
             return scaled_dot_product_attention(q, self._repeat(k), self._repeat(v), is_causal=True)
 
         return attend
 
-    def _more(self, slab: Slab, chunks: Sequence[Chunk], width: int) -> Attend:
+    def _attend_after_cached(self, cache: KVCache, chunks: Sequence[Chunk], width: int) -> Attend:
         """Tokens that continue what their slots hold."""
         slots = torch.tensor([c.slot for c in chunks], device=self.device)
         starts = torch.tensor([c.start for c in chunks], device=self.device)
         n = max(c.start + len(c.embeddings) for c in chunks)
-        seen = starts[:, None] + torch.arange(width, device=self.device)
-        hidden = torch.arange(n, device=self.device) > seen[:, :, None]
+        seen = starts[:, None] + torch.arange(width, device=self.device)  # (B, T) the last token that each one sees
+        hidden = torch.arange(n, device=self.device) > seen[:, :, None]  # (B, T, n)
         mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device)
         mask = mask.masked_fill_(hidden, float("-inf"))[:, None]
 
         def attend(i: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-            self._write(slab, i, chunks, k, v)
-            keys, values = slab.keys[i][:, :, :n][slots], slab.values[i][:, :, :n][slots]
+            self._write(cache, i, chunks, k, v)
+            keys, values = cache.keys[i][:, :, :n][slots], cache.values[i][:, :, :n][slots]
             return scaled_dot_product_attention(q, self._repeat(keys), self._repeat(values), attn_mask=mask)
 
         return attend
 
 
-def _mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def _few_queries(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Attention of few queries (N, G, D) to many keys (N, T, D) under an additive mask (N, 1, T)."""
     if q.dtype == torch.float32 and q.device.type == "cpu":  # the fused kernel takes twice as long here
         scores = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=q.shape[-1] ** -0.5)

@@ -1,7 +1,7 @@
 """Decode steps as one CUDA graph: a 7B's step launches about two thousand kernels, and Python is slower than they are.
 
-A graph replays the same kernels at the same addresses. So it is recorded for one slab, over all slots of it, and once
-more when the slab has grown; what changes from step to step is written into one tensor before. Off unless
+A graph replays the same kernels at the same addresses. So it is recorded for one cache, over all slots of it, and once
+more when the cache has grown; what changes from step to step is written into one tensor before. Off unless
 `engine.cuda_graphs` is set: this has been tried by replaying the recorded operators on a CPU, not yet on a card.
 """
 
@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from armlite.models.engine.cache import Slab
 from armlite.models.engine.decoder import Decoder
+from armlite.models.engine.kv_cache import KVCache
 
-EAGER = 4
-"""Steps over a slab that run as they are before one is recorded, which takes about as long; kernels are chosen and
+EAGER_STEPS = 4
+"""Steps over a cache that run as they are before one is recorded, which takes about as long; kernels are chosen and
 workspaces made in them."""
 Work = Callable[[], torch.Tensor]
 
 
-def record(work: Work) -> Work:
+def record_graph(work: Work) -> Work:
     """Run some work on the current device as a CUDA graph; what is returned replays it into the same result tensor."""
     graph = torch.cuda.CUDAGraph()
     # Tools may run in other threads meanwhile; what they do is none of the graph's business.
@@ -32,7 +32,7 @@ def record(work: Work) -> Work:
     return replay
 
 
-class GraphedSteps:
+class GraphedDecoder:
     """`Decoder.step`, recorded and replayed.
 
     Args:
@@ -40,7 +40,7 @@ class GraphedSteps:
         record: makes a replay of some work.
     """
 
-    def __init__(self, decoder: Decoder, record: Callable[[Work], Work] = record):
+    def __init__(self, decoder: Decoder, record: Callable[[Work], Work] = record_graph):
         self._decoder, self._record = decoder, record
         self._keys: torch.Tensor | None = None
         self._seen = 0
@@ -48,21 +48,26 @@ class GraphedSteps:
         self._numbers = torch.empty(0)
 
     def step(
-        self, slab: Slab, slots: Sequence[int], tokens: Sequence[int], lengths: Sequence[int], positions: Sequence[int]
+        self,
+        cache: KVCache,
+        slots: Sequence[int],
+        tokens: Sequence[int],
+        lengths: Sequence[int],
+        positions: Sequence[int],
     ) -> torch.Tensor:
         """As `Decoder.step`; the logits are valid until the next one."""
-        if slab.keys[0] is not self._keys:  # a slab that has grown has new tensors
-            self._keys, self._seen, self._replay = slab.keys[0], 0, None
+        if cache.keys[0] is not self._keys:  # a cache that has grown has new tensors
+            self._keys, self._seen, self._replay = cache.keys[0], 0, None
         self._seen += 1
-        if self._seen <= EAGER:
-            return self._decoder.step(slab, slots, tokens, lengths, positions)
-        numbers = torch.zeros(4, slab.slots, dtype=torch.long)
+        if self._seen <= EAGER_STEPS:
+            return self._decoder.step(cache, slots, tokens, lengths, positions)
+        numbers = torch.zeros(4, cache.slots, dtype=torch.long)
         numbers[:, slots] = torch.tensor([tokens, lengths, positions, [1] * len(slots)])
         if self._replay is None:
             decoder, fixed = self._decoder, numbers.to(self._decoder.device)
-            decoder.reach(slab.length)  # an image takes no more positions than tokens
+            decoder.extend_rotary_table(cache.length)  # an image takes no more positions than tokens
             self._numbers = fixed
-            self._replay = self._record(lambda: decoder.fixed_step(slab, fixed))
+            self._replay = self._record(lambda: decoder.fixed_step(cache, fixed))
         self._numbers.copy_(numbers)
         logits = self._replay()
-        return logits if len(slots) == slab.slots else logits[list(slots)]
+        return logits if len(slots) == cache.slots else logits[list(slots)]

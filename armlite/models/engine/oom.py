@@ -11,17 +11,17 @@ from typing import TypeVar
 import torch
 
 Result = TypeVar("Result")
-WORDS = ("CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory", "CUDA out of memory")
+OOM_WORDS = ("CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory", "CUDA out of memory")
 """How errors that are no `OutOfMemoryError` say the same: of cuBLAS, of the CPU's allocator, of bitsandbytes."""
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory has run out."""
     known = isinstance(error, torch.OutOfMemoryError)
-    return known or (isinstance(error, RuntimeError) and any(word in str(error) for word in WORDS))
+    return known or (isinstance(error, RuntimeError) and any(word in str(error) for word in OOM_WORDS))
 
 
-def survive(work: Callable[[], Result], shrink: Callable[[], None]) -> Result:
+def retry_on_oom(work: Callable[[], Result], shrink: Callable[[], None]) -> Result:
     """The result of some work, done again each time memory runs out.
 
     Args:
@@ -35,17 +35,17 @@ def survive(work: Callable[[], Result], shrink: Callable[[], None]) -> Result:
             if not out_of_memory(error):
                 raise
         # Behind the handler: the error's traceback held all that the work had in memory.
-        free()
+        free_memory()
         shrink()
 
 
-def free() -> None:
+def free_memory() -> None:
     """Give memory that nobody holds any more back to the device."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-def say(line: str) -> None:
-    """Tell of it, beside what the program prints."""
+def print_to_stderr(line: str) -> None:
+    """A line for people: stdout is the program's results."""
     print(line, file=sys.stderr, flush=True)

@@ -7,14 +7,14 @@ import torch
 from armlite.models.sampling import Sampling
 
 
-def choose(
+def sample_tokens(
     logits: torch.Tensor,
     sampling: Sampling,
     forbidden: torch.Tensor,
     uniforms: Sequence[float],
     forced: Sequence[int] | None = None,
 ) -> tuple[list[int], list[float]]:
-    """Choose one token a row.
+    """Sample one token a row.
 
     Args:
         logits: (B, V), any float type.
@@ -32,17 +32,19 @@ def choose(
         logits = logits / sampling.temperature
     allowed = logits.index_fill(-1, forbidden, float("-inf"))
     if sampling.temperature > 0:
-        tokens = _draw(_keep(allowed, sampling), torch.tensor(uniforms, dtype=torch.float64, device=logits.device))
+        tokens = _inverse_cdf(
+            _filter(allowed, sampling), torch.tensor(uniforms, dtype=torch.float64, device=logits.device)
+        )
     else:
         tokens = allowed.argmax(-1, keepdim=True)
     if forced is not None:
-        wanted = torch.tensor(forced, device=logits.device)[:, None]
-        tokens = torch.where(wanted >= 0, wanted, tokens)
+        given = torch.tensor(forced, device=logits.device)[:, None]
+        tokens = torch.where(given >= 0, given, tokens)
     logprobs = logits.gather(-1, tokens)[:, 0] - logits.logsumexp(-1)
     return tokens[:, 0].tolist(), logprobs.tolist()
 
 
-def _keep(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+def _filter(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     """Logits (B, V) with -inf outside top-k and top-p; the likeliest token always stays."""
     if 0 < sampling.top_k < logits.shape[-1]:
         least = logits.topk(sampling.top_k, dim=-1).values[:, -1:]
@@ -55,7 +57,7 @@ def _keep(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     return logits
 
 
-def _draw(logits: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+def _inverse_cdf(logits: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
     """First token (B, 1) at which the cumulated probability exceeds the row's uniform: never one of probability 0."""
     cumulated = logits.softmax(-1).cumsum(-1, dtype=torch.float64)
     target = uniforms.clamp(max=1 - 1e-9)[:, None] * cumulated[:, -1:]

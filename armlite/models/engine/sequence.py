@@ -1,6 +1,6 @@
-"""What the engine keeps of a conversation, and what it counts. Records only; `engine` and `slots` write them."""
+"""What the engine keeps of a conversation, and what it counts. Records only; session and scheduler write them."""
 
-from collections.abc import Sequence
+from collections import abc
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,28 +29,43 @@ class Stats:
 
 
 @dataclass(eq=False)
-class Track:
-    """A conversation and where it stands."""
+class Sequence:
+    """A conversation and where it stands.
+
+    Invariant: its slot of the cache holds the first `cached` of its tokens, and `cached < length`, since the last token
+    is what the next decode step takes in.
+    """
 
     conversation: Conversation
     tokens: Tokens = field(default_factory=Tokens)
-    key: bytes = b""
-    """Equal for conversations with the same prompt."""
-    seen: int = 0
+    messages_seen: int = 0
     """Messages that `tokens` covers."""
     reply: str | None = None
     """Text of the last turn, until the caller has appended it to the conversation."""
     active: bool = False
     """A turn has been asked for and has not ended."""
     slot: int | None = None
+    """Row of the cache; None while it waits."""
     cached: int = 0
     """Tokens in the cache."""
-    shift: int = 0
-    start: int = 0
-    """Where the turn begins."""
+    position_shift: int = 0
+    """M-RoPE position of the next text token, less its index."""
+    turn_start: int = 0
+    """Index of the turn's first sampled token."""
     random: np.random.Generator | None = None
-    script: Sequence[int] | None = None
+    script: abc.Sequence[int] | None = None
 
     @property
     def length(self) -> int:
+        """Tokens so far."""
         return len(self.tokens.ids)
+
+    @property
+    def prompt_key(self) -> bytes:
+        """Equal for conversations with the same prompt."""
+        return self.tokens.prompt_key
+
+    @property
+    def prefix(self) -> int:
+        """Tokens that can be shared: the prompt but its last, which every sequence decodes itself for its logits."""
+        return self.tokens.prompt - 1

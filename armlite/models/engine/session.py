@@ -1,16 +1,15 @@
 """The rollout engine: many conversations at once with one local model, token in, token out. A `ChatSession`.
 
 A conversation keeps its slot of the key-value cache from turn to turn, so each token goes through the model once, and a
-group's shared prompt once for all (`prefixes`). A turn that ends leaves the decode batch at once and another takes its
-place (`slots`); nobody waits for the slowest. Tools run between two decode steps: beside them they would make who comes
-back first the clock's choice, to save 4 % of a training step (measured on a CPU). What is
-sampled depends on (seed, task, rollout, turn), not on who shares the batch: across batches log-probabilities differ by
-rounding only.
+group's shared prompt once for all (`prefix_cache`). A turn that ends leaves the decode batch at once and another takes
+its place (`scheduler`); nobody waits for the slowest. Tools run between two decode steps: beside them they would make
+who comes back first the clock's choice, to save 4 % of a training step (measured on a CPU). What is sampled depends on
+(seed, task, rollout, turn), not on who shares the batch: across batches log-probabilities differ by rounding only.
 """
 
-import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import abc
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -18,23 +17,23 @@ import torch
 
 from armlite.loop import Reply
 from armlite.models.engine.decoder import Chunk, Decoder
-from armlite.models.engine.graphs import GraphedSteps
-from armlite.models.engine.oom import survive
-from armlite.models.engine.sampler import choose
-from armlite.models.engine.scheduler import Slots
-from armlite.models.engine.sequence import Stats, Track
+from armlite.models.engine.graphs import GraphedDecoder
+from armlite.models.engine.oom import retry_on_oom
+from armlite.models.engine.sampler import sample_tokens
+from armlite.models.engine.scheduler import Scheduler
+from armlite.models.engine.sequence import Sequence, Stats
 from armlite.models.engine.tokens import Span, TokenRecord
 from armlite.models.engine.vision import VisionCache
 from armlite.models.engine.vocabulary import TAIL, Vocabulary
-from armlite.models.sampling import EngineSettings, Sampling, stream
+from armlite.models.sampling import EngineSettings, Sampling, random_stream
 from armlite.protocol.render import Conversation, render
 
-Script = Callable[[Conversation], Sequence[int] | None]
+Script = Callable[[Conversation], abc.Sequence[int] | None]
 """Token ids to play as a conversation's next turn, or None to sample it. Ids that run out before the turn ends leave it
 unfinished, as `length`; those after its end are not played."""
 
 
-class Session:
+class EngineSession:
     """A batch of conversations in flight; made by `LocalModel.session`. All of it is gone when the session is dropped.
 
     Args:
@@ -65,16 +64,16 @@ class Session:
         self._sampling, self._script = sampling, script
         with torch.no_grad(), _eval_mode(model):
             self._decoder = Decoder(model)
-        self._slots = Slots(self._decoder.slab, sampling, settings, self.stats)
-        self._steps = self._make_steps()
+        self._scheduler = Scheduler(self._decoder.new_cache, sampling, settings, self.stats)
+        self._stepper = self._make_stepper()
         self._forbidden = torch.tensor(vocabulary.forbidden, dtype=torch.long, device=self._decoder.device)
-        self._tracks: dict[int, Track] = {}
+        self._sequences: dict[int, Sequence] = {}
         self._ready: list[tuple[Conversation, Reply]] = []
 
     @property
     def settings(self) -> EngineSettings:
         """What decides memory and speed: as given, or less since memory ran out."""
-        return self._slots.settings
+        return self._scheduler.settings
 
     def submit(self, conversation: Conversation) -> None:
         """Ask for the next turn of a conversation.
@@ -82,26 +81,24 @@ class Session:
         Raises:
             ValueError: its last turn has not ended, or the conversation does not go on from what the model wrote.
         """
-        track = self._tracks.setdefault(id(conversation), Track(conversation))
-        if track.active:
+        sequence = self._sequences.setdefault(id(conversation), Sequence(conversation))
+        if sequence.active:
             raise ValueError(f"the turn of {conversation.task_id} that was asked for has not ended yet")
-        ids, spans = self._render(track)
-        if track.length + len(ids) >= self._sampling.max_context:
+        ids, spans = self._render(sequence)
+        if sequence.length + len(ids) >= self._sampling.max_context:
             self._ready.append((conversation, Reply("", "overflow")))
             return
-        tokens = track.tokens
+        tokens = sequence.tokens
         tokens.extend(ids, spans)
-        if not track.key:
-            track.key = hashlib.sha256(repr((ids, [s.picture.key for s in spans])).encode()).digest()
-        track.seen, track.reply, track.active = len(conversation.messages), None, True
-        track.start, track.shift = track.length, tokens.shift
+        sequence.messages_seen, sequence.reply, sequence.active = len(conversation.messages), None, True
+        sequence.turn_start, sequence.position_shift = sequence.length, tokens.shift
         turn = conversation.turns
-        track.random = stream(self._sampling.seed, conversation.task_id, conversation.rollout, turn)
-        track.script = self._script(conversation) if self._script else None
-        if track.script is not None and not track.script:
+        sequence.random = random_stream(self._sampling.seed, conversation.task_id, conversation.rollout, turn)
+        sequence.script = self._script(conversation) if self._script else None
+        if sequence.script is not None and not sequence.script:
             raise ValueError("a script must give at least one token")
-        if track.slot is None:
-            self._slots.queue.append(track)
+        if sequence.slot is None:
+            self._scheduler.waiting.append(sequence)
 
     def wait(self) -> list[tuple[Conversation, Reply]]:
         """Run until at least one turn has ended; returns those that have, in the order of their slots."""
@@ -109,41 +106,41 @@ class Session:
             ready, self._ready = self._ready, []
             return ready
         with torch.no_grad(), _eval_mode(self._model):
-            while self._slots.queue or self._slots.active:
-                if ended := survive(self._advance, self._retreat):
+            while self._scheduler.waiting or self._scheduler.active:
+                if ended := retry_on_oom(self._prefill_and_decode, self._begin_again_smaller):
                     return ended
         return []
 
     def wake(self) -> None:
         """Not called: tools run between two decode steps."""
 
-    def _advance(self) -> list[tuple[Conversation, Reply]]:
-        self._slots.arrange()
+    def _prefill_and_decode(self) -> list[tuple[Conversation, Reply]]:
+        self._scheduler.schedule()
         self._timed("prefill_seconds", self._prefill)
-        return self._timed("decode_seconds", self._step)
+        return self._timed("decode_seconds", self._decode)
 
-    def _retreat(self) -> None:
-        """Memory has run out amid `_advance`: begin again with less at a time."""
-        self._steps = self._make_steps()
-        for track in self._slots.shrink():
+    def _begin_again_smaller(self) -> None:
+        """Memory has run out amid `_prefill_and_decode`: begin again with less at a time."""
+        self._stepper = self._make_stepper()
+        for sequence in self._scheduler.shrink():
             # A draw that was not used is drawn again: the stream stands at the turn's next token.
-            talk = track.conversation
-            track.random = stream(self._sampling.seed, talk.task_id, talk.rollout, talk.turns)
-            track.random.random(track.length - track.start)
+            talk = sequence.conversation
+            sequence.random = random_stream(self._sampling.seed, talk.task_id, talk.rollout, talk.turns)
+            sequence.random.random(sequence.length - sequence.turn_start)
 
-    def _make_steps(self) -> Decoder | GraphedSteps:
+    def _make_stepper(self) -> Decoder | GraphedDecoder:
         graphs = self.settings.cuda_graphs and self._decoder.device.type == "cuda"
-        return GraphedSteps(self._decoder) if graphs else self._decoder
+        return GraphedDecoder(self._decoder) if graphs else self._decoder
 
     def close(self, conversation: Conversation) -> None:
         """Release a conversation's slot; `tokens` still knows it."""
-        track = self._tracks[id(conversation)]
-        track.active = False
-        self._slots.leave(track)
+        sequence = self._sequences[id(conversation)]
+        sequence.active = False
+        self._scheduler.remove(sequence)
 
     def tokens(self, conversation: Conversation) -> TokenRecord:
         """Token ids of a conversation so far; an observation that did not fit is not part of it."""
-        return self._tracks[id(conversation)].tokens.record()
+        return self._sequences[id(conversation)].tokens.record()
 
     def _timed(self, name: str, work: Callable[[], Any]) -> Any:
         start, vision, encoded = time.perf_counter(), self._vision.seconds, self._vision.encoded
@@ -154,17 +151,17 @@ class Session:
         setattr(self.stats, name, getattr(self.stats, name) + time.perf_counter() - start - vision)
         return result
 
-    def _render(self, track: Track) -> tuple[list[int], list[Span]]:
-        """Ids of the messages that the track does not cover yet, image pads expanded, and where the images are."""
-        conversation, vocabulary, messages = track.conversation, self._vocabulary, track.conversation.messages
-        if not track.tokens.ids:
+    def _render(self, sequence: Sequence) -> tuple[list[int], list[Span]]:
+        """Ids of the messages that the sequence does not cover yet, image pads expanded, and where the images are."""
+        conversation, vocabulary, messages = sequence.conversation, self._vocabulary, sequence.conversation.messages
+        if not sequence.tokens.ids:
             text, new = render(messages, conversation.tools), messages
         else:
-            written = messages[track.seen] if track.seen < len(messages) else None
-            if written is None or written.role != "assistant" or written.text != track.reply:
+            written = messages[sequence.messages_seen] if sequence.messages_seen < len(messages) else None
+            if written is None or written.role != "assistant" or written.text != sequence.reply:
                 raise ValueError(f"the conversation of {conversation.task_id} does not go on with what the model wrote")
-            new = messages[track.seen + 1 :]
-            closing = "" if track.tokens.ids[-1] == vocabulary.end else "<|im_end|>"
+            new = messages[sequence.messages_seen + 1 :]
+            closing = "" if sequence.tokens.ids[-1] == vocabulary.end else "<|im_end|>"
             text = closing + "\n" + render(new, suffix=True)
         pictures = [self._vision.look(image) for message in new for image in message.images]
         ids: list[int] = []
@@ -173,7 +170,7 @@ class Session:
             if token == vocabulary.image:
                 if len(spans) == len(pictures):
                     raise ValueError(f"a message of {conversation.task_id} holds an image mark without an image")
-                spans.append(Span(track.length + len(ids), pictures[len(spans)], self._merge))
+                spans.append(Span(sequence.length + len(ids), pictures[len(spans)], self._merge))
                 ids.extend([token] * pictures[len(spans) - 1].tokens)
             else:
                 ids.append(token)
@@ -183,87 +180,92 @@ class Session:
 
     def _prefill(self) -> None:
         """Bring all that is known of active conversations into the cache, but the last token of each."""
-        while todo := [t for t in self._slots.active if t.cached < t.length - 1]:
-            first = {t.key: t for t in todo if 0 < t.cached < t.tokens.prompt - 1}
-            work: list[Track] = []
-            for track in todo:
-                shared = track.cached > 0 or self._slots.share(track)
-                if not shared and first.setdefault(track.key, track) is not track:
+        while todo := [s for s in self._scheduler.active if s.cached < s.length - 1]:
+            # Of those with the same prompt one prefills it; the others find it to copy in a later round of this loop.
+            first = {s.prompt_key: s for s in todo if 0 < s.cached < s.prefix}
+            work: list[Sequence] = []
+            for sequence in todo:
+                begun = sequence.cached > 0 or self._scheduler.copy_shared_prompt(sequence)
+                if not begun and first.setdefault(sequence.prompt_key, sequence) is not sequence:
                     continue
-                if track.cached < track.length - 1:
-                    work.append(track)
-            self._run(work)
-        self._slots.tidy()
+                if sequence.cached < sequence.length - 1:
+                    work.append(sequence)
+            self._prefill_batch(work)
+        self._scheduler.drop_unused_prefixes()
 
-    def _run(self, work: list[Track]) -> None:
+    def _prefill_batch(self, work: list[Sequence]) -> None:
         """Prefill some conversations, in passes of similar lengths and at most `prefill_tokens` tokens."""
         limit = self.settings.prefill_tokens
-        pieces = [(t, t.cached, min(t.length - 1, t.cached + limit)) for t in work]
-        pieces.sort(key=lambda p: (p[1] > 0, p[1] - p[2]))
+        pieces = [(s, s.cached, min(s.length - 1, s.cached + limit)) for s in work]
+        # Prompts before continuations, which need another mask; the longest first, so that it sets the pass's width.
+        pieces.sort(key=lambda piece: (piece[1] > 0, piece[1] - piece[2]))
         while pieces:
             _, start, end = pieces[0]
-            width, more = end - start, start > 0
-            n = sum(2 * (e - s) >= width and (s > 0) == more for _, s, e in pieces[: max(1, limit // width)])
+            width, continues = end - start, start > 0
+            fitting = pieces[: max(1, limit // width)]
+            n = sum(2 * (high - low) >= width and (low > 0) == continues for _, low, high in fitting)
             batch, pieces = pieces[:n], pieces[n:]
-            self._decoder.prefill(self._slots.slab, [self._chunk(t, s, e) for t, s, e in batch])
-            for track, start, end in batch:
-                track.cached = end
+            self._decoder.prefill(self._scheduler.cache, [self._chunk(*piece) for piece in batch])
+            for sequence, start, end in batch:
+                sequence.cached = end
                 self.stats.tokens_prefilled += end - start
 
-    def _chunk(self, track: Track, start: int, end: int) -> Chunk:
-        decoder, tokens = self._decoder, track.tokens
-        x = decoder.embed(torch.tensor(tokens.ids[start:end], device=decoder.device))
+    def _chunk(self, sequence: Sequence, start: int, end: int) -> Chunk:
+        """Some of a sequence's tokens, embedded: features where an image is, even where a chunk cuts it in two."""
+        decoder, tokens = self._decoder, sequence.tokens
+        x = decoder.embed(torch.tensor(tokens.ids[start:end], device=decoder.device))  # (T, hidden)
         for span in tokens.spans:
             low, high = max(span.start, start), min(span.end, end)
             if low < high:
                 features = self._vision.features(span.picture)
                 x[low - start : high - start] = features[low - span.start : high - span.start].to(x)
         positions = torch.from_numpy(tokens.positions(start, end))
-        return Chunk(track.slot, start, x, positions)  # type: ignore[arg-type]
+        return Chunk(sequence.slot, start, x, positions)  # type: ignore[arg-type]
 
-    def _step(self) -> list[tuple[Conversation, Reply]]:
+    def _decode(self) -> list[tuple[Conversation, Reply]]:
         """Sample one token for each active conversation; those whose turn ends with it."""
-        rows = self._slots.active
-        logits = self._steps.step(
-            self._slots.slab,
-            [t.slot for t in rows],  # type: ignore[misc]
-            [t.tokens.ids[-1] for t in rows],
-            [t.cached for t in rows],
-            [t.cached + t.shift for t in rows],
+        rows = self._scheduler.active
+        logits = self._stepper.step(
+            self._scheduler.cache,
+            [s.slot for s in rows],  # type: ignore[misc]
+            [s.tokens.ids[-1] for s in rows],
+            [s.cached for s in rows],
+            [s.cached + s.position_shift for s in rows],
         )
-        uniforms = [t.random.random() for t in rows]  # type: ignore[union-attr]
+        uniforms = [s.random.random() for s in rows]  # type: ignore[union-attr]
         forced = None
         if self._script:
-            forced = [-1 if t.script is None else t.script[t.length - t.start] for t in rows]
-        tokens, logprobs = choose(logits, self._sampling, self._forbidden, uniforms, forced)
+            forced = [-1 if s.script is None else s.script[s.length - s.turn_start] for s in rows]
+        # (B, V), B active sequences in the order of their slots
+        tokens, logprobs = sample_tokens(logits, self._sampling, self._forbidden, uniforms, forced)
         self.stats.steps += 1
         self.stats.tokens_decoded += len(rows)
         ended = []
-        for track, token, logprob in zip(rows, tokens, logprobs, strict=True):
-            track.cached += 1
-            track.tokens.push(token, logprob)
-            if finish := self._finish(track, token):
-                ended.append((track.conversation, self._end(track, finish)))
+        for sequence, token, logprob in zip(rows, tokens, logprobs, strict=True):
+            sequence.cached += 1
+            sequence.tokens.push(token, logprob)
+            if finish := self._finish_reason(sequence, token):
+                ended.append((sequence.conversation, self._end_turn(sequence, finish)))
         return ended
 
-    def _finish(self, track: Track, token: int) -> Literal["stop", "length"] | None:
+    def _finish_reason(self, sequence: Sequence, token: int) -> Literal["stop", "length"] | None:
         """How the turn ends with the token just sampled, if it does."""
-        turn = track.length - track.start
-        full = track.length >= self._sampling.max_context
+        turn = sequence.length - sequence.turn_start
+        full = sequence.length >= self._sampling.max_context
         if token == self._vocabulary.end:
             return "stop"
-        if not full and self._vocabulary.closes_call(track.tokens.ids[-min(turn, TAIL) :]):
-            track.tokens.extend([self._vocabulary.end], [])
+        if not full and self._vocabulary.closes_call(sequence.tokens.ids[-min(turn, TAIL) :]):
+            sequence.tokens.extend([self._vocabulary.end], [])
             return "stop"
-        played = track.script is not None and turn == len(track.script)
+        played = sequence.script is not None and turn == len(sequence.script)
         return "length" if full or played or turn == self._sampling.max_new_tokens else None
 
-    def _end(self, track: Track, finish: Literal["stop", "length"]) -> Reply:
-        tokens, end = track.tokens, self._vocabulary.end
-        turn = tokens.ids[track.start :]
-        track.active, tokens.ended = False, finish == "stop"
-        track.reply = self._vocabulary.text(turn[:-1] if turn[-1] == end else turn)
-        return Reply(track.reply, finish, sum(tokens.sampled[track.start :]))
+    def _end_turn(self, sequence: Sequence, finish: Literal["stop", "length"]) -> Reply:
+        tokens, end = sequence.tokens, self._vocabulary.end
+        turn = tokens.ids[sequence.turn_start :]
+        sequence.active, tokens.ended = False, finish == "stop"
+        sequence.reply = self._vocabulary.text(turn[:-1] if turn[-1] == end else turn)
+        return Reply(sequence.reply, finish, sum(tokens.sampled[sequence.turn_start :]))
 
 
 @contextmanager

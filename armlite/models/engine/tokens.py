@@ -3,6 +3,7 @@
 Text that a model sampled is never tokenised again; a `TokenRecord` is exactly what the model read and wrote.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,27 +14,11 @@ from armlite.models.engine.vision import Picture
 
 
 @dataclass(frozen=True)
-class TokenRecord:
-    """A conversation as token ids, for a trainer."""
-
-    prompt_ids: list[int]
-    """Up to and including the first assistant header, image pads expanded; empty if the prompt did not fit."""
-    completion_ids: list[int]
-    mask: list[int]
-    """For each completion id: 1 if it was sampled (a turn's own end-of-turn token included), else 0."""
-    logprobs: list[float]
-    """For each completion id: log-probability at the sampling temperature; 0.0 where it was not sampled."""
-    prompt_images: tuple[Image.Image, ...]
-    completion_images: tuple[Image.Image, ...]
-    ended: bool
-    """The last turn ended by itself: it did not run out of tokens."""
-
-
-@dataclass(frozen=True)
 class Span:
     """Where the visual tokens of an image are."""
 
     start: int
+    """Index of its first token in the conversation."""
     picture: Picture
     merge: int
     """Patches that make a visual token, along each axis."""
@@ -53,6 +38,55 @@ class Span:
         return np.indices((t, h // self.merge, w // self.merge)).reshape(3, -1)
 
 
+def rope_positions(spans: Sequence[Span], start: int, end: int) -> np.ndarray:
+    """M-RoPE positions (3, end - start) of tokens `start` to `end` of a conversation.
+
+    Args:
+        spans: its images, in order.
+    """
+    places = np.tile(np.arange(start, end), (3, 1))
+    shift = 0  # of the images so far
+    for span in spans:
+        low, high = max(span.start, start), min(span.end, end)
+        if low < high:
+            inside = span.places()[:, low - span.start : high - span.start]
+            places[:, low - start : high - start] = inside + span.start + shift
+        places[:, max(span.end - start, 0) :] += span.shift
+        shift += span.shift
+    return places
+
+
+@dataclass(frozen=True, eq=False)
+class TokenRecord:
+    """A conversation as token ids, for a trainer."""
+
+    prompt_ids: list[int]
+    """Up to and including the first assistant header, image pads expanded; empty if the prompt did not fit."""
+    completion_ids: list[int]
+    mask: list[int]
+    """For each completion id: 1 if it was sampled (a turn's own end-of-turn token included), else 0."""
+    logprobs: list[float]
+    """For each completion id: log-probability at the sampling temperature; 0.0 where it was not sampled."""
+    prompt_spans: tuple[Span, ...]
+    """The prompt's images."""
+    completion_spans: tuple[Span, ...]
+    """The completion's images; like the prompt's they are placed from the start of the prompt."""
+    prompt_key: bytes
+    """Equal for conversations with the same prompt: the same ids and the same images."""
+    ended: bool
+    """The last turn ended by itself: it did not run out of tokens."""
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """All images, in order."""
+        return self.prompt_spans + self.completion_spans
+
+    @property
+    def images(self) -> list[Image.Image]:
+        """The pixels of all images, in order."""
+        return [span.picture.image for span in self.spans]
+
+
 @dataclass
 class Tokens:
     """Ids so far, with all that is known of each."""
@@ -64,6 +98,8 @@ class Tokens:
     prompt: int = 0
     """Length of the prompt; 0 before there is one."""
     prompt_spans: int = 0
+    prompt_key: bytes = b""
+    """See `TokenRecord`."""
     ended: bool = True
 
     def extend(self, ids: Sequence[int], spans: Sequence[Span]) -> None:
@@ -74,6 +110,7 @@ class Tokens:
         self.spans.extend(spans)
         if not self.prompt:
             self.prompt, self.prompt_spans = len(self.ids), len(self.spans)
+            self.prompt_key = hashlib.sha256(repr((self.ids, [s.picture.key for s in spans])).encode()).digest()
 
     def push(self, token: int, logprob: float) -> None:
         """Append a sampled token."""
@@ -88,26 +125,18 @@ class Tokens:
 
     def positions(self, start: int, end: int) -> np.ndarray:
         """M-RoPE positions (3, end - start) of some of the tokens."""
-        places = np.tile(np.arange(start, end), (3, 1))
-        shift = 0
-        for span in self.spans:
-            low, high = max(span.start, start), min(span.end, end)
-            if low < high:
-                inside = span.places()[:, low - span.start : high - span.start]
-                places[:, low - start : high - start] = inside + span.start + shift
-            places[:, max(span.end - start, 0) :] += span.shift
-            shift += span.shift
-        return places
+        return rope_positions(self.spans, start, end)
 
     def record(self) -> TokenRecord:
         """A copy of what there is."""
-        n, images = self.prompt, tuple(span.picture.image for span in self.spans)
+        n, spans = self.prompt, tuple(self.spans)
         return TokenRecord(
             prompt_ids=self.ids[:n],
             completion_ids=self.ids[n:],
             mask=self.sampled[n:],
             logprobs=self.logprobs[n:],
-            prompt_images=images[: self.prompt_spans],
-            completion_images=images[self.prompt_spans :],
+            prompt_spans=spans[: self.prompt_spans],
+            completion_spans=spans[self.prompt_spans :],
+            prompt_key=self.prompt_key,
             ended=self.ended,
         )

@@ -18,7 +18,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from armlite.errors import ArmliteError
-from armlite.memory import image_file
+from armlite.images import image_key
 from armlite.models.engine.decoder import base_model
 from armlite.models.sampling import FEATURE_BYTES
 
@@ -65,7 +65,7 @@ class VisionCache:
             device_bytes = 1 << 30 if on_cpu else FEATURE_BYTES
         if host_bytes is None:
             host_bytes = 0 if on_cpu else 8 << 30
-        self._device, self._host = _Shelf(device_bytes), _Shelf(host_bytes)
+        self._device, self._host = LruCache(device_bytes), LruCache(host_bytes)
         self._ids: dict[str, int] = {}
         self._pictures: list[Picture] = []
 
@@ -84,7 +84,7 @@ class VisionCache:
         except ValueError as error:
             raise ArmliteError(f"an image of {image.width} x {image.height} pixels cannot be shown: {error}") from error
         grid = (1, height // ip.patch_size, width // ip.patch_size)
-        return Picture(image_file(image), image, grid, grid[1] * grid[2] // ip.merge_size**2)
+        return Picture(image_key(image), image, grid, grid[1] * grid[2] // ip.merge_size**2)
 
     def features(self, picture: Picture) -> torch.Tensor:
         """The tower's output (tokens, hidden) for a picture, on the model's device."""
@@ -211,8 +211,8 @@ def _flat(images: Any) -> Iterator[Image.Image]:
         yield images if images.mode == "RGB" else images.convert("RGB")
 
 
-class _Shelf:
-    """Tensors in order of use, within a number of bytes."""
+class LruCache:
+    """Tensors within a number of bytes: the least recently used ones go first."""
 
     def __init__(self, limit: int):
         self._limit, self._bytes = limit, 0

@@ -1,12 +1,12 @@
-"""The key-value cache of all conversations in flight: one slab a layer, one row a slot, kept free of holes.
+"""The key-value cache of all conversations in flight: one tensor of keys and one of values a layer, one row a slot.
 
-It only holds and moves numbers; what they mean and who sits in which slot is the engine's.
+It only holds and moves numbers; which conversation sits in which slot is the scheduler's business.
 """
 
 import torch
 
 
-class Slab:
+class KVCache:
     """Keys and values (slots, kv_heads, length, head_dim) for each layer, zero where nothing was written.
 
     Args:
@@ -38,7 +38,7 @@ class Slab:
         return 2 * len(self.keys) * heads * size * self.keys[0].element_size()
 
     def resize(self, slots: int, length: int) -> None:
-        """Make room for `slots` rows of `length` tokens, keeping what is there; layer by layer: a small peak."""
+        """Make room for `slots` rows of `length` tokens, keeping what is there; layer by layer, for a small peak."""
         if (slots, length) == (self.slots, self.length):
             return
         rows, tokens = min(slots, self.slots), min(length, self.length)
@@ -50,15 +50,14 @@ class Slab:
 
     def copy(self, source: int, target: int, tokens: int) -> None:
         """Copy the first tokens of a slot to another."""
-        for side in (self.keys, self.values):
-            for tensor in side:
-                tensor[target, :, :tokens] = tensor[source, :, :tokens]
+        for tensor in (*self.keys, *self.values):
+            tensor[target, :, :tokens] = tensor[source, :, :tokens]
 
-    def take(self, slot: int, tokens: int) -> list[torch.Tensor]:
-        """A copy of the first tokens of a slot, for `put`."""
-        return [tensor[slot, :, :tokens].clone() for side in (self.keys, self.values) for tensor in side]
+    def read(self, slot: int, tokens: int) -> list[torch.Tensor]:
+        """A copy of the first tokens of a slot, for `write`: (kv_heads, tokens, head_dim) each."""
+        return [tensor[slot, :, :tokens].clone() for tensor in (*self.keys, *self.values)]
 
-    def put(self, slot: int, taken: list[torch.Tensor]) -> None:
-        """Write what `take` gave into a slot."""
-        for tensor, part in zip([*self.keys, *self.values], taken, strict=True):
+    def write(self, slot: int, saved: list[torch.Tensor]) -> None:
+        """Put what `read` returned into a slot."""
+        for tensor, part in zip((*self.keys, *self.values), saved, strict=True):
             tensor[slot, :, : part.shape[1]] = part
