@@ -17,6 +17,7 @@ from transformers import PrinterCallback
 from trl import GRPOTrainer
 
 from armlite.errors import ArmliteError
+from armlite.models.engine.oom import print_to_stderr
 from armlite.models.engine.tokens import TokenRecord, Tokens
 from armlite.models.local import LocalModel
 from armlite.rewards import Reward, is_right
