@@ -8,6 +8,8 @@ before it changes them.
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +56,10 @@ def image_key(image: Image.Image) -> str:
 
 def _opened(path: Path) -> tuple[Image.Image, bool]:
     """A file's image and whether it is as stored: from the cache unless the file is another by now."""
-    if not path.is_file():
-        raise InputError(f"image {path} does not exist" if not path.exists() else f"image {path} is not a file")
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError:  # `_reading` says what is wrong
+        return _decode(path)
     key = (str(path.resolve()), status.st_mtime_ns, status.st_size)
     with _LOCK:
         if key in _OPENED:
@@ -70,7 +73,28 @@ def _opened(path: Path) -> tuple[Image.Image, bool]:
     return opened
 
 
+def check_image(path: Path | str) -> None:
+    """Read a file to its end, at an eighth of its size where its format allows; keeps nothing.
+
+    Raises:
+        InputError: as `open_image`.
+    """
+    with _reading(Path(path)) as image:
+        image.draft("RGB", (image.width // 8, image.height // 8))
+        image.load()
+
+
 def _decode(path: Path) -> tuple[Image.Image, bool]:
+    with _reading(path) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return to_rgb(ImageOps.exif_transpose(image)), not turned and not _has_transparency(image)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Image.Image]:
+    """A file's image, its pixels not read yet; what is wrong with the file as an InputError."""
+    if not path.is_file():
+        raise InputError(f"image {path} does not exist" if not path.exists() else f"image {path} is not a file")
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -78,8 +102,7 @@ def _decode(path: Path) -> tuple[Image.Image, bool]:
                     f"image {path} has {image.width * image.height / 1e6:.0f} megapixels; the most is "
                     f"{MAX_PIXELS / 1e6:.0f}: make it smaller first"
                 )
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-            return to_rgb(ImageOps.exif_transpose(image)), not turned and not _has_transparency(image)
+            yield image
     except Image.DecompressionBombError as error:
         raise InputError(f"image {path} is too large: the most is {MAX_PIXELS / 1e6:.0f} megapixels") from error
     except (OSError, SyntaxError, ValueError) as error:

@@ -131,13 +131,22 @@ class Journal:
             seen.add(key_of(row))
             kept.append(row)
         if dropped:
-            write_atomic(self.file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
+            self._write(kept)
         self.done = seen
+
+    def _write(self, rows: Iterable[Row]) -> None:
+        text = "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
+        write_atomic(self.file, text)
 
     def redo_faults(self, jobs: Iterable[Keyed] | None = None) -> None:
         """Take out the rows that tell of a fault, so that they are done again, and those that are no job's any more."""
         keys = None if jobs is None else {job.key for job in jobs}
         self.keep(lambda row: not is_fault(row) and (keys is None or key_of(row) in keys))
+
+    def sort(self, jobs: Iterable[Keyed]) -> None:
+        """Put the rows in the order of the jobs: rows come as jobs end, which is not always in the same order."""
+        rows = {key_of(row): row for row in self.rows()}
+        self._write([rows[job.key] for job in jobs if job.key in rows])
 
     def forget(self) -> None:
         """Remove the journal's folder: what came of it stands elsewhere."""

@@ -1,6 +1,6 @@
 """Saved trajectories as conversations, for supervised training."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,13 @@ class SavedConversations(Sequence[Conversation]):
         path: JSONL file, or folder of such.
         limits: pixel limits of the prompt's images.
         n: take only so many.
+        skip: `TASK/ROLLOUT` of trajectories that are left out, since their pictures cannot be read.
 
     Raises:
         ArmliteError: there is nothing at the path, or fewer than `n`; DataError: a line breaks its schema.
     """
 
-    def __init__(self, path: Path | str, limits: Limits, n: int | None = None):
+    def __init__(self, path: Path | str, limits: Limits, n: int | None = None, skip: Collection[str] = ()):
         found = [row for row in read(path) if row.trajectory.stop is StopReason.ANSWERED]
         if not found:
             raise ArmliteError(f"data.traces: {path} holds no trajectory that ends in an answer")
@@ -36,7 +37,8 @@ class SavedConversations(Sequence[Conversation]):
             raise ArmliteError(
                 f"data.n_traces is {n}, but {path} holds {len(found)} trajectories that end in an answer"
             )
-        self._rows, self._limits = found[:n], limits
+        self._rows = [r for r in found[:n] if f"{r.trajectory.task.id}/{r.trajectory.rollout}" not in skip]
+        self._limits = limits
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -176,13 +176,14 @@ def judge_jobs(
     model: ChatModel,
     journal: Journal,
     in_flight: int | None = None,
-    alone: bool = False,
+    alone: bool | None = None,
     on_progress: Told | None = None,
 ) -> None:
     """Make the judgments that the journal has no row for, and write each down as it is made.
 
     Args:
-        alone: a judgment's seconds are its own (a server's); else its even share of the time that all take.
+        alone: a judgment's seconds are its own (a server's), or its share of the time that all take; None: no seconds
+            are kept, so that equal judgments are equal rows.
     """
     told = on_progress or (lambda done, total: None)
     left, last = journal.left(jobs), time.monotonic()
@@ -191,8 +192,8 @@ def judge_jobs(
         now = time.monotonic()
         seconds, last = (outcome.seconds if alone else now - last), now
         link_pictures(outcome.trajectory, Path(outcome.job.root), journal.folder)
-        timed = None if outcome.fault is not None else round(seconds, 4)
-        journal.add(Saved(trajectory=outcome.trajectory, seconds=timed, alone=alone), outcome.images)
+        timed = None if outcome.fault is not None or alone is None else round(seconds, 4)
+        journal.add(Saved(trajectory=outcome.trajectory, seconds=timed, alone=bool(alone)), outcome.images)
         told(number, len(jobs))
 
 

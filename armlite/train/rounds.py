@@ -66,6 +66,7 @@ def evaluate_checkpoint(
             settings.batch,
             on_progress=lambda n, total, report=report: notify("evaluation", {**report, "done": n, "total": total}),
         )
+        journal.sort(jobs)
         items = gather(tasks, journal.trajectories())
         summary[label] = summarise(TASKS, EvalRun(folder, asked, items))
     write_atomic(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")

@@ -24,6 +24,7 @@ from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName,
 from armlite.store import TORN, write_atomic
 from armlite.train.processes import on_first
 from armlite.train.provenance import environment
+from armlite.train.unreadable import find_unreadable, read_unreadable, write_unreadable
 from armlite.types import Task
 
 Notify = Callable[[str, dict[str, Any]], None]
@@ -106,6 +107,9 @@ def run_control(recipe: Recipe, output: Path, notify: Notify | None = None) -> N
 class _Run:
     def __init__(self, recipe: Recipe, output: Path, notify: Notify):
         self.recipe, self.output, self.notify = recipe, output, notify
+        self.unreadable = read_unreadable(output)
+        self.tasks: list[Task] = []
+        self.tasks_root = Path()
 
     def go(self, only: StageName | None, resume: bool, force: bool) -> Path:
         on_first(lambda: self._begin(only, resume, force))
@@ -171,7 +175,10 @@ class _Run:
 
             check_model(self.recipe.model.path)
         self._read_tasks()
-        if self.recipe.data.traces != "pocket" and self.recipe.stages.sft is not None and only in (None, "sft"):
+        cold = self.recipe.data.traces != "pocket" and self.recipe.stages.sft is not None and only in (None, "sft")
+        if self.unreadable is None:
+            self.unreadable = find_unreadable(self.recipe, self.tasks, self.tasks_root, cold)
+        if cold:
             self._conversations()
 
     def _check_trl(self) -> None:
@@ -189,6 +196,7 @@ class _Run:
         except OSError as error:
             raise ArmliteError(f"{self.output} cannot be made: {error.strerror}") from error
         write_atomic(self.output / "recipe.yaml", self.recipe.to_yaml())
+        write_unreadable(self.output, self.unreadable)
         write_atomic(self.output / "environment.json", json.dumps(environment(), indent=2) + "\n")
 
     def _settle(self) -> None:
@@ -233,6 +241,7 @@ class _Run:
         if made or data.tasks != "pocket":
             learns = any(isinstance(stage, GrpoSettings) for stage in stages)
             self.tasks, self.tasks_root = self._read("tasks", "train", data.n_tasks)
+            self.tasks = [task for task in self.tasks if task.id not in self._left_out("tasks")]
             blind = next((task.id for task in self.tasks if task.gold is None), None)
             if learns and blind is not None:
                 raise ArmliteError(f"data.tasks: task {blind} has no gold answer, so its rollouts cannot be rewarded")
@@ -240,6 +249,9 @@ class _Run:
             self.held_out, self.held_out_root = self._read("evaluation", "test", data.n_evaluation)
             if all(task.gold is None for task in self.held_out):
                 raise ArmliteError("data.evaluation: no task has a gold answer, so there is nothing to score")
+
+    def _left_out(self, what: str) -> dict[str, str]:
+        return (self.unreadable or {}).get(what, {})
 
     def _read(self, key: str, split: str, n: int | None) -> tuple[list[Task], Path]:
         """The tasks that `data.<key>` names."""
@@ -263,7 +275,8 @@ class _Run:
         if data.traces != "pocket":
             from armlite.data.traces import SavedConversations
 
-            return SavedConversations(data.traces, self.recipe.episode.limits, data.n_traces)
+            limits = self.recipe.episode.limits
+            return SavedConversations(data.traces, limits, data.n_traces, self._left_out("traces"))
         from armlite.pocket.traces import expert_episodes
 
         root = self.output / "data" / "traces"

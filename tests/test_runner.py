@@ -1,0 +1,253 @@
+"""The runner: many jobs, each to its own end; a fault is its job's alone; nobody waits for the slowest."""
+
+import ast
+import queue
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from make_pdf import write_pdf
+from PIL import Image
+
+from armlite.episode import EpisodeSettings
+from armlite.errors import ArmliteError
+from armlite.judge import Judge
+from armlite.loop import Reply
+from armlite.memory import Memory
+from armlite.models.lazy import LazyModel
+from armlite.models.sampling import Sampling
+from armlite.models.scripted import ScriptedModel
+from armlite.runner import Job, run_jobs
+from armlite.tools import register
+from armlite.tools.tool import tool
+from armlite.types import Observation, StopReason, Task
+
+PACKAGE = Path(__file__).parents[1] / "armlite"
+ANSWER = "<think>I know.</think>\n<answer>Overall Judgment: Answer 1 is better.</answer>"
+
+
+def call(name, **arguments):
+    import json
+
+    return f"<think>I look.</think>\n<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>"
+
+
+def task(name, **fields):
+    return Task(**{"id": name, "kind": "pairwise", "question": "Which?", "responses": ("a", "b")} | fields)
+
+
+def job(name, root=".", **fields):
+    return Job(task(name, **fields), EpisodeSettings(), root)
+
+
+class Timed:
+    """A model that takes some seconds for each turn, any number of them at once; it keeps count of those in flight."""
+
+    name, in_flight = "timed", 4
+
+    def __init__(self, seconds, threads=0):
+        self.seconds, self.threads = seconds, threads
+        self.most, self._open, self._ended = 0, 0, queue.SimpleQueue()
+
+    def session(self):
+        return self
+
+    def submit(self, conversation):
+        self._open += 1
+        self.most = max(self.most, self._open)
+        threading.Timer(self.seconds(conversation), self._ended.put, (conversation,)).start()
+
+    def wait(self):
+        conversation = self._ended.get()
+        if conversation is None:
+            return []
+        self._open -= 1
+        return [(conversation, self.reply(conversation))]
+
+    def reply(self, conversation):
+        return Reply(ANSWER)
+
+    def wake(self):
+        self._ended.put(None)
+
+    def close(self, conversation):
+        pass
+
+
+def test_the_loop_is_called_by_the_runner_alone():
+    callers = set()
+    for file in PACKAGE.rglob("*.py"):
+        tree = ast.parse(file.read_text("utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module == "armlite.loop":
+                callers |= {file.relative_to(PACKAGE).as_posix() for alias in node.names if alias.name == "play"}
+            if isinstance(node, ast.Attribute) and node.attr == "play" and ast.unparse(node.value).endswith("loop"):
+                callers.add(file.relative_to(PACKAGE).as_posix())
+    assert callers == {"runner.py"}
+
+
+DRIVES_ONE = {
+    "bench/run.py": "replays its script to know how long it is",
+    "loop.py": "is the loop",
+    "pocket/baselines.py": "one fixed call without a model",
+    "train/environment.py": "replays a completion of TRL's own loop",
+    "view/demo.py": "one scripted judgment for people",
+}
+
+
+def test_no_other_code_drives_episodes():
+    found = set()
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "advance":
+                found.add(file.relative_to(PACKAGE).as_posix())
+    assert found == set(DRIVES_ONE), "an episode is advanced by the loop; elsewhere a model is never asked"
+
+
+def test_the_next_job_begins_when_one_ends_and_outcomes_come_as_they_end():
+    model = Timed(lambda conversation: 0.3 if conversation.task_id == "slow" else 0.01)
+    jobs = [job("slow"), *(job(f"t{i}") for i in range(12))]
+    opened = []
+    ended = [o.task.id for o in run_jobs((opened.append(j.task.id) or j for j in jobs), model)]
+    assert ended[-1] == "slow" and sorted(ended) == sorted(opened)
+    assert model.most == 4, "as many at once as the model can use"
+    one = Timed(lambda _: 0.001)
+    assert [o.task.id for o in run_jobs(jobs, one, in_flight=1)] == [j.task.id for j in jobs] and one.most == 1
+
+
+def test_jobs_are_taken_when_there_is_room_and_no_earlier():
+    taken = []
+    outcomes = run_jobs((taken.append(i) or job(f"t{i}") for i in range(100)), ScriptedModel([ANSWER]), in_flight=3)
+    next(outcomes)
+    assert len(taken) <= 6
+    outcomes.close()
+    assert len(taken) <= 6
+
+
+@pytest.fixture
+def spoilt(tmp_path):
+    """Files that cannot be read, each in its own way, and jobs that need them."""
+    whole = Image.radial_gradient("L").convert("RGB")
+    whole.save(tmp_path / "good.png")
+    whole.save(tmp_path / "half.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:-4000])
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "letter.pdf").write_text("Dear Sir,")
+    pdf = write_pdf(tmp_path / "torn.pdf", [f"Page {n}." for n in range(1, 41)])
+    data = pdf.read_bytes()
+    pages = data[data.index(b"/Kids [") : data.index(b"]", data.index(b"/Kids ["))].split(b"[")[1].split(b" R")
+    pdf.write_bytes(data.replace(pages[34] + b" R", b" 99 0 R"[: len(pages[34])].ljust(len(pages[34])) + b" R", 1))
+    return tmp_path
+
+
+BAD = {
+    "missing": ({"images": ("no.png",)}, "no.png does not exist"),
+    "half": ({"images": ("half.png",)}, "half.png cannot be read"),
+    "empty": ({"images": ("good.png", "empty.png")}, "empty.png cannot be read"),
+    "no pdf": ({"document": "letter.pdf"}, "letter.pdf is not a PDF"),
+}
+
+
+def test_a_job_that_cannot_be_opened_is_an_outcome_with_a_fault_and_the_rest_is_played(spoilt):
+    jobs = [job(name, spoilt, **fields) for name, (fields, _) in BAD.items()]
+    jobs = [job("a", spoilt, images=("good.png",)), *jobs, job("z")]
+    found = {o.task.id: o for o in run_jobs(jobs, ScriptedModel([ANSWER], "m"))}
+    assert set(found) == {"a", "z", *BAD}
+    for name, (_, why) in BAD.items():
+        outcome = found[name]
+        assert outcome.fault.whose == "data" and why in outcome.fault.reason
+        assert outcome.trajectory.stop is StopReason.BAD_INPUT and outcome.trajectory.fault == outcome.fault
+        assert (outcome.trajectory.model, outcome.trajectory.order, outcome.trajectory.steps) == ("m", (1, 2), ())
+        assert (outcome.images, outcome.tokens) == ({}, 0)
+    for name in ("a", "z"):
+        assert found[name].fault is None and found[name].trajectory.decision == 1
+    assert len(found["a"].images) == 1
+
+
+def test_a_document_that_breaks_amid_an_episode_ends_that_episode_alone(spoilt):
+    look = call("doc_page_retrieval_by_index", filename="torn", image_idx=35)
+    jobs = [job("torn", spoilt, document="torn.pdf"), job("whole")]
+    model = ScriptedModel(lambda c: look if c.task_id == "torn" and c.turns == 0 else ANSWER)
+    torn, whole = sorted(run_jobs(jobs, model), key=lambda o: o.task.id)
+    assert torn.fault.whose == "data" and "torn.pdf: page 35 cannot be read" in torn.fault.reason
+    assert torn.trajectory.stop is StopReason.BAD_INPUT
+    assert torn.trajectory.steps[-1].turn.call.arguments["image_idx"] == 35, "what was asked for is on record"
+    assert torn.trajectory.steps[-1].observation is None and len(torn.trajectory.images) == 1
+    assert whole.trajectory.decision == 1
+
+
+def test_a_tool_that_cannot_work_is_the_users_fault_and_a_bug_in_one_is_raised(monkeypatch):
+    monkeypatch.setattr("armlite.tools._REGISTERED", {})
+
+    @tool
+    def ask_sensor(memory: Memory, /) -> Observation:
+        """Ask the sensor."""
+        raise ArmliteError("the sensor is not plugged in")
+
+    @tool
+    def divide(memory: Memory, /) -> Observation:
+        """Divide."""
+        return Observation(ok=True, text=str(1 / 0))
+
+    register(ask_sensor)
+    register(divide)
+    [outcome] = run_jobs([job("t")], ScriptedModel([call("ask_sensor"), ANSWER]))
+    assert (outcome.fault.whose, outcome.fault.reason) == ("user", "the sensor is not plugged in")
+    with pytest.raises(ZeroDivisionError):
+        list(run_jobs([job("t")], ScriptedModel([call("divide"), ANSWER])))
+
+
+def test_a_model_that_cannot_be_asked_is_the_models_fault():
+    [outcome] = run_jobs([job("t")], ScriptedModel([Reply("no route", "error")]))
+    assert (outcome.fault.whose, outcome.fault.reason) == ("model", "no route")
+    assert outcome.trajectory.stop is StopReason.MODEL_ERROR
+
+
+def test_a_model_is_not_loaded_for_jobs_that_cannot_be_opened():
+    nowhere = LazyModel("no/where/at/all", Sampling(), {})
+    [outcome] = run_jobs([job("t", images=("no.png",))], nowhere)
+    assert outcome.fault is not None
+    with pytest.raises(ArmliteError, match="no model"):
+        list(run_jobs([job("t")], nowhere))
+
+
+def test_a_judge_says_what_could_not_be_read(spoilt):
+    verdict = Judge(ScriptedModel([ANSWER])).judge(task("t", images=("half.png",)), root=spoilt)
+    assert (verdict.status, verdict.choice) == ("bad_input", None)
+    assert "half.png cannot be read" in verdict.rationale
+    votes = Judge(ScriptedModel([ANSWER])).judge(task("t"), votes=3)
+    assert (votes.status, len(votes.trajectories)) == ("judged", 3)
+
+
+def test_beside_a_server_tools_run_in_threads_while_others_go_on(monkeypatch):
+    monkeypatch.setattr("armlite.tools._REGISTERED", {})
+    names = []
+
+    @tool
+    def dawdle(memory: Memory, /) -> Observation:
+        """Look at nothing for a while."""
+        names.append(threading.current_thread().name)
+        time.sleep(0.3)
+        return Observation(ok=True, text="nothing")
+
+    register(dawdle)
+    for threads in (0, 2):
+        model = Timed(lambda _: 0.01, threads)
+        model.reply = lambda c: Reply(call("dawdle") if c.task_id == "slow" and c.turns == 0 else ANSWER)
+        seen = []
+        ended = [
+            o.task.id
+            for o in run_jobs(
+                [job("slow"), *(job(f"t{i}") for i in range(9))], model, on_step=lambda e, _: seen.append(e.task.id)
+            )
+        ]
+        assert len(ended) == 10 and len(seen) == 11
+        assert (ended[-1] == "slow") == bool(threads), "without threads the others wait for the tool"
+    assert names[0] == "MainThread" and names[1].startswith("armlite-tools")
+
+
+def test_a_bug_in_a_thread_is_raised_and_not_swallowed(monkeypatch):
+    monkeypatch.setattr("armlite.episode.Episode.advance", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(run_jobs([job("t")], Timed(lambda _: 0.001, threads=2)))
