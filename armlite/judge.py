@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from armlite.episode import EpisodeSettings
-from armlite.errors import ArmliteError
+from armlite.errors import ArmliteError, first_fault
 from armlite.images import open_image, to_rgb
 from armlite.loop import ChatModel, OnStep
 from armlite.memory import image_file
@@ -121,7 +121,7 @@ class Judge:
         try:
             sampling = Sampling(temperature=temperature, seed=seed, **given)
         except ValidationError as error:
-            raise ArmliteError(_sentence(error)) from error
+            raise ArmliteError(": ".join(first_fault(error))) from error
         settings = settings or EpisodeSettings()
         if max_calls is not None:
             settings = settings.model_copy(update={"max_calls": max_calls})
@@ -299,7 +299,7 @@ def make_task(
             constraints=tuple(rules),  # type: ignore[arg-type]  # a bare string is accepted
         )
     except ValidationError as error:
-        raise ArmliteError(_sentence(error)) from error
+        raise ArmliteError(": ".join(first_fault(error))) from error
     return task, opened
 
 
@@ -383,8 +383,3 @@ def _check_place(spec: str, device: str, quantize: str | None) -> None:
 def _with_images(verdict: Verdict, played: Sequence[Outcome]) -> Verdict:
     verdict._images = {file: image for outcome in played for file, image in outcome.images.items()}
     return verdict
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"

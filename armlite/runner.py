@@ -5,7 +5,7 @@ where are its callers' business. `armlite.journal` is where long work is written
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
@@ -153,6 +153,6 @@ def run_jobs(
     else:
         return
     session = session or model.session()
-    openings = chain([lambda: first], (partial(opened, job) for job in rest))
+    openings: Iterator[Callable[[], Episode]] = chain([lambda: first], (partial(opened, job) for job in rest))
     for episode in play(openings, session, in_flight or model.in_flight, on_step):
         yield outcome(episode)

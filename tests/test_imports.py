@@ -94,10 +94,11 @@ def test_a_model_of_the_user_s_judges_chats_and_is_evaluated_with_his_tool(folde
     assert json.loads(done.stdout)["choice"] == 1, done.stderr
     task = Task(id="t", kind="pairwise", question="Which?", responses=("pier", "lighthouse"), gold=(1, 2))
     (folder / "tasks.jsonl").write_text(task.to_json() + "\n")
-    words = [*MY_TOOLS, "--model", "mine:2", "--tasks", "tasks.jsonl", "--no-swap", "--json"]
+    words = [*MY_TOOLS, "--model", "mine:2", "--benchmark", "tasks.jsonl", "--json", "--out", "out"]
     code, out, err = armlite(folder, "eval", *words)
     summary = json.loads(out)
-    assert (code, summary["accuracy"], summary["tool_calls_per_task"]) == (0, 1.0, 1.0), err
+    figures = summary["figures"]
+    assert (code, figures["accuracy"]["value"], figures["tool_calls_per_task"]["value"]) == (0, 1.0, 1.0), err
 
 
 def test_a_model_that_nobody_makes_is_one_line(folder):

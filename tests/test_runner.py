@@ -232,17 +232,13 @@ def test_beside_a_server_tools_run_in_threads_while_others_go_on(monkeypatch):
         return Observation(ok=True, text="nothing")
 
     register(dawdle)
+    jobs = [job("slow"), *(job(f"t{i}") for i in range(9))]
     for threads in (0, 2):
         model = Timed(lambda _: 0.01, threads)
         model.reply = lambda c: Reply(call("dawdle") if c.task_id == "slow" and c.turns == 0 else ANSWER)
-        seen = []
-        ended = [
-            o.task.id
-            for o in run_jobs(
-                [job("slow"), *(job(f"t{i}") for i in range(9))], model, on_step=lambda e, _: seen.append(e.task.id)
-            )
-        ]
-        assert len(ended) == 10 and len(seen) == 11
+        steps = []
+        ended = [o.task.id for o in run_jobs(jobs, model, on_step=lambda *step, steps=steps: steps.append(step))]
+        assert len(ended) == 10 and len(steps) == 11
         assert (ended[-1] == "slow") == bool(threads), "without threads the others wait for the tool"
     assert names[0] == "MainThread" and names[1].startswith("armlite-tools")
 

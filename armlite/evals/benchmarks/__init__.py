@@ -11,6 +11,7 @@ from armlite.data.dataset import DataSet
 from armlite.data.sets import MODULES as TRAINING
 from armlite.errors import ArmliteError, nearest
 from armlite.evals.figures import Benchmark, Figures, Item
+from armlite.imports import check_free, imports_hint
 
 MODULES = {
     "vl-rewardbench": "vl_rewardbench",
@@ -54,6 +55,7 @@ def benchmark(
         raise ArmliteError(f"there is a benchmark or data set {name!r} in armlite: give yours another name")
 
     def register(score: Callable[[Sequence[Item]], Figures]) -> Benchmark:
+        check_free("benchmark", name, score, _OWN[name].score if name in _OWN else None)
         _OWN[name] = Benchmark(name=name, main=main, score=score, dataset=dataset, **fields)
         return _OWN[name]
 
@@ -70,7 +72,8 @@ def get_benchmark(name: str) -> Benchmark:
         return _OWN[name]
     if name not in MODULES:
         names = [*MODULES, *_OWN, RETRIEVAL]
-        raise ArmliteError(f"there is no benchmark {name!r}.{nearest(name, names)} Benchmarks: {', '.join(names)}")
+        known = f"{nearest(name, names)} Benchmarks: {', '.join(names)}{imports_hint()}"
+        raise ArmliteError(f"there is no benchmark {name!r}.{known}")
     found: tuple[Benchmark, ...] = import_module(f"{__name__}.{MODULES[name]}").BENCHMARKS
     return next(one for one in found if one.name == name)
 
