@@ -190,7 +190,7 @@ def test_prompts_and_observations_are_those_of_our_own_loop(pocket, tmp_path):
     tokenizer = trainer.processing_class.tokenizer
     for i, environment in enumerate(trainer.environments):
         turns, _ = split_turns(batch["completion_ids"][i][batch["completion_mask"][i].bool()].tolist(), tokenizer)
-        episode = environment._job.open()
+        episode = environment.job.open()
         for turn in turns:
             episode.advance(turn)
         messages, schemas = episode.conversation.messages, episode.conversation.tools

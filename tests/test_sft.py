@@ -18,6 +18,7 @@ from armlite.recipe import SftSettings
 from armlite.store import Saved, save
 from armlite.train.encode import IGNORE, EncodedRows, collate_rows, encode_conversation
 from armlite.train.metrics import MetricsFile
+from armlite.train.policy import Policy
 from armlite.train.sft import run_sft
 from armlite.types import StopReason
 
@@ -183,9 +184,8 @@ def test_the_loss_is_the_mean_over_what_the_model_said(pocket, tmp_path, size):
         gradient_checkpointing=False,
     )
     model.requires_grad_(True)
-    _, counts = run_sft(
-        make_recipe(), "sft", stage, model, processor, None, conversations, tmp_path / "work", metrics, False
-    )
+    policy = Policy(model, processor)
+    _, counts = run_sft(make_recipe(), "sft", stage, policy, conversations, tmp_path / "work", metrics, False)
     assert counts == {"conversations": 4, "too_long": 0}
     (row,) = metrics.read()
     assert row["loss"] == pytest.approx(total / count, rel=1e-5)

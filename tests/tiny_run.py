@@ -22,6 +22,7 @@ from armlite.protocol.render import Conversation
 from armlite.recipe import Recipe, check_recipe
 from armlite.train.encode import encode_conversation
 from armlite.train.grpo import chat_model, make_trainer
+from armlite.train.policy import Policy
 from armlite.types import Task
 
 RULES = EpisodeSettings(
@@ -176,7 +177,7 @@ def trainer_of(pocket: Pocket, folder: Path, plans: Any, tasks: Sequence[Task], 
     model, processor = load(pocket.folder, quantize=options.pop("quantize", None))
     stage = recipe.stages.grpo2
     assert stage is not None
-    chat = chat_model(recipe, stage, model, processor)
+    chat = chat_model(recipe, stage, Policy(model, processor))
     chat.script = script(Vocabulary(processor.tokenizer, model.config.text_config.vocab_size), plans) if plans else None
     peft_config = options.pop("peft_config", lora())
     return make_trainer(recipe, stage, chat, peft_config, list(tasks), pocket.root, folder, **options)

@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import peft
 import torch
 import transformers
 
@@ -27,6 +26,7 @@ from armlite.recipe import GrpoSettings, Recipe, SftSettings
 from armlite.rewards import hierarchical
 from armlite.runner import Job, run_jobs
 from armlite.train.grpo import chat_model, make_trainer
+from armlite.train.policy import Policy
 
 Row = dict[str, Any]
 SPARE = 64
@@ -153,23 +153,17 @@ class _Bench:
         }
         return row
 
-    def _adapter(self) -> Any:
-        settings = self.recipe.lora
-        return peft.LoraConfig(
-            r=settings.r,
-            lora_alpha=settings.alpha,
-            lora_dropout=settings.dropout,
-            target_modules=settings.target,
-            task_type="CAUSAL_LM",
-        )
+    def _policy(self, processor: Any) -> Policy:
+        """The measured weights with a new adapter."""
+        return Policy(share_weights(self._measured.model), processor).with_adapter(self.recipe.lora)
 
     def _ours(self) -> tuple[Ours, Counted]:
         transformers.set_seed(0)
-        model = share_weights(self._measured.model)
-        like = chat_model(self.recipe, self._stage, model, self._processor)
-        chat = Counted(model, self._processor, like.sampling, like.settings, like.vision, self._play.script)
+        policy, play = self._policy(self._processor), self._play
+        like = chat_model(self.recipe, self._stage, policy)
+        chat = Counted(policy.model, policy.processor, like.sampling, like.settings, like.vision, play.script)
         trainer = make_trainer(
-            self.recipe, self._stage, chat, self._adapter(), self._play.tasks, self._play.root, self._folder / "work"
+            self.recipe, self._stage, chat, policy.peft_config, play.tasks, play.root, self._folder / "work"
         )
         return Ours(trainer, self._play, chat), chat
 
@@ -180,15 +174,9 @@ class _Bench:
         systems: list[Any] = [ours]
         if against_trl:
             transformers.set_seed(0)
-            model = share_weights(self._measured.model)
-            rewards = partial(_looked_up, self._scores)
-            other = shallow(self._measured.processor)
-            systems.append(
-                Stock(
-                    make_stock(ours.trainer, self._stage, model, other, self._adapter(), self._play, rewards),
-                    self._play,
-                )
-            )
+            rewards, policy = partial(_looked_up, self._scores), self._policy(shallow(self._measured.processor))
+            stock = make_stock(ours.trainer, self._stage, policy, self._play, rewards)
+            systems.append(Stock(stock, self._play))
         alone = self._work.play == "rollout"
         if self._work.steps == 1:
             for system in systems:
@@ -212,7 +200,7 @@ class _Bench:
             self._notify(f"{self._work.id}: repetition {n} of {of}, {who}: {', '.join(times)}")
 
     def _judge(self, _: bool, repetitions: int) -> tuple[list[Figures], list[Figures], dict[str, list[float]]]:
-        like = chat_model(self.recipe, self._stage, self._measured.model, self._processor)
+        like = chat_model(self.recipe, self._stage, Policy(self._measured.model, self._processor))
         chat = Counted(self._measured.model, self._processor, like.sampling, like.settings, like.vision)
         chat.script = self._play.script
         figures = []
@@ -255,9 +243,7 @@ class _Bench:
                 self.recipe,
                 "sft",
                 cold,
-                share_weights(self._measured.model),
-                self._processor,
-                self._adapter(),
+                self._policy(self._processor),
                 conversations,
                 folder,
                 MetricsFile(folder / "metrics.jsonl"),

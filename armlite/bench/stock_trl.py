@@ -17,6 +17,7 @@ from armlite.bench.script import Play
 from armlite.recipe import GrpoSettings
 from armlite.rewards import hierarchical
 from armlite.train.environment import environment_factory
+from armlite.train.policy import Policy
 from armlite.train.stock import StockGRPOTrainer
 
 
@@ -66,7 +67,7 @@ class ScriptedStock(StockGRPOTrainer):
                 f"{len(input_ids)} of {len(self.environments)} rollouts went on: the script was not kept"
             )
         group = self._play.work.group
-        own = [(e._episode.task.id, i % group) for i, e in enumerate(self.environments)]
+        own = [(e.episode.task.id, i % group) for i, e in enumerate(self.environments)]
         rows = [self._play.turns[key][self._turn] for key in own]
         self._turn += 1
         self.tokens_prefilled += int(attention_mask.sum())
@@ -85,9 +86,7 @@ class ScriptedStock(StockGRPOTrainer):
 def make_stock(
     ours: Any,
     stage: GrpoSettings,
-    model: Any,
-    processor: Any,
-    peft_config: Any,
+    policy: Policy,
     play: Play,
     rewards: Callable[..., Any],
 ) -> Any:
@@ -96,14 +95,14 @@ def make_stock(
     Args:
         ours: a `JudgeGRPOTrainer`.
         stage: the settings it was made of.
-        model: another module on the same weights.
+        policy: other modules on the same weights.
         rewards: (task id, rollout) -> parts of the hierarchical reward.
     """
     group = play.work.group
 
     def part(name: str) -> Callable[..., list[float]]:
         def function(environments: Sequence[Any], **_: Any) -> list[float]:
-            return [rewards(e._episode.task.id, i % group)[name] for i, e in enumerate(environments)]
+            return [rewards(e.episode.task.id, i % group)[name] for i, e in enumerate(environments)]
 
         function.__name__ = name
         return function
@@ -113,11 +112,11 @@ def make_stock(
         tools += ("doc_page_retrieval_by_query", "doc_page_retrieval_by_index")
     return ScriptedStock(
         play=play,
-        model=model,
+        model=policy.model,
         args=same_arguments(ours.args, stage),
         train_dataset=ours.train_dataset,
-        processing_class=processor,
-        peft_config=peft_config,
+        processing_class=policy.processor,
+        peft_config=policy.peft_config,
         environment_factory=environment_factory(play.settings, play.root, tools),
         reward_funcs=[part(name) for name in hierarchical.weights],
     )

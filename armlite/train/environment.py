@@ -26,9 +26,9 @@ class JudgeEnvironment:
     _settings: EpisodeSettings
     _root: Path
     _deferred: bool
-    _job: Job
+    job: Job
     """What is to be played; set by `reset`."""
-    _episode: Episode
+    episode: Episode
     """The running episode; not set where opening is deferred."""
 
     def reset(
@@ -47,11 +47,11 @@ class JudgeEnvironment:
             open the task.
         """
         settings = self._settings if with_tools else self._settings.model_copy(update={"tools": ()})
-        self._job = Job(Task.from_json(task), settings, self._root, tuple(order))
+        self.job = Job(Task.from_json(task), settings, self._root, tuple(order))
         if self._deferred:
             return None
-        self._episode = self._job.open()
-        return self._episode.conversation.messages[0].blocks()["content"]
+        self.episode = self.job.open()
+        return self.episode.conversation.messages[0].blocks()["content"]
 
 
 def environment_factory(
@@ -86,7 +86,7 @@ def _method(tool: Tool) -> Callable[..., list[dict[str, Any]]]:
     """A tool as a method that returns content blocks, with the signature and docstring TRL reads its schema from."""
 
     def method(self: Any, **arguments: Any) -> Any:
-        episode: Episode = self._episode
+        episode: Episode = self.episode
         observation = episode.act(Turn(text="", call=Call(name=tool.name, arguments=arguments)))
         images = [{"type": "image", "image": episode.memory.images[i]} for i in observation.images]
         return [*images, {"type": "text", "text": observation.text}]
@@ -109,7 +109,7 @@ def replay(environment: Any, turns: Sequence[str], ended: bool = True) -> Trajec
     Args:
         ended: the last turn ended by itself; else it ran out of tokens.
     """
-    episode: Episode = environment._job.open()
+    episode: Episode = environment.job.open()
     for number, turn in enumerate(turns, 1):
         if episode.stop is None:
             episode.advance(turn, "stop" if ended or number < len(turns) else "length")
@@ -129,7 +129,7 @@ def reward_functions(reward: Reward, tokenizer: Any) -> list[Callable[..., list[
 
     def scores(completion_ids: list[list[int]], environments: list[Any]) -> list[Score]:
         """Played once for all parts: a new batch has new episodes."""
-        episodes = [e._episode for e in environments]
+        episodes = [e.episode for e in environments]
         if len(seen[0]) != len(episodes) or any(a is not b for a, b in zip(seen[0], episodes, strict=True)):
             played = [
                 replay(e, *split_turns(ids, tokenizer)) for e, ids in zip(environments, completion_ids, strict=True)

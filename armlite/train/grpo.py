@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from peft import LoraConfig
 from trl import GRPOConfig
 from trl.chat_template_utils import qwen3_template
 
@@ -24,6 +25,7 @@ from armlite.store import Saved, save, write_atomic
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.environment import environment_factory
 from armlite.train.metrics import MetricsFile
+from armlite.train.policy import Policy
 from armlite.train.processes import index, is_first, on_first
 from armlite.train.sft import common_arguments
 from armlite.train.trainer import JudgeGRPOTrainer, Rollouts
@@ -33,7 +35,7 @@ FILTER_ROLLOUT = 1_000_000
 """Rollout numbers of the difficulty filter start here, apart from those of training."""
 
 
-def chat_model(recipe: Recipe, stage: GrpoSettings, model: Any, processor: Any) -> LocalModel:
+def chat_model(recipe: Recipe, stage: GrpoSettings, policy: Policy) -> LocalModel:
     """The policy as a chat model, sampling as the stage says."""
     sampling = Sampling(
         temperature=stage.temperature,
@@ -42,8 +44,8 @@ def chat_model(recipe: Recipe, stage: GrpoSettings, model: Any, processor: Any) 
         max_context=stage.max_context,
         seed=recipe.seed,
     )
-    vision = VisionCache(model, processor, frozen=not stage.train_vision)
-    return LocalModel(model, processor, sampling, recipe.engine, vision, name="policy")
+    vision = VisionCache(policy.model, policy.processor, frozen=not stage.train_vision)
+    return LocalModel(policy.model, policy.processor, sampling, recipe.engine, vision, name="policy")
 
 
 def filter_tasks(
@@ -112,9 +114,7 @@ def run_grpo(
     recipe: Recipe,
     name: str,
     stage: GrpoSettings,
-    model: Any,
-    processor: Any,
-    peft_config: Any,
+    policy: Policy,
     tasks: Sequence[Task],
     root: Path,
     output: Path,
@@ -130,7 +130,7 @@ def run_grpo(
         output: the run directory.
         on_filter: called with (done, total) while the difficulty filter runs.
     """
-    chat = chat_model(recipe, stage, model, processor)
+    chat = chat_model(recipe, stage, policy)
     kept = list(tasks)
     if stage.filter_rollouts:
         file = output / "filter" / f"{name}.json"
@@ -155,7 +155,7 @@ def run_grpo(
         recipe,
         stage,
         chat,
-        peft_config,
+        policy.peft_config,
         kept,
         root,
         work,
@@ -171,7 +171,7 @@ def make_trainer(
     recipe: Recipe,
     stage: GrpoSettings,
     chat: LocalModel,
-    peft_config: Any,
+    peft_config: LoraConfig | None,
     tasks: Sequence[Task],
     root: Path,
     work: Path,

@@ -313,7 +313,7 @@ class _Run:
         prepare_sharding(stage)
         on_first(lambda: self._clear(name, stage, resume))
         start = time.monotonic()
-        model, processor, peft_config = load_for_stage(self.recipe, stage, source)
+        policy = load_for_stage(self.recipe, stage, source)
         if isinstance(stage, SftSettings):
             from armlite.train.sft import run_sft
 
@@ -321,9 +321,7 @@ class _Run:
                 self.recipe,
                 name,
                 stage,
-                model,
-                processor,
-                peft_config,
+                policy,
                 self._conversations(),
                 work,
                 self.metrics,
@@ -336,9 +334,7 @@ class _Run:
                 self.recipe,
                 name,
                 stage,
-                model,
-                processor,
-                peft_config,
+                policy,
                 self.tasks,
                 self.tasks_root,
                 self.output,
@@ -351,7 +347,7 @@ class _Run:
 
         def finish() -> None:
             self._note(name, {"seconds": round(time.monotonic() - start, 1), **counts})
-            publish(done, lambda folder: save_weights(model, processor, folder, done, weights))
+            publish(done, lambda folder: save_weights(model, policy.processor, folder, done, weights))
             shutil.rmtree(work, ignore_errors=True)
 
         on_first(finish)

@@ -20,6 +20,7 @@ from armlite.recipe import Recipe, SftSettings
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.encode import EncodedRows, collate_rows
 from armlite.train.metrics import MetricsFile
+from armlite.train.policy import Policy
 from armlite.train.processes import share
 
 
@@ -87,9 +88,7 @@ def run_sft(
     recipe: Recipe,
     name: str,
     stage: SftSettings,
-    model: Any,
-    processor: Any,
-    peft_config: Any,
+    policy: Policy,
     conversations: Sequence[Conversation],
     folder: Path,
     metrics: MetricsFile,
@@ -99,27 +98,26 @@ def run_sft(
 
     Args:
         name: of the stage, for the metrics.
-        model: with the weights to start from.
-        peft_config: a new adapter, or None to train what is trainable.
+        policy: with the weights to start from.
         folder: for checkpoints to resume from.
         metrics: where each step's figures go.
         resume: go on from the last complete checkpoint, if there is one.
     """
-    rows = EncodedRows(conversations, processor, stage.max_length)
-    tokenizer = processor.tokenizer
+    rows = EncodedRows(conversations, policy.processor, stage.max_length)
+    tokenizer = policy.processor.tokenizer
     image_id = tokenizer.convert_tokens_to_ids("<|image_pad|>")
     collate = partial(collate_rows, pad_id=tokenizer.pad_token_id, image_id=image_id)
     batch = stage.per_device_train_batch_size * stage.gradient_accumulation_steps
     order = step_order(rows.lengths, stage.steps, batch, recipe.seed)
     trainer = _InOrder(
-        model=model,
+        model=policy.model,
         args=SFTConfig(
             **common_arguments(recipe, stage, folder), max_length=None, dataset_kwargs={"skip_prepare_dataset": True}
         ),
         train_dataset=Dataset.from_dict({"row": order}),
         data_collator=lambda batch: collate([rows[item["row"]] for item in batch]),
-        processing_class=processor,
-        peft_config=peft_config,
+        processing_class=policy.processor,
+        peft_config=policy.peft_config,
         callbacks=[CompleteCheckpoints(), metrics.callback(name)],
     )
     done = [row for row in metrics.read() if row["stage"] == name]

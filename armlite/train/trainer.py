@@ -107,7 +107,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         group = self.num_generations if training else self.num_generations_eval
         offset = self.accelerator.process_index * len(self.environments)  # processes take consecutive rows of a batch
         jobs = [
-            replace(environment._job, rollout=self.state.global_step * group + i % group)
+            replace(environment.job, rollout=self.state.global_step * group + i % group)
             for i, environment in enumerate(self.environments, offset)
         ]
         if training:  # all buffered batches have been used up; an evaluation between them must leave them their ids

@@ -10,10 +10,11 @@ from armlite.errors import ArmliteError
 from armlite.models.loading import load
 from armlite.models.unsloth import load_unsloth
 from armlite.recipe import GrpoSettings, Recipe, SftSettings
+from armlite.train.policy import Policy
 
 
-def load_for_stage(recipe: Recipe, stage: SftSettings | GrpoSettings, source: str) -> tuple[Any, Any, Any]:
-    """The model to train, its processor, and the configuration of a new adapter (None where there is one, or none).
+def load_for_stage(recipe: Recipe, stage: SftSettings | GrpoSettings, source: str) -> Policy:
+    """The model to train, with a new adapter where the stage wants one and the checkpoint has none.
 
     Args:
         source: the predecessor's checkpoint, or the recipe's model.
@@ -40,18 +41,9 @@ def load_for_stage(recipe: Recipe, stage: SftSettings | GrpoSettings, source: st
             model = model.merge_and_unload()
         model.requires_grad_(True)
         model.model.visual.requires_grad_(stage.train_vision)
-        return model, processor, None
-    if has_adapter:
-        return model, processor, None
-    settings = recipe.lora
-    config = peft.LoraConfig(
-        r=settings.r,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=settings.target,
-        task_type="CAUSAL_LM",
-    )
-    return model, processor, config
+        return Policy(model, processor)
+    policy = Policy(model, processor)
+    return policy if has_adapter else policy.with_adapter(recipe.lora)
 
 
 def save_weights(model: Any, processor: Any, folder: Path, final: Path, weights: dict[str, Any] | None = None) -> None:
