@@ -55,7 +55,7 @@ def results() -> str:
     runs, versions = found["runs"], found["environment"]["versions"]
     seeds = ", ".join(str(run["seed"]) for run in runs)
     numbers = seeds.replace(" ", "")
-    tasks = min(run["eval"]["grpo2"]["greedy"]["n"] for run in runs)
+    tasks = min(run["eval"]["grpo2"]["greedy"]["items"] for run in runs)
     minutes = max(sum(seconds for name, seconds in run["seconds"].items() if name != "control") for run in runs) / 60
     about = (
         f"Accuracy in percent on {tasks} held-out tasks: mean of seeds {seeds}, with the lowest and the highest. The "
@@ -162,7 +162,7 @@ def tree_faults(text: str) -> list[str]:
     named = set(tree(text))
     there = {path for path in named if (ROOT / path).is_dir() == path.endswith("/") and (ROOT / path).exists()}
     parts = {f"armlite/{path.name}" for path in (ROOT / "armlite").glob("*.py")}
-    parts |= {f"armlite/{path.parent.name}/" for path in (ROOT / "armlite").glob("*/__init__.py")}
+    parts |= {f"armlite/{path.name}/" for path in (ROOT / "armlite").glob("[!_]*") if path.is_dir()}
     for folder in ("examples", "recipes"):
         parts |= {f"{folder}/{path.name}" for path in (ROOT / folder).iterdir() if path.suffix in (".py", ".yaml")}
     return [f"the tree names {path}, which is not there" for path in sorted(named - there)] + [

@@ -86,14 +86,15 @@ def test_a_trajectory_of_the_trained_judge_is_shown_where_there_is_one(monkeypat
 
 
 def test_measured_results_become_the_table_and_say_on_what(monkeypatch, tmp_path):
-    figures = {"accuracy": 0.9, "n": 300, "tool_calls_per_task": 1.0}
-    figures["by_family"] = {name: {"accuracy": 0.9, "n": 100} for name in ("zoom", "document", "instruction")}
+    shares = ("accuracy", *(f"accuracy/{name}" for name in ("zoom", "document", "instruction")))
+    figures = {**{name: {"value": 0.9} for name in shares}, "tool_calls_per_task": {"value": 1.0}}
+    summary = {"items": 300, "figures": figures}
     stages = ("base", "sft", "control", "grpo1", "grpo2")
     runs = [
         {
             "seed": seed,
             "seconds": {"sft": 200.0 + 60 * seed, "grpo1": 100.0, "grpo2": 180.0, "control": 999.0},
-            "eval": {stage: dict.fromkeys(("rollout", "greedy", "no_tools"), figures) for stage in stages},
+            "eval": {stage: dict.fromkeys(("rollout", "greedy", "no_tools"), summary) for stage in stages},
         }
         for seed in (0, 1)
     ]

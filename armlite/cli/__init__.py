@@ -30,6 +30,7 @@ COMMANDS = {
     "plan": "armlite.cli.plan:plan",
     "doctor": "armlite.cli.doctor:doctor",
     "bench": "armlite.cli.bench:bench",
+    "docs": "armlite.cli.docs:docs",
 }
 """Name -> where its function, or its typer app of further commands, is."""
 
