@@ -117,7 +117,7 @@ def main() -> None:
     table.add_row("grpo", str(tasks), str(tasks - kept), str(kept), "")
     for name in ("base", "sft", "grpo2"):
         summary = json.loads((args.out / "run" / "eval" / name / "summary.json").read_text())
-        print(f"{name}: accuracy {summary['rollout']['accuracy']:.3f} when sampling")
+        print(f"{name}: accuracy {summary['rollout']['figures']['accuracy']['value']:.3f} when sampling")
     Console().print(table)
 
 

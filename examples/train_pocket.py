@@ -9,14 +9,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from armlite.evals.run import evaluate_tasks
+from armlite.evals.run import run_benchmark
 from armlite.recipe import load_recipe
 from armlite.train.run import train
 
 
 def tell(event: str, values: dict[str, Any]) -> None:
     if event == "evaluated":
-        print(f"{values['stage']}: accuracy {values['summary']['rollout']['accuracy']:.3f}")
+        figures = values["summary"]["rollout"]["figures"]
+        print(f"{values['stage']}: accuracy {figures['accuracy']['value']:.3f}")
 
 
 def main() -> None:
@@ -30,9 +31,11 @@ def main() -> None:
     run = train(load_recipe(args.recipe, args.overrides), args.output, notify=tell)
     for with_tools in (True, False):
         # A seed that no training has seen: other tasks than those of the run's own evaluations.
-        figures = evaluate_tasks(str(run), "pocket", args.n, seed=1000, with_tools=with_tools, swap=False)
-        low, high = figures["ci95"]["accuracy"]
-        print(f"{with_tools=}: accuracy {figures['accuracy']:.3f} ({low:.3f} to {high:.3f}) on {figures['n']} tasks")
+        out = run / "more" / ("with_tools" if with_tools else "without")
+        summary = run_benchmark("pocket", str(run), out=out, n=args.n, seed=1000, tools=with_tools, swap=False)
+        accuracy = summary["figures"]["accuracy"]
+        value, (low, high) = accuracy["value"], accuracy["ci95"]
+        print(f"{with_tools=}: accuracy {value:.3f} ({low:.3f} to {high:.3f}) on {accuracy['n']} tasks")
     print(f"report: {run / 'report.md'}")
 
 

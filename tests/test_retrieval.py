@@ -14,7 +14,7 @@ PAGES = ["apples and pears", "the lighthouse of Alexandria", "steam engines", "a
 
 def run(*arguments):
     with pytest.raises(SystemExit) as status:
-        main(["eval", "--bench", "retrieval", *map(str, arguments)])
+        main(["eval", "--benchmark", "retrieval", *map(str, arguments)])
     return status.value.code or 0
 
 

@@ -27,8 +27,8 @@ def trained(pocket, tmp_path_factory):
         mixed_plans(tasks),
         tasks,
         make_recipe(max_context=pocket.tight),
-        on_rollouts=lambda step, trajectories, scores, episodes: made.update(
-            trajectories=trajectories, pixels=[e.pixels() for e in episodes]
+        on_rollouts=lambda step, outcomes, scores: made.update(
+            trajectories=[o.trajectory for o in outcomes], pixels=[o.images for o in outcomes]
         ),
         peft_config=None,
     )

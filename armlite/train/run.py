@@ -196,7 +196,8 @@ class _Run:
         except OSError as error:
             raise ArmliteError(f"{self.output} cannot be made: {error.strerror}") from error
         write_atomic(self.output / "recipe.yaml", self.recipe.to_yaml())
-        write_unreadable(self.output, self.unreadable)
+        if {self.recipe.data.tasks, self.recipe.data.traces} != {"pocket"}:
+            write_unreadable(self.output, self.unreadable)
         write_atomic(self.output / "environment.json", json.dumps(environment(), indent=2) + "\n")
 
     def _settle(self) -> None:
