@@ -255,7 +255,10 @@ def saved_recipe(path: Path | str) -> Recipe:
     Raises:
         ArmliteError: as `load_recipe`.
     """
-    return check_recipe(_read(Path(path)), str(path), known=False)
+    raw = _read(Path(path))
+    if isinstance(raw.get("engine"), dict):
+        raw["engine"].pop("tool_threads", None)  # a setting of version 0.1.0
+    return check_recipe(raw, str(path), known=False)
 
 
 def _read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:

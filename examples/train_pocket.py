@@ -1,7 +1,6 @@
 """Train the pocket judge from Python: read a recipe, change what you like, train, and evaluate with and without tools.
 
 Minutes on two CPU cores. Words of the form key=value change the recipe.
-
 Run: python examples/train_pocket.py --output runs/mine seed=1 data.expert_share=0.8
 """
 
@@ -16,26 +15,24 @@ from armlite.train.run import train
 
 def tell(event: str, values: dict[str, Any]) -> None:
     if event == "evaluated":
-        figures = values["summary"]["rollout"]["figures"]
-        print(f"{values['stage']}: accuracy {figures['accuracy']['value']:.3f}")
+        print(f"{values['stage']}: accuracy {values['summary']['rollout']['figures']['accuracy']['value']:.3f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    parser.add_argument("--recipe", default=Path(__file__).parents[1] / "recipes" / "pocket.yaml")
+    parser.add_argument("--recipe", default=Path(__file__).parents[1] / "recipes/pocket.yaml")
     parser.add_argument("--output", type=Path, default="runs/mine")
     parser.add_argument("--n", type=int, default=300, help="tasks to evaluate on")
     args = parser.parse_args()
 
     run = train(load_recipe(args.recipe, args.overrides), args.output, notify=tell)
     for with_tools in (True, False):
-        # A seed that no training has seen: other tasks than those of the run's own evaluations.
-        out = run / "more" / ("with_tools" if with_tools else "without")
+        # A seed that no training has seen.
+        out = run / "more" / str(with_tools)
         summary = run_benchmark("pocket", str(run), out=out, n=args.n, seed=1000, tools=with_tools, swap=False)
-        accuracy = summary["figures"]["accuracy"]
-        value, (low, high) = accuracy["value"], accuracy["ci95"]
-        print(f"{with_tools=}: accuracy {value:.3f} ({low:.3f} to {high:.3f}) on {accuracy['n']} tasks")
+        value, n, (low, high) = summary["figures"]["accuracy"].values()
+        print(f"{with_tools=}: accuracy {value:.3f} ({low:.3f} to {high:.3f}) on {n} tasks")
     print(f"report: {run / 'report.md'}")
 
 

@@ -52,7 +52,7 @@ def test_recall_is_the_mean_over_questions_of_the_share_of_evidence_pages_found(
     assert (found["recall@1"], found["any@5"]) == (75.0, 100.0)
     assert found["by_source"]["Chart"] == {"n": 1, "recall@1": 50.0, "recall@3": 50.0, "recall@5": 50.0, "any@5": 100.0}
     assert (found["documents"], found["pages"]) == (1, 5)
-    assert 0 < found["seconds_per_query"] < 1 and 0 < found["seconds_per_page"] < 1
+    assert found["seconds_per_query"] > 0 and found["seconds_per_page"] > 0
 
 
 def test_another_ranker_goes_in_at_the_same_place(tmp_path):

@@ -1,6 +1,6 @@
 """JudgeEnvironment: an Episode in the shape that TRL's `environment_factory` wants.
 
-Our own trainer takes the episode and plays it with `armlite.loop`. The stock `GRPOTrainer` can use the same class: its
+Our own trainer takes the job and lets `armlite.runner` play it. The stock `GRPOTrainer` can use the same class: its
 public methods are the tools, and `reward_functions` replay each completion through a fresh episode to score it.
 """
 
