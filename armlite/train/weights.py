@@ -9,7 +9,7 @@ from typing import Any
 from armlite.errors import ArmliteError
 from armlite.models.loading import load
 from armlite.models.unsloth import load_unsloth
-from armlite.recipe import GrpoSettings, Recipe, SftSettings
+from armlite.recipe import GrpoSettings, LoraSettings, Recipe, SftSettings
 
 
 def load_for_stage(recipe: Recipe, stage: SftSettings | GrpoSettings, source: str) -> tuple[Any, Any, Any]:
@@ -43,15 +43,20 @@ def load_for_stage(recipe: Recipe, stage: SftSettings | GrpoSettings, source: st
         return model, processor, None
     if has_adapter:
         return model, processor, None
-    settings = recipe.lora
-    config = peft.LoraConfig(
+    return model, processor, new_adapter(recipe.lora)
+
+
+def new_adapter(settings: LoraSettings) -> Any:
+    """The configuration of an adapter, for PEFT."""
+    import peft
+
+    return peft.LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=settings.target,
         task_type="CAUSAL_LM",
     )
-    return model, processor, config
 
 
 def save_weights(model: Any, processor: Any, folder: Path, final: Path, weights: dict[str, Any] | None = None) -> None:
