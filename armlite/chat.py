@@ -16,6 +16,7 @@ from armlite.judge import Judge, OnStep, make_task, save
 from armlite.memory import Memory
 from armlite.tools import tools_for
 from armlite.types import Constraint, Kind, Verdict
+from armlite.view import text as words
 
 INTRODUCTION = (
     "Write the question, then a response on each line, then /judge. /image and /doc add what to look at. "
@@ -189,7 +190,7 @@ class Chat:
 
     def _new(self, _: str) -> Said:
         self.case = Case()
-        return Said(f"a new case; {_count(len(self.history), 'judgment')} can still be saved")
+        return Said(f"a new case; {words.count(len(self.history), 'judgment')} can still be saved")
 
     def _help(self, _: str) -> Said:
         rows = [(f"/{name} {wants}".rstrip(), about) for name, (wants, about, _) in COMMANDS.items()]
@@ -202,20 +203,16 @@ class Chat:
     def _state(self) -> Said:
         """What there is, and what to do next."""
         case, count = self.case, len(self.case.responses)
-        has = [_count(len(case.images), "image")] if case.images else []
+        has = [words.count(len(case.images), "image")] if case.images else []
         has += ["a document"] if case.document else []
-        has += [_count(len(case.constraints), "constraint")] if case.constraints else []
-        has += [_count(count, "response")] if count else []
+        has += [words.count(len(case.constraints), "constraint")] if case.constraints else []
+        has += [words.count(count, "response")] if count else []
         step = "/judge checks it, /judge rate rates it"
         if count > 1:
             step = "/judge finds the better, /swap in both orders, /judge rank ranks them"
         if not case.question or not count:
             step = f"write {'a response' if case.question else 'the question'}"
         return Said(f"{', '.join([*(['the question'] if case.question else []), *has])}: {step}")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _path(text: str) -> str:

@@ -44,7 +44,9 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at this machine and this installation, in the order in which things depend on each other."""
-    return [*_python(), *_packages(), *_extras(), *_torch(), *_four_bit(), *_disk(), *_use()]
+    torch = find_spec("torch") is not None  # else its package is a problem already
+    with_torch = [*_torch(), *_four_bit()] if torch else []
+    return [*_python(), *_packages(), *_extras(), *with_torch, *_disk(), *(_use() if torch else ())]
 
 
 def _python() -> Iterator[Finding]:
@@ -66,15 +68,12 @@ def _package(requirement: Requirement) -> Finding:
     try:
         found = version(requirement.name)
     except PackageNotFoundError:
-        return Finding(requirement.name, "problem", "not installed", f"pip install '{requirement}'")
-    if requirement.specifier.contains(found, prereleases=True):
-        return Finding(requirement.name, "ok", found)
-    return Finding(
-        requirement.name,
-        "problem",
-        f"{found}, but armlite needs {requirement.specifier}",
-        f"pip install '{requirement}'",
-    )
+        text = "not installed"
+    else:
+        if requirement.specifier.contains(found, prereleases=True):
+            return Finding(requirement.name, "ok", found)
+        text = f"{found}, but armlite needs {requirement.specifier}"
+    return Finding(requirement.name, "problem", text, f"pip install '{requirement}'")
 
 
 def _extras() -> Iterator[Finding]:
@@ -87,21 +86,19 @@ def _extras() -> Iterator[Finding]:
         found = [_package(r) for r in wanted]
         missing = [f.name for f in found if f.text == "not installed"]
         clash = [f"{f.name} {f.text}" for f in found if f.state == "problem" and f.name not in missing]
-        if missing:
-            text = f"not installed ({purpose})"
-            if clash:
-                text += f"; would need other versions: {'; '.join(clash)}"
-            fix = "in an environment of its own: " if clash else ""
-            yield Finding(f"extra {extra}", "note", text, f"{fix}pip install -e '.[{extra}]' in the clone")
+        name, fix = f"extra {extra}", f"pip install -e '.[{extra}]' in the clone"
+        if missing and clash:
+            text = f"not installed ({purpose}); would need other versions: {'; '.join(clash)}"
+            yield Finding(name, "note", text, f"in an environment of its own: {fix}")
+        elif missing:
+            yield Finding(name, "note", f"not installed ({purpose})", fix)
         elif clash:
-            yield Finding(f"extra {extra}", "problem", "; ".join(clash), f"pip install -e '.[{extra}]' in the clone")
+            yield Finding(name, "problem", "; ".join(clash), fix)
         else:
-            yield Finding(f"extra {extra}", "ok", purpose)
+            yield Finding(name, "ok", purpose)
 
 
 def _torch() -> Iterator[Finding]:
-    if find_spec("torch") is None:
-        return  # said above
     import torch
 
     try:
@@ -164,7 +161,7 @@ def _nvidia_smi() -> str | None:
 
 def _four_bit() -> Iterator[Finding]:
     """Quantise a small layer and run it, the way a recipe with `quantize: 4bit` will."""
-    if find_spec("bitsandbytes") is None or find_spec("torch") is None:
+    if find_spec("bitsandbytes") is None:
         return
     import torch
 
@@ -202,8 +199,6 @@ def _disk() -> Iterator[Finding]:
 
 def _use() -> Iterator[Finding]:
     """What armlite will do here."""
-    if find_spec("torch") is None:
-        return
     import torch
 
     cuda = torch.cuda.is_available()

@@ -5,7 +5,7 @@ Reference values (ARM-Thinker's released scripts) stand behind each knob, so tha
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import (
@@ -26,13 +26,14 @@ from armlite.models.sampling import EngineSettings
 from armlite.rewards import REWARDS, get_reward
 from armlite.tools import get_tool
 
+Model = TypeVar("Model", bound=BaseModel)
 StageName = Literal["sft", "grpo1", "grpo2"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 """In the order in which a run goes through them."""
 
 
 class Settings(BaseModel):
-    """Base of all parts of a recipe: a key that is not known is an error that names the nearest."""
+    """Base of all parts of a YAML file: a key that is not known is an error that names the nearest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -261,20 +262,44 @@ def saved_recipe(path: Path | str) -> Recipe:
     return check_recipe(raw, str(path), known=False)
 
 
-def _read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """A recipe as plain data, its imports as they are found from anywhere."""
+def read_yaml(what: str, path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Args:
+        what: what the file is called in errors.
+
+    Raises:
+        ArmliteError: there is no such file (names the nearest), or no mapping in it.
+    """
     if path.is_dir():
-        raise ArmliteError(f"recipe {path} is a folder; give a YAML file")
+        raise ArmliteError(f"{what} {path} is a folder; give a YAML file")
     if not path.is_file():
         near = nearest(path.name, [p.name for p in path.parent.glob("*.yaml")]) if path.parent.is_dir() else ""
-        raise ArmliteError(f"recipe {path} does not exist.{near}")
+        raise ArmliteError(f"{what} {path} does not exist.{near}")
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ArmliteError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise ArmliteError(f"{what} {path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
-        raise ArmliteError(f"recipe {path} must hold `key: value` lines")
-    raw = {"name": path.stem, "imports": [], **raw}
+        raise ArmliteError(f"{what} {path} must hold `key: value` lines")
+    return raw
+
+
+def validated(kind: type[Model], raw: dict[str, Any], origin: str) -> Model:
+    """The settings that plain data holds.
+
+    Raises:
+        ArmliteError: a key that is not known (names the nearest), a value out of range, an impossible combination.
+    """
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        raise ArmliteError(f"{origin}: " + "; ".join(_sentence(kind, e) for e in error.errors()[:5])) from error
+
+
+def _read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A recipe as plain data, its imports as they are found from anywhere."""
+    raw = {"name": path.stem, "imports": [], **read_yaml("recipe", path)}
     for override in overrides:
         _override(raw, override)
     names = raw["imports"]
@@ -293,12 +318,10 @@ def check_recipe(raw: dict[str, Any], origin: str, known: bool | None = None) ->
     Raises:
         ArmliteError: as `load_recipe`.
     """
+    recipe = validated(Recipe, raw, f"recipe {origin}")
     try:
-        recipe = Recipe.model_validate(raw)
         if known if known is not None else not recipe.imports:
             check_names(recipe)
-    except ValidationError as error:
-        raise ArmliteError(f"recipe {origin}: " + "; ".join(_sentence(e) for e in error.errors()[:5])) from error
     except ArmliteError as error:
         raise ArmliteError(f"recipe {origin}: {error}") from error
     return recipe
@@ -352,19 +375,18 @@ def _override(raw: dict[str, Any], override: str) -> None:
         raise ArmliteError(f"override {override!r}: the value is not valid YAML") from error
 
 
-def _sentence(error: Any) -> str:
+def _sentence(kind: Any, error: Any) -> str:
     where = [str(part) for part in error["loc"] if part not in ("sft-tag", "grpo-tag")]
     if error["type"] != "extra_forbidden":
         message = error["msg"].removeprefix("Value error, ")
         return f"{'.'.join(where)}: {message}" if where else message
-    known = _keys(where[:-1])
+    known = _keys(kind, where[:-1])
     return f"unknown key {'.'.join(where)}.{nearest(where[-1], known)} Known keys here: {', '.join(known)}"
 
 
-def _keys(where: list[str]) -> list[str]:
-    """The keys that a part of the recipe knows."""
-    model: Any = Recipe
-    for part in where:
+def _keys(model: Any, where: list[str]) -> list[str]:
+    """The keys that a part of some settings knows; a number is a place in a list of such parts."""
+    for part in (part for part in where if not part.isdigit()):
         fields = getattr(model, "model_fields", {})
         if part not in fields:
             return []

@@ -7,13 +7,14 @@ trajectories below a folder.
 """
 
 import io
+import json
 import os
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 from pydantic import PrivateAttr, ValidationError
@@ -50,6 +51,11 @@ def write_atomic(path: str | Path, data: str | bytes) -> None:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
+def read_json(path: Path, default: Any = None) -> Any:
+    """What a JSON file of ours holds; the default where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default
+
+
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     """A file to write bit by bit; after a crash at any moment `path` holds its old or its new content.
@@ -76,7 +82,7 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
         with _one_line("write", path):
             os.replace(part, target)
-            _sync_folder(target.parent)
+            sync(target.parent)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
@@ -184,11 +190,11 @@ def _one_line(verb: str, path: str | Path) -> Iterator[None]:
         raise ArmliteError(f"cannot {verb} {path}: {e.strerror or e}") from e
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a power cut (POSIX only)."""
+def sync(path: Path) -> None:
+    """Flush a file, or a folder with the names in it, to the disk, so that they survive a power cut (POSIX only)."""
     if os.name != "posix":
         return
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

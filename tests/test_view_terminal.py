@@ -6,7 +6,7 @@ import itertools
 import re
 
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 from view_rows import HOSTILE, hostile_row, new_console, no_pixels, output_of, plain_words
 
 from armlite.errors import ArmliteError
@@ -171,6 +171,12 @@ def test_a_sixel_decodes_to_the_picture():
     draw.rectangle((3, 2, 30, 12), fill=(255, 0, 0), outline=(0, 51, 255))
     draw.line((0, 19, 36, 0), fill="black")
     assert _decode_sixel(pictures.sixel(image)).tobytes() == image.tobytes()
+
+
+def test_a_sixel_has_room_for_many_colours():
+    image = Image.linear_gradient("L").convert("RGB")
+    drawn = _decode_sixel(pictures.sixel(image))
+    assert max(high for _, high in ImageChops.difference(image, drawn).getextrema()) <= 8
 
 
 def _decode_sixel(text):

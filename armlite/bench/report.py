@@ -32,8 +32,8 @@ def measure(
     work: str,
     repetitions: int,
     out: Path | None,
-    on_row: Callable[[dict[str, Any]], None] | None = None,
-    notify: Callable[[str], None] | None = None,
+    on_row: Callable[[dict[str, Any]], None] = lambda row: None,
+    notify: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Measure and report.
 
@@ -59,15 +59,11 @@ def measure(
         works = [default if w is DEFAULT else w.scaled() for w in works]
     rows: list[dict[str, Any]] = []
     report = {"model": measured.name, **_surroundings(), "cap_gib": cap, "rows": rows}
-
-    def keep(row: dict[str, Any]) -> None:
+    for row in run(measured, works, loaded, against == "trl", repetitions, notify):
         rows.append(row)
         if out is not None:
             write_atomic(out, json.dumps(report, indent=1) + "\n")
-        if on_row is not None:
-            on_row(row)
-
-    run(measured, works, loaded, against == "trl", repetitions, keep, notify)
+        on_row(row)
     return report
 
 

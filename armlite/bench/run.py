@@ -5,7 +5,7 @@
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,15 +13,16 @@ from typing import Any
 import torch
 import transformers
 
-from armlite.bench.measure import GIB, Counted, Figures, Ours, Stock, at_rest, forget_peaks, memory
+from armlite.bench.measure import GIB, Counted, Figures, Ours, Stock, System, at_rest, forget_peaks, memory
 from armlite.bench.models import Measured, bench_recipe
 from armlite.bench.script import write_play
-from armlite.bench.stock_trl import make_stock, shallow, share_weights
+from armlite.bench.stock_trl import make_stock, share_weights
 from armlite.bench.workloads import Workload
 from armlite.episode import Episode, presented_order
 from armlite.errors import ArmliteError
 from armlite.models.engine.vision import VisionCache
 from armlite.models.engine.vocabulary import Vocabulary
+from armlite.protocol.render import render
 from armlite.recipe import GrpoSettings, Recipe, SftSettings
 from armlite.rewards import hierarchical
 from armlite.runner import Job, run_jobs
@@ -53,28 +54,21 @@ def run(
     recipe: Recipe | None = None,
     against_trl: bool = False,
     repetitions: int = 3,
-    on_row: Callable[[Row], None] | None = None,
-    notify: Callable[[str], None] | None = None,
-) -> list[Row]:
-    """Measure workloads.
+    notify: Callable[[str], None] = lambda line: None,
+) -> Iterator[Row]:
+    """Measure workloads; each row as soon as it is done.
 
     Args:
         measured: the model; its weights are not changed, adapters on it are.
         recipe: the settings of training; None: those of the default workload.
         against_trl: measure the stock trainer too, in turns with ours.
-        on_row: called with each row when it is done.
         notify: called with a line of text after each repetition of steps or rollouts.
     """
-    rows = []
     for work in works:
         with TemporaryDirectory(prefix="armlite-bench-") as folder:
-            bench = _Bench(measured, work, recipe, Path(folder), notify)
-            row = bench.row(against_trl and work.play in ("step", "rollout"), repetitions)
-        rows.append(row)
-        if on_row is not None:
-            on_row(row)
+            row = _Bench(measured, work, recipe, Path(folder), notify).row(against_trl, repetitions)
+        yield row
         forget_peaks()
-    return rows
 
 
 class _Bench:
@@ -86,55 +80,54 @@ class _Bench:
         work: Workload,
         recipe: Recipe | None,
         folder: Path,
-        notify: Callable[[str], None] | None = None,
+        notify: Callable[[str], None] = lambda line: None,
     ):
         self._measured, self._work, self._folder, self._notify = measured, work, folder, notify
-        self._processor = shallow(measured.processor)
+        self._processor = copy(measured.processor)  # a trainer may replace its image processor
         vision = VisionCache(measured.model, self._processor)
-        vocabulary = self._vocabulary = self._words()
-        self._play = write_play(work, vision, vocabulary, folder / "tasks", measured.cell, 0)
+        self._vocabulary = Vocabulary(self._processor.tokenizer, measured.model.config.get_text_config().vocab_size)
+        self._play = write_play(work, vision, self._vocabulary, folder / "tasks", measured.cell, 0)
+        self._scores: dict[tuple[str, int], dict[str, float]] = {}
+        """(task id, rollout) -> the parts of its reward."""
         self._longest = 0
-        self._scores = dict(self._played(vision))
+        """Tokens of the longest conversation."""
+        for key, episode in self._episodes():
+            self._scores[key] = hierarchical(episode.trajectory()).parts
+            messages = episode.conversation.messages
+            visual = sum(vision.look(image).tokens for message in messages for image in message.images)
+            text = render(messages, episode.conversation.tools, add_generation_prompt=False)
+            self._longest = max(self._longest, len(self._vocabulary.ids(text)) + visual)
         self.recipe = bench_recipe(recipe, self._play, self._longest + SPARE)
         (stage,) = self.recipe.stages.named().values()
         assert isinstance(stage, GrpoSettings)
         self._stage = stage
 
-    def _words(self) -> Vocabulary:
-        return Vocabulary(self._processor.tokenizer, self._measured.model.config.get_text_config().vocab_size)
-
-    def _played(self, vision: VisionCache) -> Iterator[tuple[tuple[str, int], dict[str, float]]]:
-        """What each rollout of the script earns; sets the longest's number of tokens."""
-        from armlite.protocol.render import render
-
+    def _episodes(self) -> Iterator[tuple[tuple[str, int], Episode]]:
+        """All rollouts of the script, played to their ends."""
         tasks = {task.id: task for task in self._play.tasks}
         for (name, rollout), turns in self._play.turns.items():
-            task = tasks[name]
-            episode = Episode.open(task, self._play.settings, self._play.root, presented_order(task, 0), rollout)
+            order = presented_order(tasks[name], 0)
+            episode = Episode.open(tasks[name], self._play.settings, self._play.root, order, rollout)
             for turn in turns:
                 episode.advance(self._vocabulary.text(turn[:-1]))
-            messages = episode.conversation.messages
-            visual = sum(vision.look(image).tokens for message in messages for image in message.images)
-            text = render(messages, episode.conversation.tools, add_generation_prompt=False)
-            self._longest = max(self._longest, len(self._vocabulary.ids(text)) + visual)
-            yield (name, rollout), hierarchical(episode.trajectory()).parts
+            yield (name, rollout), episode
 
     def row(self, against_trl: bool, repetitions: int) -> Row:
         """Measure, and compare with the goals."""
-        play = {"step": self._steps, "rollout": self._steps, "judge": self._judge, "sft": self._sft}.get(
-            self._work.play, self._exact
-        )
-        figures, stock, ratio = play(against_trl, repetitions)
+        alone = {"judge": self._judge, "sft": self._sft, "exact": self._exact}.get(self._work.play)
+        ours, *stock = [alone(repetitions)] if alone else self._steps(against_trl, repetitions)
         row: Row = {
             "work": self._work.id,
             "what": self._work.what,
             "repetitions": repetitions,
-            "ours": _spread(figures),
+            "ours": _spread(ours),
         }
-        if stock:
-            row["stock"] = _spread(stock)
-            row["ratio"] = {name: statistics.median(values) for name, values in ratio.items()}
-            row["ratios"] = ratio
+        for other in stock:
+            names = [name for name in ("rollout", "step") if f"{name}_seconds" in ours[0]]
+            pairs = list(zip(ours, other, strict=True))
+            row["stock"] = _spread(other)
+            row["ratios"] = {name: [b[f"{name}_seconds"] / a[f"{name}_seconds"] for a, b in pairs] for name in names}
+            row["ratio"] = {name: statistics.median(values) for name, values in row["ratios"].items()}
         values = {goal: goal.value(row) for goal in self._work.goals}
         row["goals"] = {str(goal): None if value is None else goal.met(value) for goal, value in values.items()}
         base = next(self._measured.model.parameters())
@@ -157,26 +150,26 @@ class _Bench:
         """The measured weights with a new adapter."""
         return Policy(share_weights(self._measured.model), processor).with_adapter(self.recipe.lora)
 
+    def _counted(self, policy: Policy) -> Counted:
+        like = chat_model(self.recipe, self._stage, policy)
+        return Counted(policy.model, policy.processor, like.sampling, like.settings, like.vision, self._play.script)
+
     def _ours(self) -> tuple[Ours, Counted]:
         transformers.set_seed(0)
         policy, play = self._policy(self._processor), self._play
-        like = chat_model(self.recipe, self._stage, policy)
-        chat = Counted(policy.model, policy.processor, like.sampling, like.settings, like.vision, play.script)
-        trainer = make_trainer(
-            self.recipe, self._stage, chat, policy.peft_config, play.tasks, play.root, self._folder / "work"
-        )
+        chat, adapter, work = self._counted(policy), policy.peft_config, self._folder / "work"
+        trainer = make_trainer(self.recipe, self._stage, chat, adapter, play.tasks, play.root, work)
         return Ours(trainer, self._play, chat), chat
 
-    def _steps(
-        self, against_trl: bool, repetitions: int
-    ) -> tuple[list[Figures], list[Figures], dict[str, list[float]]]:
+    def _stock(self, ours: Ours) -> Stock:
+        transformers.set_seed(0)
+        policy = self._policy(copy(self._measured.processor))
+        return Stock(make_stock(ours.trainer, self._stage, policy, self._play, self._scores), self._play)
+
+    def _steps(self, against_trl: bool, repetitions: int) -> list[list[Figures]]:
+        """Figures of our system, and those of the stock one."""
         ours, _ = self._ours()
-        systems: list[Any] = [ours]
-        if against_trl:
-            transformers.set_seed(0)
-            rewards, policy = partial(_looked_up, self._scores), self._policy(shallow(self._measured.processor))
-            stock = make_stock(ours.trainer, self._stage, policy, self._play, rewards)
-            systems.append(Stock(stock, self._play))
+        systems: list[System] = [ours, self._stock(ours)] if against_trl else [ours]
         alone = self._work.play == "rollout"
         if self._work.steps == 1:
             for system in systems:
@@ -186,23 +179,15 @@ class _Bench:
             for i in range(len(systems)) if n % 2 == 0 else reversed(range(len(systems))):
                 figures[i].append(systems[i].repeat(alone))
                 self._tell(n + 1, repetitions, type(systems[i]).__name__.lower(), figures[i][-1])
-        if not against_trl:
-            return figures[0], [], {}
-        names = ("rollout",) if alone else ("rollout", "step")
-        pairs = list(zip(*figures, strict=True))
-        ratio = {name: [b[f"{name}_seconds"] / a[f"{name}_seconds"] for a, b in pairs] for name in names}
-        return figures[0], figures[1], ratio
+        return figures
 
     def _tell(self, n: int, of: int, who: str, figures: Figures) -> None:
-        if self._notify is not None:
-            known = [name for name in ("rollout", "step") if f"{name}_seconds" in figures]
-            times = [f"{name} {figures[f'{name}_seconds']:.2f} s" for name in known]
-            self._notify(f"{self._work.id}: repetition {n} of {of}, {who}: {', '.join(times)}")
+        known = [name for name in ("rollout", "step") if f"{name}_seconds" in figures]
+        times = [f"{name} {figures[f'{name}_seconds']:.2f} s" for name in known]
+        self._notify(f"{self._work.id}: repetition {n} of {of}, {who}: {', '.join(times)}")
 
-    def _judge(self, _: bool, repetitions: int) -> tuple[list[Figures], list[Figures], dict[str, list[float]]]:
-        like = chat_model(self.recipe, self._stage, Policy(self._measured.model, self._processor))
-        chat = Counted(self._measured.model, self._processor, like.sampling, like.settings, like.vision)
-        chat.script = self._play.script
+    def _judge(self, repetitions: int) -> list[Figures]:
+        chat = self._counted(Policy(self._measured.model, self._processor))
         figures = []
         for n in range(repetitions + 1):
             forget_peaks()
@@ -218,21 +203,15 @@ class _Bench:
             if n:  # the first one warms up
                 rate = 60 * len(jobs) / seconds
                 figures.append({"verdict_seconds": seconds, "verdicts_per_minute": rate, **memory()})
-        return figures, [], {}
+        return figures
 
-    def _sft(self, _: bool, repetitions: int) -> tuple[list[Figures], list[Figures], dict[str, list[float]]]:
+    def _sft(self, repetitions: int) -> list[Figures]:
         from armlite.train.metrics import MetricsFile
         from armlite.train.sft import run_sft
 
         shared = {k: v for k, v in self._stage.model_dump().items() if k in SftSettings.model_fields and k != "kind"}
         cold = SftSettings(**{**shared, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 1})
-        conversations = []
-        for (name, rollout), turns in self._play.turns.items():
-            task = next(t for t in self._play.tasks if t.id == name)
-            episode = Episode.open(task, self._play.settings, self._play.root, presented_order(task, 0), rollout)
-            for turn in turns:
-                episode.advance(self._vocabulary.text(turn[:-1]))
-            conversations.append(episode.conversation)
+        conversations = [episode.conversation for _, episode in self._episodes()]
         figures = []
         for n in range(repetitions):
             forget_peaks()
@@ -251,9 +230,9 @@ class _Bench:
             )
             step = (at_rest() - start) / cold.steps
             figures.append({"step_seconds": step, "tokens": self._longest, **memory()})
-        return figures, [], {}
+        return figures
 
-    def _exact(self, _: bool, repetitions: int) -> tuple[list[Figures], list[Figures], dict[str, list[float]]]:
+    def _exact(self, repetitions: int) -> list[Figures]:
         """The engine's log-probabilities of sampled tokens, and the trainer's of the same."""
         ours, chat = self._ours()
         trainer = ours.trainer
@@ -276,11 +255,7 @@ class _Bench:
                     "logprob_largest_difference": differences.max().item(),
                 }
             )
-        return figures, [], {}
-
-
-def _looked_up(scores: dict[tuple[str, int], dict[str, float]], task: str, rollout: int) -> dict[str, float]:
-    return scores[task, rollout]
+        return figures
 
 
 def _spread(figures: Sequence[Figures]) -> dict[str, dict[str, float]]:

@@ -43,7 +43,6 @@ class Play:
     root: Path
     tasks: tuple[Task, ...]
     turns: dict[tuple[str, int], list[list[int]]]
-    order: tuple[int, ...] = (1, 2)
 
     def script(self, conversation: Conversation) -> list[int]:
         """For `LocalModel`: a conversation's next turn."""

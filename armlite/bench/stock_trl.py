@@ -5,8 +5,8 @@ tensors that its processor lacks without torchvision, and control tokens that ar
 here: its generation, tool loop, image processing, log-probabilities and update are those of the installed TRL.
 """
 
-from collections.abc import Callable, Sequence
-from copy import copy, deepcopy
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -88,7 +88,7 @@ def make_stock(
     stage: GrpoSettings,
     policy: Policy,
     play: Play,
-    rewards: Callable[..., Any],
+    rewards: Mapping[tuple[str, int], Mapping[str, float]],
 ) -> Any:
     """A stock trainer with the arguments, data and environment of one of ours.
 
@@ -102,7 +102,7 @@ def make_stock(
 
     def part(name: str) -> Callable[..., list[float]]:
         def function(environments: Sequence[Any], **_: Any) -> list[float]:
-            return [rewards(e.episode.task.id, i % group)[name] for i, e in enumerate(environments)]
+            return [rewards[e.episode.task.id, i % group][name] for i, e in enumerate(environments)]
 
         function.__name__ = name
         return function
@@ -136,8 +136,3 @@ def share_weights(model: Any) -> Any:
     """A copy of a model's modules around the very same weights, for a second trainer beside the first."""
     tensors = [*model.parameters(), *model.buffers()]
     return deepcopy(model, {id(t): t for t in tensors})
-
-
-def shallow(processor: Any) -> Any:
-    """A processor whose image processor another trainer may replace."""
-    return copy(processor)

@@ -23,6 +23,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from armlite.errors import ArmliteError, nearest
+
 Play = Literal["step", "rollout", "judge", "sft", "exact"]
 """What is done: whole optimisation steps, rollouts alone, judgments, the cold start, or log-probabilities."""
 
@@ -223,8 +225,6 @@ def chosen(words: str) -> list[Workload]:
     Raises:
         ArmliteError: there is no such workload.
     """
-    from armlite.errors import ArmliteError, nearest
-
     found: list[Workload] = []
     for word in words.split(","):
         name = word.strip()

@@ -11,8 +11,7 @@ import sys
 import traceback
 import warnings
 from importlib import import_module
-from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 from typer.core import TyperGroup
@@ -35,16 +34,18 @@ COMMANDS = {
 """Name -> where its function, or its typer app of further commands, is."""
 
 
-class Commands(TyperGroup):
-    """The commands of the table, imported one by one, and the end of every error that is not ours."""
+class LazyCommands(TyperGroup):
+    """The commands of an app and those of a table, which are imported when they are called."""
+
+    table: ClassVar[dict[str, str]] = {}
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [name for name, target in COMMANDS.items() if find_spec(target.partition(":")[0])]
+        return [*super().list_commands(ctx), *self.table]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        if cmd_name not in self.table:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self.table[cmd_name].partition(":")
         target = getattr(import_module(module), attribute)
         if not isinstance(target, typer.Typer):
             function, target = target, typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -58,6 +59,12 @@ class Commands(TyperGroup):
         if args[0] not in known:
             ctx.fail(f"There is no command {args[0]!r}.{nearest(args[0], known)}")
         return super().resolve_command(ctx, args)
+
+
+class Commands(LazyCommands):
+    """All commands, and the end of every error that is not ours."""
+
+    table = COMMANDS
 
     def invoke(self, ctx: Any) -> Any:
         try:

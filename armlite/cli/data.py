@@ -3,14 +3,12 @@
 import json
 import sys
 from dataclasses import asdict
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
+from armlite.cli import LazyCommands
 from armlite.errors import nearest
 
 ELSEWHERE = {
@@ -29,26 +27,10 @@ Place = Annotated[Path | None, typer.Option("--path", help="folder with the set'
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 
 
-class DataCommands(TyperGroup):
+class DataCommands(LazyCommands):
     """The commands of this file, and those of the table."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        made = [name for name, target in ELSEWHERE.items() if find_spec(target.partition(":")[0])]
-        return [*super().list_commands(ctx), *made]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in ELSEWHERE or cmd_name not in self.list_commands(ctx):
-            return super().get_command(ctx, cmd_name)
-        module, _, function = ELSEWHERE[cmd_name].partition(":")
-        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        single.command(cmd_name)(getattr(import_module(module), function))
-        return typer.main.get_command(single)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        known = self.list_commands(ctx)
-        if args[0] not in known:
-            ctx.fail(f"There is no command {args[0]!r}.{nearest(args[0], known)}")
-        return super().resolve_command(ctx, args)
+    table = ELSEWHERE
 
 
 app = typer.Typer(cls=DataCommands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)

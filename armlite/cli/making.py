@@ -3,13 +3,15 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from armlite.cli.options import ImportOption
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from armlite.data.making.work import Counts
 
 Tasks = Annotated[Path, typer.Option(help="JSONL file of tasks")]
@@ -85,26 +87,10 @@ def filter_(
 
     Example: armlite data filter --tasks pairs.jsonl --model runs/pocket/checkpoints/sft --out hard.jsonl
     """
-    from armlite.cli.screen import Counter
     from armlite.data.making.filter import filter_tasks
-    from armlite.judge import Judge
 
-    judge = Judge.load(model, temperature=temperature, seed=seed)
-    with Counter("rollouts") as counter:
-        counts = filter_tasks(
-            tasks,
-            judge.model,
-            judge.settings,
-            out,
-            name=_name(model),
-            k=k,
-            drop_always_wrong=drop_always_wrong,
-            seed=seed,
-            temperature=temperature,
-            in_flight=batch,
-            on_task=counter.show,
-        )
-    _print(counts, out, as_json)
+    more = {"k": k, "drop_always_wrong": drop_always_wrong, "in_flight": batch}
+    _played("rollouts", filter_tasks, tasks, model, out, as_json, temperature=temperature, seed=seed, **more)
 
 
 def traces(
@@ -124,27 +110,10 @@ def traces(
 
     Example: armlite data traces --tasks pairs.jsonl --model runs/pocket --out traces.jsonl
     """
-    from armlite.cli.screen import Counter
     from armlite.data.making.traces import make_traces
-    from armlite.judge import Judge
 
-    judge = Judge.load(model, temperature=temperature, seed=seed)
-    with Counter("traces") as counter:
-        counts = make_traces(
-            tasks,
-            judge.model,
-            judge.settings,
-            out,
-            name=_name(model),
-            n=n,
-            k=k,
-            seed=seed,
-            temperature=temperature,
-            messages=messages,
-            in_flight=batch,
-            on_task=counter.show,
-        )
-    _print(counts, out, as_json)
+    more = {"n": n, "k": k, "messages": messages, "in_flight": batch}
+    _played("traces", make_traces, tasks, model, out, as_json, temperature=temperature, seed=seed, **more)
 
 
 def mix(
@@ -161,6 +130,29 @@ def mix(
 
     with Counter("mix") as counter:
         counts = mix_tasks(load_mix(recipe), out, counter.show)
+    _print(counts, out, as_json)
+
+
+def _played(
+    what: str,
+    make: "Callable[..., Counts]",
+    tasks: Path,
+    model: str,
+    out: Path,
+    as_json: bool,
+    *,
+    temperature: float,
+    seed: int,
+    **more: Any,
+) -> None:
+    """Make something of the rollouts of a model, and print the counts."""
+    from armlite.cli.screen import Counter
+    from armlite.judge import Judge
+
+    judge = Judge.load(model, temperature=temperature, seed=seed)
+    more |= {"name": _name(model), "temperature": temperature, "seed": seed}
+    with Counter(what) as counter:
+        counts = make(tasks, judge.model, judge.settings, out, on_task=counter.show, **more)
     _print(counts, out, as_json)
 
 

@@ -2,10 +2,18 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from armlite.errors import ArmliteError
@@ -22,28 +30,34 @@ def print_plan(recipe: Recipe) -> None:
         sys.stdout.write(f"# {row['stage']}: {values}\n")
 
 
-class TrainingScreen:
-    """Shows the events of a run. Use as a context manager around it."""
+class Bars:
+    """Progress bars on stderr, where that is a terminal. Use as a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        label: what stands before a bar.
+        behind: columns behind the times.
+    """
+
+    def __init__(self, label: str, *behind: ProgressColumn):
         self.console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description:<22}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
-        )
-        self._progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
-        self._tasks: dict[str, Any] = {}
+        columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), *behind
+        silent = not self.console.is_terminal
+        self._progress = Progress(TextColumn(label), *columns, console=self.console, disable=silent)
 
-    def __enter__(self) -> "TrainingScreen":
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
         self._progress.stop()
+
+
+class TrainingScreen(Bars):
+    """Shows the events of a run. Use as a context manager around it."""
+
+    def __init__(self) -> None:
+        super().__init__("{task.description:<22}", TextColumn("{task.fields[figures]}"))
+        self._tasks: dict[str, Any] = {}
 
     def notify(self, event: str, values: dict[str, Any]) -> None:
         """Show one event."""
@@ -103,28 +117,12 @@ def _figures(row: dict[str, Any]) -> str:
     return " ".join(f"{label} {row[key]:.3f}" for key, label in shown.items() if isinstance(row.get(key), int | float))
 
 
-class Counter:
+class Counter(Bars):
     """One progress bar on stderr; use as a context manager."""
 
     def __init__(self, name: str):
-        console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn(name),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        super().__init__(name)
         self._task = self._progress.add_task(name, total=None)
-
-    def __enter__(self) -> "Counter":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._progress.stop()
 
     def show(self, done: int, total: int | None) -> None:
         """Move the bar; a total of None: not known."""

@@ -7,7 +7,6 @@ and what lies in no folder.
 
 import filecmp
 import gzip
-import io
 import os
 import re
 import shutil
@@ -19,7 +18,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from types import SimpleNamespace
+from typing import IO, Any
 
 from armlite.errors import ArmliteError
 
@@ -132,7 +132,9 @@ def _members(archive: Path, parts: list[Path]) -> Iterator[Member]:
     if archive.name.lower().endswith(".zip"):
         yield from _zipped(archive)
         return
-    with io.BufferedReader(_Joined(parts), 1 << 20) as data, tarfile.open(fileobj=data, mode="r|*") as tar:
+    pieces = _joined(parts)
+    stream: Any = SimpleNamespace(read=lambda size: next(pieces, b""))
+    with tarfile.open(fileobj=stream, mode="r|*") as tar:
         for member in tar:
             if not member.isfile() and not member.isdir():
                 raise ArmliteError(f"{archive}: {member.name!r} is a link or a device; nothing was unpacked")
@@ -260,29 +262,9 @@ def _whole(archive: Path) -> Iterator[None]:
         raise ArmliteError(f"{archive} is damaged, or no archive that can be read: {error}") from error
 
 
-class _Joined(io.RawIOBase):
-    """Several files read as one."""
-
-    def __init__(self, parts: list[Path]):
-        self._rest = list(parts)
-        self._file: IO[bytes] | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        while self._file or self._rest:
-            if self._file is None:
-                self._file = open(self._rest.pop(0), "rb")  # noqa: SIM115
-            piece = self._file.read(len(buffer))
-            if piece:
-                buffer[: len(piece)] = piece
-                return len(piece)
-            self._file.close()
-            self._file = None
-        return 0
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        super().close()
+def _joined(parts: list[Path]) -> Iterator[bytes]:
+    """Several files as one, in small pieces: of a packed one each may swell a thousandfold in memory."""
+    for part in parts:
+        with open(part, "rb") as file:
+            while piece := file.read(tarfile.RECORDSIZE):
+                yield piece

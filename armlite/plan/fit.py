@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 from armlite.errors import ArmliteError
@@ -12,6 +14,8 @@ from armlite.recipe import Recipe, StageName, check_recipe
 
 Raw = dict[str, Any]
 """A recipe as plain data."""
+Changes = dict[str, Any]
+"""Dotted key of a recipe -> its new value."""
 SMALLEST_CONTEXT = 2048
 LARGEST_CONTEXT = 32768
 SMALLEST_PIXELS = 128 * 28 * 28
@@ -23,8 +27,8 @@ class Knob:
 
     name: str
     cost: str
-    turn: Callable[[Raw], str | None]
-    """Turns it in place and says what it set (`key=value ...`); None where it is at its end."""
+    turn: Callable[[Raw], Changes]
+    """What one notch sets; nothing where it is at its end."""
 
 
 def _stages(raw: Raw) -> Iterator[tuple[str, Raw]]:
@@ -33,85 +37,62 @@ def _stages(raw: Raw) -> Iterator[tuple[str, Raw]]:
             yield f"stages.{name}", stage
 
 
-def _prefill(raw: Raw) -> str | None:
-    engine = raw["engine"]
-    if engine["prefill_tokens"] <= 512:
-        return None
-    engine["prefill_tokens"] //= 2
-    return f"engine.prefill_tokens={engine['prefill_tokens']}"
+def _prefill(raw: Raw) -> Changes:
+    tokens = raw["engine"]["prefill_tokens"]
+    return {"engine.prefill_tokens": tokens // 2} if tokens > 512 else {}
 
 
-def _slots(raw: Raw) -> str | None:
-    engine = raw["engine"]
-    most = max(
-        (s["num_generations"] * s["tasks_per_step"] for _, s in _stages(raw) if "num_generations" in s), default=1
-    )
-    slots = min(engine["max_slots"], most)
-    if slots <= 1:
-        return None
-    engine["max_slots"] = slots // 2
-    return f"engine.max_slots={slots // 2}"
+def _slots(raw: Raw) -> Changes:
+    rollouts = [s["num_generations"] * s["tasks_per_step"] for _, s in _stages(raw) if "num_generations" in s]
+    slots = min(raw["engine"]["max_slots"], max(rollouts, default=1))
+    return {"engine.max_slots": slots // 2} if slots > 1 else {}
 
 
-def _update(raw: Raw) -> str | None:
-    done = []
+def _update(raw: Raw) -> Changes:
+    changes: Changes = {}
     for name, stage in _stages(raw):
         longest = stage.get("max_context") or stage["max_length"]
         if (budget := stage.get("update_tokens")) and budget > longest:
-            stage["update_tokens"] = max(longest, budget // 2)
-            done.append(f"{name}.update_tokens={stage['update_tokens']}")
+            changes[f"{name}.update_tokens"] = max(longest, budget // 2)
         elif not budget and stage["per_device_train_batch_size"] % 2 == 0:
-            stage["per_device_train_batch_size"] //= 2
-            stage["gradient_accumulation_steps"] *= 2
-            done.append(f"{name}.per_device_train_batch_size={stage['per_device_train_batch_size']}")
-            done.append(f"{name}.gradient_accumulation_steps={stage['gradient_accumulation_steps']}")
-    return " ".join(done) or None
+            changes[f"{name}.per_device_train_batch_size"] = stage["per_device_train_batch_size"] // 2
+            changes[f"{name}.gradient_accumulation_steps"] = stage["gradient_accumulation_steps"] * 2
+    return changes
 
 
-def _checkpointing(raw: Raw) -> str | None:
-    done = [name for name, stage in _stages(raw) if not stage["gradient_checkpointing"]]
-    for _, stage in _stages(raw):
-        stage["gradient_checkpointing"] = True
-    return " ".join(f"{name}.gradient_checkpointing=true" for name in done) or None
+def _checkpointing(raw: Raw) -> Changes:
+    without = [name for name, stage in _stages(raw) if not stage["gradient_checkpointing"]]
+    return {f"{name}.gradient_checkpointing": True for name in without}
 
 
-def _optimizer(raw: Raw) -> str | None:
-    done = [name for name, stage in _stages(raw) if "8bit" not in stage["optim"]]
-    for _, stage in _stages(raw):
-        stage["optim"] = "paged_adamw_8bit"
-    return " ".join(f"{name}.optim=paged_adamw_8bit" for name in done) or None
+def _optimizer(raw: Raw) -> Changes:
+    return {f"{name}.optim": "paged_adamw_8bit" for name, stage in _stages(raw) if "8bit" not in stage["optim"]}
 
 
-def _quantize(raw: Raw) -> str | None:
-    if raw["model"]["quantize"] == "4bit" or any(s["adapter"] == "none" for _, s in _stages(raw)):
-        return None
-    raw["model"]["quantize"] = "4bit"
-    return "model.quantize=4bit"
+def _quantize(raw: Raw) -> Changes:
+    cannot = raw["model"]["quantize"] == "4bit" or any(s["adapter"] == "none" for _, s in _stages(raw))
+    return {} if cannot else {"model.quantize": "4bit"}
 
 
-def _pixels(raw: Raw) -> str | None:
-    limits, done = raw["episode"]["limits"], []
-    for name in ("image_max_pixels", "crop_max_pixels", "sheet_max_pixels", "page_max_pixels"):
-        if limits[name] > SMALLEST_PIXELS:
-            limits[name] = max(SMALLEST_PIXELS, limits[name] * 3 // 4)
-            done.append(f"episode.limits.{name}={limits[name]}")
-    return " ".join(done) or None
+def _pixels(raw: Raw) -> Changes:
+    names = ("image_max_pixels", "crop_max_pixels", "sheet_max_pixels", "page_max_pixels")
+    sizes = {name: raw["episode"]["limits"][name] for name in names}
+    larger = {name: size for name, size in sizes.items() if size > SMALLEST_PIXELS}
+    return {f"episode.limits.{name}": max(SMALLEST_PIXELS, size * 3 // 4) for name, size in larger.items()}
 
 
-def _context(raw: Raw) -> str | None:
-    done = []
+def _context(raw: Raw) -> Changes:
+    changes: Changes = {}
     for name, stage in _stages(raw):
         key = "max_context" if "max_context" in stage else "max_length"
         if stage[key] > SMALLEST_CONTEXT:
-            stage[key] = max(SMALLEST_CONTEXT, stage[key] * 3 // 4 // 64 * 64)
-            done.append(f"{name}.{key}={stage[key]}")
+            tokens = max(SMALLEST_CONTEXT, stage[key] * 3 // 4 // 64 * 64)
+            changes[f"{name}.{key}"] = tokens
             if budget := stage.get("update_tokens"):
-                stage["update_tokens"] = max(stage[key], budget * 3 // 4)
-                done.append(f"{name}.update_tokens={stage['update_tokens']}")
-            if stage.get("max_new_tokens", 0) >= stage[key]:
-                stage["max_new_tokens"] = stage[key] // 2
-                done.append(f"{name}.max_new_tokens={stage['max_new_tokens']}")
-    return " ".join(done) or None
+                changes[f"{name}.update_tokens"] = max(tokens, budget * 3 // 4)
+            if stage.get("max_new_tokens", 0) >= tokens:
+                changes[f"{name}.max_new_tokens"] = tokens // 2
+    return changes
 
 
 KNOBS = (
@@ -144,27 +125,24 @@ def ways(recipe: Recipe, shape: Shape, gib: float, most: int = 3) -> list[tuple[
         (overrides, what it costs, GiB then); each way turns one knob alone as far as needed. Where no single knob
         suffices, one way that turns several; empty where nothing does.
     """
-    found = []
-    for knob in KNOBS:
-        turned = _turn([knob], recipe, shape, gib)
-        if turned is not None:
-            overrides, fitted = turned
-            found.append((overrides, knob.cost, highest(fitted, shape)))
-    if not found and (turned := _several(recipe, shape, gib)) is not None:
-        overrides, fitted = turned
-        found.append((overrides, "several knobs together", highest(fitted, shape)))
-    return found[:most]
+    turned = [(_turn([knob], recipe, shape, gib), knob.cost) for knob in KNOBS]
+    if not any(way for way, _ in turned):
+        turned = [(_several(recipe, shape, gib), "several knobs together")]
+    return [(way[0], cost, highest(way[1], shape)) for way, cost in turned if way][:most]
 
 
 def _turn(knobs: Any, recipe: Recipe, shape: Shape, gib: float) -> tuple[str, Recipe] | None:
     """Turn knobs, each to its end before the next, until the recipe fits; None where it never does."""
     raw, set_to = recipe.model_dump(mode="json"), {}
     for knob in knobs:
-        while (said := knob.turn(raw)) is not None:
-            set_to |= dict(part.split("=") for part in said.split())
+        while changes := knob.turn(raw):
+            for key, value in changes.items():
+                *parents, last = key.split(".")
+                reduce(getitem, parents, raw)[last] = value
+            set_to |= changes
             now = check_recipe(deepcopy(raw), recipe.name)
             if highest(now, shape) <= gib:
-                return " ".join(f"{k}={v}" for k, v in set_to.items()), now
+                return " ".join(f"{key}={str(value).lower()}" for key, value in set_to.items()), now
     return None
 
 

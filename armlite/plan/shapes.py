@@ -149,17 +149,10 @@ def from_config(config: dict[str, Any], origin: str) -> Shape:
         raise ArmliteError(f"{origin} is of the type {config.get('model_type')!r}; only qwen2_5_vl can be planned")
     text, vision = config.get("text_config") or config, config.get("vision_config") or {}
     tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
-    sizes = (
-        "hidden_size",
-        "intermediate_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "num_key_value_heads",
-        "vocab_size",
-    )
+    sizes = "hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads vocab_size"
     try:
         return Shape(
-            **{name: int(text[name]) for name in sizes},
+            **{name: int(text[name]) for name in sizes.split()},
             tie_word_embeddings=bool(tied),
             vision_depth=vision["depth"],
             vision_hidden_size=vision["hidden_size"],

@@ -15,7 +15,7 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from armlite.errors import ArmliteError
-from armlite.store import write_atomic
+from armlite.store import sync, write_atomic
 
 MARKER = "complete"
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
@@ -80,11 +80,7 @@ def last_step(folder: Path) -> int:
 def sync_tree(folder: Path) -> None:
     """Flush every file and folder below to the disk."""
     for path in [*folder.rglob("*"), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync(path)
 
 
 def discard(folder: Path) -> None:

@@ -1,11 +1,10 @@
 """`report.md` of a run: what each stage did, in tables and plots, made from the run directory alone."""
 
-import json
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from armlite.store import write_atomic
+from armlite.store import read_json, write_atomic
 
 ROUNDS = {"rollout": "rollout temperature", "greedy": "greedy", "no_tools": "greedy, no tools"}
 
@@ -13,11 +12,7 @@ ROUNDS = {"rollout": "rollout temperature", "greedy": "greedy", "no_tools": "gre
 def summaries(run: Path) -> dict[str, dict[str, Any]]:
     """Checkpoint name -> its evaluation, in the order of the stages."""
     names = ("base", "sft", "control", "grpo1", "grpo2")
-    return {
-        name: json.loads((run / "eval" / name / "summary.json").read_text(encoding="utf-8"))
-        for name in names
-        if (run / "eval" / name / "summary.json").is_file()
-    }
+    return {name: found for name in names if (found := read_json(run / "eval" / name / "summary.json"))}
 
 
 def write_report(run: Path) -> None:
@@ -49,8 +44,7 @@ def write_report(run: Path) -> None:
 
 def read_baselines(run: Path) -> dict[str, float]:
     """Accuracy of the pocket world's blind policies, where the run has them."""
-    file = run / "eval" / "baselines.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return read_json(run / "eval" / "baselines.json", {})
 
 
 def value_of(summary: dict[str, Any], name: str) -> float | None:
@@ -103,8 +97,7 @@ def _tool_table(found: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _stage_table(run: Path) -> list[str]:
-    file = run / "stages.json"
-    notes = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    notes = read_json(run / "stages.json", {})
     lines = ["| stage | seconds | learnt from |", "|---|---|---|"]
     for name, values in notes.items():
         rest = ", ".join(f"{k.replace('_', ' ')}: {v}" for k, v in values.items() if k != "seconds")
@@ -113,54 +106,53 @@ def _stage_table(run: Path) -> list[str]:
 
 
 def _plots(run: Path, rows: list[dict[str, Any]], found: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """Title and file of each plot made."""
+    made = []
+    if found:
+        ends = {
+            label: (list(found), [value_of(found[name][key], "accuracy") for name in found])
+            for key, label in ROUNDS.items()
+        }
+        made.append(_plot(run, "stages", "Accuracy after each stage", ends, marker="o", ylim=(0, 1.02)))
+    # By stage, not as they stand: a stage that ran alone has added its lines last.
+    grpo = sorted((r for r in rows if r["stage"].startswith("grpo")), key=lambda r: (r["stage"], r["step"]))
+    parts = {k: k[len("rewards/") : -len("/mean")] for r in grpo for k in r if fnmatch(k, "rewards/*/mean")}
+    pictures = {
+        "rewards": ("Reward parts", parts),
+        "tools": (
+            "Tool calls per task",
+            {"tools/call_frequency": "calls", "tools/failure_frequency": "failed share"},
+        ),
+        "accuracy": ("Accuracy of rollouts", {"accuracy": "accuracy"}),
+    }
+    border = sum(r["stage"] == "grpo1" for r in grpo)
+    for name, (title, series) in pictures.items() if grpo else ():
+        points = {label: [(i, r[key]) for i, r in enumerate(grpo, 1) if key in r] for key, label in series.items()}
+        lines = {label: ([x for x, _ in some], [y for _, y in some]) for label, some in points.items()}
+        line = border if border < len(grpo) else 0
+        made.append(_plot(run, name, title, lines, line, xlabel="GRPO step (dotted: stage 2 begins)"))
+    return made
+
+
+def _plot(
+    run: Path, name: str, title: str, lines: dict[str, tuple[Any, Any]], border: int = 0, marker: str = "", **axis: Any
+) -> tuple[str, str]:
+    """Draw label -> (x, y) with a dotted line behind step `border`; returns the title and the file."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    (run / "plots").mkdir(exist_ok=True)
-    made = []
-    # By stage, not as they stand: a stage that ran alone has added its lines last.
-    grpo = sorted((r for r in rows if r["stage"].startswith("grpo")), key=lambda r: (r["stage"], r["step"]))
-    parts = {k: k[len("rewards/") : -len("/mean")] for r in grpo for k in r if fnmatch(k, "rewards/*/mean")}
-    pictures = {
-        "Reward parts": ("rewards.png", parts),
-        "Tool calls per task": (
-            "tools.png",
-            {"tools/call_frequency": "calls", "tools/failure_frequency": "failed share"},
-        ),
-        "Accuracy of rollouts": ("accuracy.png", {"accuracy": "accuracy"}),
-    }
-    for title, (file, series) in pictures.items():
-        if not grpo:
-            continue
-        figure, axes = plt.subplots(figsize=(7, 3))
-        for key, label in series.items():
-            points = [(i, r[key]) for i, r in enumerate(grpo, 1) if key in r]
-            axes.plot([p[0] for p in points], [p[1] for p in points], label=label)
-        border = sum(r["stage"] == "grpo1" for r in grpo)
-        if 0 < border < len(grpo):
-            axes.axvline(border + 0.5, color="grey", linestyle=":")
-        axes.set_xlabel("GRPO step (dotted: stage 2 begins)")
-        axes.legend(loc="best")
-        axes.set_title(title)
-        _save(figure, run / "plots" / file)
-        made.append((title, f"plots/{file}"))
-    if found:
-        figure, axes = plt.subplots(figsize=(7, 3))
-        for key, label in ROUNDS.items():
-            axes.plot(list(found), [value_of(found[n][key], "accuracy") for n in found], marker="o", label=label)
-        axes.set_ylim(0, 1.02)
-        axes.legend(loc="best")
-        axes.set_title("Accuracy after each stage")
-        _save(figure, run / "plots" / "stages.png")
-        made.insert(0, ("Accuracy after each stage", "plots/stages.png"))
-    return made
-
-
-def _save(figure: Any, path: Path) -> None:
-    import matplotlib.pyplot as plt
-
+    figure, axes = plt.subplots(figsize=(7, 3))
+    for label, (x, y) in lines.items():
+        axes.plot(x, y, label=label, marker=marker)
+    if border:
+        axes.axvline(border + 0.5, color="grey", linestyle=":")
+    axes.set(title=title, **axis)
+    axes.legend(loc="best")
     figure.tight_layout()
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    file = run / "plots" / f"{name}.png"
+    file.parent.mkdir(exist_ok=True)
+    figure.savefig(file, dpi=110, metadata={"Software": None})
     plt.close(figure)
+    return title, f"plots/{file.name}"

@@ -21,12 +21,14 @@ from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError
 from armlite.plan import check_fits
 from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, check_names, difference, saved_recipe
-from armlite.store import TORN, write_atomic
+from armlite.store import TORN, read_json, write_atomic
 from armlite.train.processes import on_first
 from armlite.train.provenance import environment
 from armlite.train.unreadable import find_unreadable, read_unreadable, write_unreadable
 from armlite.types import Task
 
+NOTES = "stages.json"
+"""In a run directory: what each stage took and learnt from."""
 Notify = Callable[[str, dict[str, Any]], None]
 """Called with an event (`stage`, `step`, `filter`, `evaluation`, `note`) and its figures."""
 
@@ -57,7 +59,7 @@ def train(
     output: Path,
     only: StageName | None = None,
     resume: bool = False,
-    notify: Notify | None = None,
+    notify: Notify = lambda event, values: None,
     force: bool = False,
 ) -> Path:
     """Run a recipe.
@@ -79,10 +81,10 @@ def train(
     from armlite.train.checkpoints import disk_errors
 
     with disk_errors(output):
-        return _Run(recipe, output, notify or (lambda event, values: None)).go(only, resume, force)
+        return _Run(recipe, output, notify).go(only, resume, force)
 
 
-def run_control(recipe: Recipe, output: Path, notify: Notify | None = None) -> None:
+def run_control(recipe: Recipe, output: Path, notify: Notify) -> None:
     """Spend the time of a finished run's GRPO stages on more of its SFT, from its sft checkpoint; evaluate as
     `control`.
 
@@ -91,8 +93,7 @@ def run_control(recipe: Recipe, output: Path, notify: Notify | None = None) -> N
     """
     from armlite.train.checkpoints import disk_errors
 
-    notes_file = output / "stages.json"
-    notes = json.loads(notes_file.read_text(encoding="utf-8")) if notes_file.is_file() else {}
+    notes = read_json(output / NOTES, {})
     if recipe.stages.sft is None or not {"sft", "grpo1", "grpo2"} <= set(notes):
         raise ArmliteError(f"{output}: a control needs a finished run of sft, grpo1 and grpo2")
     if "control" in notes and (output / "eval" / "control").is_dir():
@@ -101,7 +102,7 @@ def run_control(recipe: Recipe, output: Path, notify: Notify | None = None) -> N
     stage = recipe.stages.sft
     steps = max(1, round(stage.steps * time_spent / notes["sft"]["seconds"]))
     with disk_errors(output):
-        _Run(recipe, output, notify or (lambda event, values: None)).control(stage.model_copy(update={"steps": steps}))
+        _Run(recipe, output, notify).control(stage.model_copy(update={"steps": steps}))
 
 
 class _Run:
@@ -282,9 +283,8 @@ class _Run:
 
         root = self.output / "data" / "traces"
         tasks = read_tasks(root / "tasks.jsonl")[: data.n_traces]
-        episodes = expert_episodes(
-            tasks, self.recipe.episode, root, data.expert_share, data.without_tools, self.recipe.seed
-        )
+        shares = data.expert_share, data.without_tools
+        episodes = expert_episodes(tasks, self.recipe.episode, root, *shares, self.recipe.seed)
         return [e.conversation for e in episodes]
 
     def _base(self) -> str:
@@ -315,35 +315,19 @@ class _Run:
         on_first(lambda: self._clear(name, stage, resume))
         start = time.monotonic()
         policy = load_for_stage(self.recipe, stage, source)
+        asked = self.recipe, name, stage, policy
         if isinstance(stage, SftSettings):
             from armlite.train.sft import run_sft
 
-            model, counts = run_sft(
-                self.recipe,
-                name,
-                stage,
-                policy,
-                self._conversations(),
-                work,
-                self.metrics,
-                resume,
-            )
+            model, counts = run_sft(*asked, self._conversations(), work, self.metrics, resume)
         else:
             from armlite.train.grpo import run_grpo
 
-            model, counts = run_grpo(
-                self.recipe,
-                name,
-                stage,
-                policy,
-                self.tasks,
-                self.tasks_root,
-                self.output,
-                self.metrics,
-                resume,
-                lambda now, total: self.notify("filter", {"stage": name, "done": now, "total": total}),
-            )
+            def filtered(done: int, total: int) -> None:
+                self.notify("filter", {"stage": name, "done": done, "total": total})
 
+            data = self.tasks, self.tasks_root, self.output
+            model, counts = run_grpo(*asked, *data, self.metrics, resume, filtered)
         weights = full_state_dict(model)
 
         def finish() -> None:
@@ -375,10 +359,9 @@ class _Run:
         self._evaluate("control", str(self.output / "checkpoints" / "control"))
 
     def _note(self, name: str, values: dict[str, Any]) -> None:
-        """Add to `stages.json` what a stage took and used."""
-        file = self.output / "stages.json"
-        notes = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        write_atomic(file, json.dumps({**notes, name: values}, indent=2) + "\n")
+        """Add to the run's notes what a stage took and used."""
+        notes = read_json(self.output / NOTES, {})
+        write_atomic(self.output / NOTES, json.dumps({**notes, name: values}, indent=2) + "\n")
         self.notify("note", {"stage": name, **values})
 
     def _evaluate(self, name: str, source: str) -> None:
@@ -389,13 +372,8 @@ class _Run:
         done = self.output / "eval" / name
         if done.is_dir():
             return
-        publish(
-            done,
-            lambda folder: evaluate_checkpoint(
-                self.recipe, name, source, self.held_out, self.held_out_root, folder, self.notify
-            ),
-            go_on=True,
-        )
+        asked = self.recipe, name, source, self.held_out, self.held_out_root
+        publish(done, lambda folder: evaluate_checkpoint(*asked, folder, self.notify), go_on=True)
 
 
 def _make_pocket(recipe: Recipe, folder: Path) -> None:

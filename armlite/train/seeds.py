@@ -8,10 +8,10 @@ from typing import Any
 
 from armlite.errors import ArmliteError
 from armlite.recipe import Recipe
-from armlite.store import write_atomic
+from armlite.store import read_json, write_atomic
 from armlite.train.provenance import environment
 from armlite.train.report import read_baselines, summaries, value_of
-from armlite.train.run import Notify, run_control, train
+from armlite.train.run import NOTES, Notify, run_control, train
 
 
 def run_seeds(recipe: Recipe, folder: Path, seeds: list[int], notify: Notify) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def run_seeds(recipe: Recipe, folder: Path, seeds: list[int], notify: Notify) ->
 
 
 def _figures(run: Path) -> dict[str, Any]:
-    notes = json.loads((run / "stages.json").read_text(encoding="utf-8"))
+    notes = read_json(run / NOTES)
     return {
         "seconds": {name: values["seconds"] for name, values in notes.items()},
         "eval": summaries(run),

@@ -11,7 +11,7 @@ from pathlib import Path
 from armlite.data.inputs import unreadable_tasks, unreadable_traces
 from armlite.errors import ArmliteError
 from armlite.recipe import Recipe
-from armlite.store import read, write_atomic
+from armlite.store import read, read_json, write_atomic
 from armlite.types import Task
 
 FILE = "unreadable.json"
@@ -51,5 +51,4 @@ def write_unreadable(run: Path, found: Mapping[str, Mapping[str, str]] | None) -
 
 def read_unreadable(run: Path) -> Unreadable | None:
     """What a run has left out from its beginning; None: it has not begun."""
-    file = run / FILE
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return read_json(run / FILE)

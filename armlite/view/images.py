@@ -6,10 +6,11 @@ a rich renderable and puts pictures side by side; pixels come as PIL images, box
 
 import io
 import os
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from PIL import Image, ImageDraw
 from rich.cells import cell_len
@@ -159,17 +160,10 @@ def fit(size: tuple[int, int], columns: int, rows: int) -> tuple[int, int]:
 
 def half_blocks(image: Image.Image) -> Iterator[list[Segment]]:
     """Lines of `▀`: its own colour is the upper pixel, its background the lower. The height must be even."""
-    pixels = image.load()
-    assert pixels is not None
+    pixels: Any = image.load()
     for y in range(0, image.height, 2):
-        line: list[Segment] = []
-        for x in range(image.width):
-            style = _style(cast(tuple[int, int, int], pixels[x, y]), cast(tuple[int, int, int], pixels[x, y + 1]))
-            if line and line[-1].style == style:
-                line[-1] = Segment(line[-1].text + "▀", style)
-            else:
-                line.append(Segment("▀", style))
-        yield line
+        columns = ((pixels[x, y], pixels[x, y + 1]) for x in range(image.width))
+        yield list(Segment.simplify(Segment("▀", _style(upper, lower)) for upper, lower in columns))
 
 
 def kitty(image: Image.Image, columns: int, rows: int) -> str:
@@ -192,20 +186,22 @@ def sixel(image: Image.Image) -> str:
 
     Source: DEC VT330/VT340 Programmer Reference, chapter 14: bands of six rows, one bit a row, `!n` repeats.
     """
+    import numpy as np
+
     small = image.quantize(255, dither=Image.Dither.FLOYDSTEINBERG)
-    palette, pixels = small.getpalette() or [], small.tobytes()
-    width, height = small.size
+    palette, pixels = small.getpalette() or [], np.asarray(small).astype(int)
+    height, width = pixels.shape
     out = [f'\x1bP0;1q"1;1;{width};{height}']
-    for colour in sorted(set(pixels)):
+    for colour in np.unique(pixels):
         red, green, blue = (round(v * 100 / 255) for v in palette[colour * 3 : colour * 3 + 3])
         out.append(f"#{colour};2;{red};{green};{blue}")
     for top in range(0, height, 6):
-        masks: dict[int, dict[int, int]] = {}
-        for bit, y in enumerate(range(top, min(top + 6, height))):
-            for x, colour in enumerate(pixels[y * width : (y + 1) * width]):
-                mask = masks.setdefault(colour, {})
-                mask[x] = mask.get(x, 0) | 1 << bit
-        out.append("$".join(f"#{colour}{_sixel_row(mask)}" for colour, mask in masks.items()) + "-")
+        band, rows = pixels[top : top + 6], []
+        for colour in np.unique(band):
+            codes = 63 + (1 << np.arange(len(band))) @ (band == colour)
+            signs = codes.astype(np.uint8).tobytes().decode().rstrip("?")
+            rows.append(f"#{colour}" + re.sub(r"(.)\1{3,}", lambda run: f"!{len(run[0])}{run[1]}", signs))
+        out.append("$".join(rows) + "-")
     return "".join(out) + "\x1b\\"
 
 
@@ -226,20 +222,6 @@ def cell_size(console: Console) -> tuple[int, int]:
 def forced(environ: Mapping[str, str] = os.environ) -> bool:
     """Does the user want pictures even in a pipe?"""
     return environ.get("ARMLITE_IMAGES", "none") not in ("", "none")
-
-
-def _sixel_row(mask: Mapping[int, int]) -> str:
-    """One colour's part of a band: runs of the same six bits, gaps included."""
-    runs: list[list[int]] = []
-    last = -1
-    for x in sorted(mask):
-        for bits, length in ((0, x - last - 1), (mask[x], 1)):
-            if length and runs and runs[-1][0] == bits:
-                runs[-1][1] += length
-            elif length:
-                runs.append([bits, length])
-        last = x
-    return "".join(f"!{n}{chr(63 + bits)}" if n > 3 else chr(63 + bits) * n for bits, n in runs)
 
 
 def _pixels(picture: Picture, width: int, height: int, thickness: int = 1) -> Image.Image:

@@ -6,32 +6,28 @@ gives what it has: the table says so, and nothing else is put in its place.
 """
 
 import json
-import os
 import random
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from armlite.data.making.contamination import document_digest
 from armlite.data.making.rollouts import Progress
 from armlite.data.making.similarity import normalised
 from armlite.data.making.work import Counts, begin, digest, finish, moved
 from armlite.data.tasks import read_tasks
-from armlite.errors import ArmliteError, nearest
 from armlite.images import open_image
 from armlite.journal import Journal
 from armlite.memory import image_file
+from armlite.recipe import Settings, read_yaml, validated
 from armlite.types import Kind, Task
 
 
-class Source(BaseModel):
+class Source(Settings):
     """A file of tasks, and how much of it is wanted: all, `n`, or by weight a share of the recipe's `total`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path
     """JSONL file of tasks, relative to where the command runs."""
@@ -45,10 +41,8 @@ class Source(BaseModel):
     """Take only tasks of these kinds; empty: all."""
 
 
-class Mix(BaseModel):
+class Mix(Settings):
     """The recipe of a mix."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = 0
     total: int | None = Field(None, gt=0)
@@ -84,28 +78,7 @@ def load_mix(path: Path) -> Mix:
     Raises:
         ArmliteError: missing or malformed, a key that is not known (names the nearest), a value out of range.
     """
-    if not path.is_file():
-        near = nearest(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
-        raise ArmliteError(f"mix {path} does not exist.{near}")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ArmliteError(f"mix {path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(raw, dict):
-        raise ArmliteError(f"mix {path} must hold `key: value` lines")
-    try:
-        return Mix.model_validate(raw)
-    except ValidationError as error:
-        raise ArmliteError(f"mix {path}: {'; '.join(_sentence(e) for e in error.errors()[:5])}") from error
-
-
-def _sentence(error: Any) -> str:
-    where = [str(part) for part in error["loc"]]
-    if error["type"] == "extra_forbidden":
-        known = list((Mix if len(where) == 1 else Source).model_fields)
-        return f"unknown key {'.'.join(where)}.{nearest(where[-1], known)} Known keys here: {', '.join(known)}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(where)}: {message}" if where else message
+    return validated(Mix, read_yaml("mix", path), f"mix {path}")
 
 
 @dataclass
