@@ -34,7 +34,7 @@ class Keyed(Protocol):
     def key(self) -> Key: ...
 
 
-Work = TypeVar("Work", bound=Keyed)
+ToDo = TypeVar("ToDo", bound=Keyed)
 
 
 def is_begun(file: Path, settings: Mapping[str, Any]) -> bool:
@@ -117,7 +117,7 @@ class Journal:
                 self._synced = time.monotonic()
         self.done.add(key_of(row))
 
-    def left(self, jobs: Iterable[Work]) -> list[Work]:
+    def left(self, jobs: Iterable[ToDo]) -> list[ToDo]:
         """The jobs that there is no row for."""
         return [job for job in jobs if job.key not in self.done]
 

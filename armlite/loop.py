@@ -76,16 +76,16 @@ def play(
     """
     playing: dict[int, Episode] = {}
     live = 0  # taken from `openings` and not ended: being opened, at the model, or with a tool
-    with Work(session) as work:
+    with Workers(session) as workers:
         try:
             while True:
                 while live < in_flight and (opening := next(openings, None)) is not None:
-                    work.do(partial(_opened, opening))
+                    workers.do(partial(_opened, opening))
                     live += 1
                 if not live:
                     return
                 before = live
-                for episode, step in work.done():
+                for episode, step in workers.done():
                     if step is not None and on_step is not None:
                         on_step(episode, step)
                     if episode.stop is None:
@@ -98,7 +98,7 @@ def play(
                     yield episode
                 if live == before:  # else a place is free
                     for conversation, reply in session.wait():
-                        work.do(partial(_acted, playing[id(conversation)], reply))
+                        workers.do(partial(_acted, playing[id(conversation)], reply))
         finally:
             for episode in playing.values():
                 session.close(episode.conversation)
@@ -112,7 +112,7 @@ def _acted(episode: Episode, reply: Reply) -> tuple[Episode, Step | None]:
     return episode, episode.advance(reply.text, reply.finish, reply.tokens)
 
 
-class Work:
+class Workers:
     """Where episodes are opened and tools run: at once and in order, or in the session's threads."""
 
     def __init__(self, session: ChatSession):
@@ -120,7 +120,7 @@ class Work:
         self._wake = session.wake
         self._done: SimpleQueue[Future[Result]] = SimpleQueue()
 
-    def __enter__(self) -> "Work":
+    def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, *_: object) -> None:

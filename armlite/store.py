@@ -6,6 +6,7 @@ that name them. This is no data set format (`armlite.data` reads tasks) and know
 trajectories below a folder.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -86,6 +87,19 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def file_digest(file: Path) -> str:
+    """Hash of a file's content.
+
+    Raises:
+        ArmliteError: it cannot be read.
+    """
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()[:32]
+    except OSError as error:
+        raise ArmliteError(f"cannot read {file}: {error.strerror or error}") from error
 
 
 def save(path: str | Path, rows: Iterable[Saved], images: Mapping[str, Image.Image] | None = None) -> None:

@@ -19,9 +19,9 @@ from rich.table import Table
 
 from armlite.data.making.filter import filter_tasks
 from armlite.data.making.mix import Mix, mix_tasks
+from armlite.data.making.output import Counts
 from armlite.data.making.pairs import make_pairs
 from armlite.data.making.traces import make_traces
-from armlite.data.making.work import Counts
 from armlite.data.tasks import write_tasks
 from armlite.errors import ArmliteError
 from armlite.judge import Judge

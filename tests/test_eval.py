@@ -12,7 +12,7 @@ from armlite.evals.folder import EvalRun, EvalSettings, gather
 from armlite.evals.intervals import mean_interval, wilson
 from armlite.evals.report import summarise
 from armlite.evals.run import jobs_of, judge_jobs, run_benchmark
-from armlite.evals.tasks import TASKS
+from armlite.evals.tasks import ACCURACY
 from armlite.journal import Journal
 from armlite.loop import Reply
 from armlite.models.scripted import ScriptedModel
@@ -53,7 +53,7 @@ def evaluated(tasks, model, folder, **settings):
     journal = Journal(folder / "trajectories.jsonl")
     judge_jobs(jobs_of(tasks, EpisodeSettings(), folder, asked), model, journal)
     run = EvalRun(folder, asked, gather(tasks, journal.trajectories()))
-    return summarise(TASKS, run)["figures"]
+    return summarise(ACCURACY, run)["figures"]
 
 
 def values(figures):

@@ -71,10 +71,10 @@ def evaluate(
     """
     if context.invoked_subcommand is not None:
         return
-    from armlite.cli.evaluation import RETRIEVAL, check_names, run_all
+    from armlite.cli.evaluation import RETRIEVAL, check_benchmarks, run_all
 
     names = [name.strip() for name in benchmark.split(",")]
-    check_names(names)
+    check_benchmarks(names)
     if model is None and benchmark != RETRIEVAL:
         raise ArmliteError("say what is to be evaluated: --model (only --benchmark retrieval needs none)")
     options = {

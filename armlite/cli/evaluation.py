@@ -12,15 +12,13 @@ from rich.table import Table
 
 from armlite.cli.screen import Counter
 from armlite.errors import ArmliteError
-
-RETRIEVAL = "retrieval"
-"""The page search of the document tool; needs no model."""
+from armlite.evals.benchmarks import RETRIEVAL
 
 PIPE_WIDTH = 140
 """Columns of a comparison that no terminal limits."""
 
 
-def check_names(names: Sequence[str]) -> None:
+def check_benchmarks(names: Sequence[str]) -> None:
     """Find out before anything is run that a benchmark is not known.
 
     Raises:

@@ -20,8 +20,7 @@ def lookalike(
 
     Example: armlite data lookalike perception --tasks vstar/tasks.jsonl --out style/perception.jsonl
     """
-    from armlite.data.making.work import moved
-    from armlite.data.tasks import read_tasks, write_tasks
+    from armlite.data.tasks import moved, read_tasks, write_tasks
     from armlite.errors import ArmliteError, nearest
     from armlite.evals import lookalike as build
 

@@ -12,7 +12,7 @@ from armlite.cli.options import ImportOption
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from armlite.data.making.work import Counts
+    from armlite.data.making.output import Counts
 
 Tasks = Annotated[Path, typer.Option(help="JSONL file of tasks")]
 Seed = Annotated[int, typer.Option(help="of all randomness: the same command makes the same file")]
@@ -163,7 +163,7 @@ def _name(model: str) -> str:
 
 def _print(counts: "Counts", out: Path, as_json: bool) -> None:
     """The counts on stdout: what went in is what was kept and every reason together."""
-    from armlite.data.making.work import rejects_of
+    from armlite.data.making.output import rejects_of
 
     files = {"file": str(out), "rejects": str(rejects_of(out))}
     if as_json:

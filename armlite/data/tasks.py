@@ -1,5 +1,6 @@
 """Task records in JSONL files: reading with the line named when one breaks its schema, writing whole files only."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def write_tasks(path: Path | str, tasks: Iterable[Task]) -> int:
             file.write(task.to_json().encode() + b"\n")
             made += 1
     return made
+
+
+def moved(task: Task, root: Path, folder: Path) -> Task:
+    """The task with its paths, relative to `root`, as seen from `folder`."""
+
+    def there(path: str) -> str:
+        return os.path.relpath(root / path, folder)
+
+    document = there(task.document) if task.document else None
+    return task.model_copy(update={"images": tuple(map(there, task.images)), "document": document})
 
 
 def family(task: Task) -> str:

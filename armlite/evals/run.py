@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from armlite.data.convert import MISSING, convert, missing_words
-from armlite.data.making.work import digest, moved
-from armlite.data.tasks import read_tasks, write_tasks
+from armlite.data.tasks import moved, read_tasks, write_tasks
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError
 from armlite.evals.benchmarks import get_benchmark
@@ -23,8 +22,7 @@ from armlite.evals.figures import Benchmark
 from armlite.evals.folder import TASKS, TRAJECTORIES, EvalRun, EvalSettings, read_run
 from armlite.evals.orders import chosen_order, presented
 from armlite.evals.report import summarise, write_results
-from armlite.evals.tasks import POCKET, is_tasks
-from armlite.evals.tasks import TASKS as TASK_BENCHMARK
+from armlite.evals.tasks import ACCURACY, POCKET, is_tasks
 from armlite.images import is_as_stored, open_image
 from armlite.journal import Journal, is_begun
 from armlite.judge import VOTING_TEMPERATURE, Judge
@@ -32,7 +30,7 @@ from armlite.loop import ChatModel
 from armlite.memory import image_file
 from armlite.models import model_prefix
 from armlite.runner import Job, run_jobs
-from armlite.store import Saved
+from armlite.store import Saved, file_digest
 from armlite.types import Task, Trajectory
 
 POCKET_TASKS = 300
@@ -47,7 +45,7 @@ def benchmark_of(name: str) -> Benchmark:
     Raises:
         ArmliteError: there is none; names the nearest.
     """
-    return TASK_BENCHMARK if is_tasks(name) else get_benchmark(name)
+    return ACCURACY if is_tasks(name) else get_benchmark(name)
 
 
 def default_folder(model: str, tools: bool) -> Path:
@@ -114,7 +112,7 @@ def run_benchmark(
         benchmark=name,
         model=re.sub(r"//[^/@]*@", "//", model),
         path=None if path is None else str(path.resolve()),
-        digest=digest(Path(name)) if is_tasks(name) and name != POCKET else None,
+        digest=file_digest(Path(name)) if is_tasks(name) and name != POCKET else None,
         n=n,
         tools=tools,
         votes=votes,

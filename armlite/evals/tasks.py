@@ -41,7 +41,7 @@ def is_tasks(name: str) -> bool:
     return name == POCKET or name.endswith(".jsonl")
 
 
-TASKS = Benchmark(
+ACCURACY = Benchmark(
     name="tasks",
     main="accuracy",
     score=score,

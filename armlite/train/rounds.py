@@ -9,7 +9,7 @@ from typing import Any
 from armlite.evals.folder import EvalRun, EvalSettings, gather
 from armlite.evals.report import SUMMARY, summarise
 from armlite.evals.run import jobs_of, judge_jobs
-from armlite.evals.tasks import TASKS
+from armlite.evals.tasks import ACCURACY
 from armlite.journal import Journal
 from armlite.models.loading import load
 from armlite.models.local import LocalModel, Sampling
@@ -68,6 +68,6 @@ def evaluate_checkpoint(
         )
         journal.sort(jobs)
         items = gather(tasks, journal.trajectories())
-        summary[label] = summarise(TASKS, EvalRun(folder, asked, items))
+        summary[label] = summarise(ACCURACY, EvalRun(folder, asked, items))
     write_atomic(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     notify("evaluated", {"stage": name, "seconds": round(time.monotonic() - start, 1), "summary": summary})

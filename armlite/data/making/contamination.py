@@ -14,11 +14,11 @@ from typing import Literal
 from PIL import Image
 
 from armlite.data.making.similarity import normalised
-from armlite.data.making.work import digest
 from armlite.data.tasks import read_tasks
 from armlite.errors import ArmliteError
 from armlite.images import open_image
 from armlite.memory import image_file
+from armlite.store import file_digest
 from armlite.types import Task
 
 NEAR = 2
@@ -106,8 +106,8 @@ def document_digest(path: Path) -> str:
         ArmliteError: there is no such document.
     """
     if not path.is_dir():
-        return digest(path)
+        return file_digest(path)
     pages = sorted(page for page in path.iterdir() if page.is_file())
     if not pages:
         raise ArmliteError(f"document {path} is an empty folder")
-    return " ".join(digest(page) for page in pages)
+    return " ".join(file_digest(page) for page in pages)

@@ -7,11 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from armlite.data.making.output import Counts, begin, finish
 from armlite.data.making.rollouts import WHY, Progress, pass_rates, rollout_jobs
-from armlite.data.making.work import Counts, begin, digest, finish, moved
-from armlite.data.tasks import read_tasks
+from armlite.data.tasks import moved, read_tasks
 from armlite.episode import EpisodeSettings
 from armlite.loop import ChatModel
+from armlite.store import file_digest
 from armlite.types import Task
 
 
@@ -43,7 +44,7 @@ def filter_tasks(
         ArmliteError: the tasks cannot be read, `out` exists or was begun otherwise, or the model's server has gone.
     """
     tasks = read_tasks(file)
-    setup = {"tasks": digest(file), "model": name, "k": k, "temperature": temperature, "seed": seed}
+    setup = {"tasks": file_digest(file), "model": name, "k": k, "temperature": temperature, "seed": seed}
     journal = begin(out, setup | {"settings": settings.model_dump(mode="json")})
     jobs = rollout_jobs([t for t in tasks if t.gold is not None], k, settings, file.parent, seed)
     rates, faults = pass_rates(jobs, model, journal, in_flight, on_task, len(tasks))

@@ -15,14 +15,15 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from armlite.data.making.contamination import document_digest
+from armlite.data.making.output import Counts, begin, finish
 from armlite.data.making.rollouts import Progress
 from armlite.data.making.similarity import normalised
-from armlite.data.making.work import Counts, begin, digest, finish, moved
-from armlite.data.tasks import read_tasks
+from armlite.data.tasks import moved, read_tasks
 from armlite.images import open_image
 from armlite.journal import Journal
 from armlite.memory import image_file
 from armlite.recipe import Settings, read_yaml, validated
+from armlite.store import file_digest
 from armlite.types import Kind, Task
 
 
@@ -111,7 +112,7 @@ def mix_tasks(recipe: Mix, out: Path, on_task: Progress | None = None) -> Counts
         ArmliteError: a source, or a picture that it names, cannot be read; `out` exists or was begun otherwise.
     """
     read = [(source, read_tasks(source.path)) for source in recipe.sources]
-    setup = {"mix": recipe.model_dump(mode="json"), "sources": [digest(s.path) for s in recipe.sources]}
+    setup = {"mix": recipe.model_dump(mode="json"), "sources": [file_digest(s.path) for s in recipe.sources]}
     journal = begin(out, setup)
     keys = _keys(read, journal, on_task)
     asked, seen = _asked(recipe), {}

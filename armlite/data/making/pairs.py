@@ -15,16 +15,17 @@ from typing import Any
 from armlite.data.making.contamination import Benchmarks
 from armlite.data.making.inject import inject, names_in, satisfied
 from armlite.data.making.negatives import WriteFlaw, Written
+from armlite.data.making.output import Counts, begin, finish
 from armlite.data.making.rollouts import WHY, Progress, TasksDone, while_reachable
 from armlite.data.making.similarity import MAX_SIMILARITY, normalised, too_similar
-from armlite.data.making.work import Counts, begin, digest, finish, moved
-from armlite.data.tasks import read_tasks
+from armlite.data.tasks import moved, read_tasks
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError, ToolError
 from armlite.journal import Journal
 from armlite.loop import ChatModel
 from armlite.memory import Limits
 from armlite.runner import Outcome, run_jobs
+from armlite.store import file_digest
 from armlite.types import Task
 
 RULES = {
@@ -69,13 +70,13 @@ def make_pairs(
     tasks, files, limits = read_tasks(file), list(benchmarks), limits or Limits()
     held = Benchmarks(files)
     setup = {
-        "tasks": digest(file),
+        "tasks": file_digest(file),
         "model": name if model is not None else "inject",
         "temperature": temperature,
         "seed": seed,
         "limits": limits.model_dump(),
     }
-    journal = begin(out, setup | {"benchmarks": [digest(f) for f in files]})
+    journal = begin(out, setup | {"benchmarks": [file_digest(f) for f in files]})
     names = _name_pools(tasks)
     lost: dict[str, dict[str, Any]] = {}
     jobs: list[WriteFlaw] = []

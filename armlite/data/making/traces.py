@@ -12,15 +12,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from armlite.data.making.output import Counts, begin, write_rejects
 from armlite.data.making.rollouts import WHY, Progress, TasksDone, rollout_jobs, while_reachable
-from armlite.data.making.work import Counts, begin, digest, moved, write_rejects
-from armlite.data.tasks import read_tasks
+from armlite.data.tasks import moved, read_tasks
 from armlite.episode import EpisodeSettings
 from armlite.journal import Journal
 from armlite.loop import ChatModel
 from armlite.rewards import format_ok, is_right, succeeded
 from armlite.runner import run_jobs
-from armlite.store import Saved, image_path, save, write_atomic
+from armlite.store import Saved, file_digest, image_path, save, write_atomic
 from armlite.types import ImageInfo, Trajectory
 
 SCREENS = {
@@ -64,7 +64,7 @@ def make_traces(
         ArmliteError: the tasks cannot be read, `out` exists or was begun otherwise, or the model's server has gone.
     """
     tasks = read_tasks(file)[:n]
-    setup = {"tasks": digest(file), "model": name, "n": n, "k": k, "temperature": temperature, "seed": seed}
+    setup = {"tasks": file_digest(file), "model": name, "n": n, "k": k, "temperature": temperature, "seed": seed}
     journal = begin(out, setup | {"settings": settings.model_dump(mode="json")})
     rejects: list[dict[str, Any]] = [{"id": t.id, "why": "has no gold answer"} for t in tasks if t.gold is None] * k
     jobs = rollout_jobs([t for t in tasks if t.gold is not None], k, settings, file.parent, seed)

@@ -3,9 +3,7 @@
 While it runs its journal is in the folder `OUT.work/`, which goes away when the whole output is there.
 """
 
-import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +13,6 @@ from typing import Any
 from armlite.errors import ArmliteError
 from armlite.journal import Journal
 from armlite.store import write_atomic
-from armlite.types import Task
 
 
 def begin(out: Path, settings: Mapping[str, Any]) -> Journal:
@@ -66,26 +63,3 @@ class Counts:
 
     def as_json(self) -> dict[str, Any]:
         return {"in": self.taken_in, "kept": self.kept, "rejected": dict(self.rejected.most_common()), **self.more}
-
-
-def digest(file: Path) -> str:
-    """Hash of a file's content.
-
-    Raises:
-        ArmliteError: it cannot be read.
-    """
-    try:
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()[:32]
-    except OSError as error:
-        raise ArmliteError(f"cannot read {file}: {error.strerror or error}") from error
-
-
-def moved(task: Task, root: Path, folder: Path) -> Task:
-    """The task with its paths, relative to `root`, as seen from `folder`."""
-
-    def there(path: str) -> str:
-        return os.path.relpath(root / path, folder)
-
-    document = there(task.document) if task.document else None
-    return task.model_copy(update={"images": tuple(map(there, task.images)), "document": document})
