@@ -32,7 +32,7 @@ def open_image(path: Path | str) -> Image.Image:
     Raises:
         InputError: missing, not an image, damaged, or more than `MAX_PIXELS` pixels.
     """
-    return _view(_opened(Path(path))[0])
+    return shared_view(_opened(Path(path))[0])
 
 
 def is_as_stored(path: Path | str) -> bool:
@@ -119,8 +119,8 @@ def _notes(image: Image.Image) -> dict[Any, Any]:
     return notes
 
 
-def _view(image: Image.Image) -> Image.Image:
-    """Another image with the same pixels, not copied, and the same notes."""
+def shared_view(image: Image.Image) -> Image.Image:
+    """Another image with the same pixels, not copied: whoever changes one of them leaves the other as it is."""
     notes = _notes(image)
     view = image._new(image.im)
     view.readonly, vars(view)[_NOTES] = 1, notes
@@ -150,4 +150,4 @@ def shrink(image: Image.Image, max_pixels: int) -> Image.Image:
         scale = (max_pixels / area) ** 0.5
         size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
         notes[key] = image.resize(size, Image.Resampling.BICUBIC)
-    return _view(notes[key])
+    return shared_view(notes[key])

@@ -11,6 +11,7 @@ from make_pdf import write_pdf
 from PIL import Image, ImageDraw
 
 from armlite.errors import ArmliteError, ToolError
+from armlite.images import image_key
 from armlite.memory import Limits, Memory
 from armlite.tools.document import doc_page_retrieval_by_index, doc_page_retrieval_by_query
 from armlite.tools.documents import ocr
@@ -248,6 +249,17 @@ def test_the_contact_sheet_shows_numbered_pages_in_rows_of_five(tmp_path):
         assert sheet.getpixel((int(x), int(y))) == Image.new("RGB", (1, 1), color).getpixel((0, 0))
     corner = sheet.crop((0, 0, sheet.width // 10, sheet.height // 8))
     assert (255, 255, 255) in {c for _, c in corner.getcolors(10_000)}, "the number of page 1 is drawn in white"
+
+
+def test_the_contact_sheet_is_drawn_once_for_all_episodes_of_a_document(report, monkeypatch):
+    first = contact_sheet(report)
+    drawn = []
+    render = Document.render
+    monkeypatch.setattr(Document, "render", lambda *a: drawn.append(a[1]) or render(*a))
+    second = contact_sheet(report)
+    assert drawn == [] and image_key(second) == image_key(first)
+    second.paste("red", (0, 0, 9, 9))
+    assert image_key(contact_sheet(report)) == image_key(first), "nobody sees what another draws on it"
 
 
 def test_the_contact_sheet_is_capped_in_pages(report):

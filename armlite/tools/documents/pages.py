@@ -52,6 +52,8 @@ class Document:
         except OSError as error:
             raise InputError(f"document {path} cannot be read: {error.strerror or error}") from error
         self._lock = threading.RLock()
+        self.sheets: dict[tuple[int, int], Image.Image] = {}
+        """Contact sheets by (pages, pixels), for `sheet`."""
         self._pictures: OrderedDict[tuple[int, int], Image.Image] = OrderedDict()
 
     @property

@@ -4,7 +4,7 @@ import math
 
 from PIL import Image, ImageDraw, ImageFont
 
-from armlite.images import shrink
+from armlite.images import shared_view, shrink
 from armlite.memory import Limits
 from armlite.tools.documents.pages import Document
 
@@ -17,12 +17,19 @@ def contact_sheet(document: Document, limits: Limits | None = None) -> Image.Ima
     """Pages from 1, left to right and then down, five to a row, each with its number; RGB.
 
     Shows at most `limits.sheet_max_pages` pages within `limits.sheet_max_pixels` (an area); how many there are in all
-    is said by the prompt, not by the picture.
+    is said by the prompt, not by the picture. Drawn once for all episodes that share the document.
 
     Raises:
         ArmliteError: a page cannot be read.
     """
     limits = limits or Limits()
+    key = limits.sheet_max_pages, limits.sheet_max_pixels
+    if key not in document.sheets:
+        document.sheets[key] = _draw(document, limits)
+    return shared_view(document.sheets[key])
+
+
+def _draw(document: Document, limits: Limits) -> Image.Image:
     count = min(len(document), limits.sheet_max_pages)
     columns = min(COLUMNS, count)
     rows = math.ceil(count / columns)
