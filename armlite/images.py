@@ -8,10 +8,10 @@ before it changes them.
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import ExifTags, Image, ImageOps
 
@@ -21,9 +21,35 @@ MAX_PIXELS = 120_000_000
 """Larger pictures are refused before decoding: their pixels alone would take more than 0.34 GiB."""
 CACHE_BYTES = 256 << 20
 """Decoded files that are kept, the last opened ones; Pillow holds an RGB pixel in 4 bytes."""
-_OPENED: OrderedDict[tuple[str, int, int], tuple[Image.Image, bool]] = OrderedDict()
-_LOCK = threading.Lock()
 _NOTES = "_armlite_notes"
+Key = TypeVar("Key")
+Thing = TypeVar("Thing")
+
+
+class Kept(OrderedDict[Key, Thing]):
+    """The things asked for last, by their keys; safe for threads, which may make one twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+
+    def take(
+        self, key: Key, make: Callable[[], Thing], most: float, size: Callable[[Thing], float] = lambda thing: 1
+    ) -> Thing:
+        """The thing of a key, made if it is not here; of all only as many are kept as have no more size than `most`."""
+        with self._lock:
+            if key in self:
+                self.move_to_end(key)
+                return self[key]
+        made = make()
+        with self._lock:
+            self[key] = made
+            while sum(map(size, self.values())) > most:
+                self.popitem(last=False)
+        return made
+
+
+_OPENED: Kept[tuple[str, int, int], tuple[Image.Image, bool]] = Kept()
 
 
 def open_image(path: Path | str) -> Image.Image:
@@ -57,20 +83,26 @@ def image_key(image: Image.Image) -> str:
 def _opened(path: Path) -> tuple[Image.Image, bool]:
     """A file's image and whether it is as stored: from the cache unless the file is another by now."""
     try:
-        status = path.stat()
+        key = state_of(path)
     except OSError:  # `_reading` says what is wrong
         return _decode(path)
-    key = (str(path.resolve()), status.st_mtime_ns, status.st_size)
-    with _LOCK:
-        if key in _OPENED:
-            _OPENED.move_to_end(key)
-            return _OPENED[key]
-    opened = _decode(path)
-    with _LOCK:
-        _OPENED[key] = opened
-        while sum(4 * image.width * image.height for image, _ in _OPENED.values()) > CACHE_BYTES:
-            _OPENED.popitem(last=False)
-    return opened
+    return _OPENED.take(key, lambda: _decode(path), CACHE_BYTES, lambda kept: 4 * kept[0].width * kept[0].height)
+
+
+def state_of(path: Path) -> tuple[str, int, int]:
+    """A file's place, time and size: another one once it has changed."""
+    status = path.stat()
+    return str(path.resolve()), status.st_mtime_ns, status.st_size
+
+
+def check_head(path: Path) -> None:
+    """Look at a file's head only, since decoding every page of a long document would take minutes.
+
+    Raises:
+        InputError: as `open_image`, where the head tells.
+    """
+    with _reading(path):
+        pass
 
 
 def check_image(path: Path | str) -> None:

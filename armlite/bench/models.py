@@ -75,15 +75,7 @@ def small(size: Size) -> Measured:
     merge = 1 if size == "pocket" else 2
     edge = 14 * merge
     processor = build_processor(tokenizer, merge_size=merge, min_pixels=4 * edge**2, max_pixels=256 * edge**2)
-    model = build_model(tokenizer, 0)
-    if size == "middle":
-        raw = model.config.to_dict()
-        raw["text_config"] = {k: v for k, v in raw["text_config"].items() if k != "layer_types"} | MIDDLE["text"]
-        raw["vision_config"] |= MIDDLE["vision"]
-        config = type(model.config).from_dict(raw)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model = Qwen2_5_VLForConditionalGeneration(config)
+    model = build_model(tokenizer, 0, **(MIDDLE if size == "middle" else {}))
     return Measured(model.eval(), processor, _name(size, model))
 
 

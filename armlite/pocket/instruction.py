@@ -5,11 +5,13 @@ Everything that the constraint does not speak of is drawn from the same distribu
 """
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from armlite.pocket import words
 
+Write = Callable[[random.Random, int], str]
 Pair = tuple[str, str, dict[str, Any], str, str]
 
 
@@ -35,47 +37,36 @@ def _prose(rng: random.Random, sentences: int) -> str:
     return " ".join(_sentence(rng, rng.randint(4, 7)) for _ in range(sentences))
 
 
-def _range(rng: random.Random, low: int, high: int, width: int) -> tuple[int, int]:
-    lower = rng.randint(low, high)
-    return lower, lower + width
+def _counted(
+    noun: str, check: str, lowest: range, width: int, miss: Callable[[random.Random], int], write: Write
+) -> Callable[[random.Random], Pair]:
+    """A maker of texts with so many of something.
+
+    Args:
+        lowest: of the lower bounds; the upper one is `width` above.
+        miss: by how much the one that breaks the constraint is beside the range.
+        write: a text with so many.
+    """
+
+    def make(rng: random.Random) -> Pair:
+        lower = rng.choice(lowest)
+        upper = lower + width
+        wrong = rng.choice((lower - miss(rng), upper + miss(rng)))
+        good, bad = write(rng, rng.randint(lower, upper)), write(rng, wrong)
+        arguments = {"lower_bound": lower, "upper_bound": upper}
+        return f"It has {lower} to {upper} {noun}.", check, arguments, good, bad
+
+    return make
 
 
-def word_count(rng: random.Random) -> Pair:
-    lower, upper = _range(rng, 12, 24, 4)
-    wrong = rng.choice((lower - rng.randint(2, 6), upper + rng.randint(2, 6)))
-    arguments = {"lower_bound": lower, "upper_bound": upper}
-    name = "check_whether_response_word_count_in_range"
-    good, bad = _sentence(rng, rng.randint(lower, upper)), _sentence(rng, wrong)
-    return f"It has {lower} to {upper} words.", name, arguments, good, bad
-
-
-def sentence_count(rng: random.Random) -> Pair:
-    lower, upper = _range(rng, 3, 5, 1)
-    wrong = rng.choice((lower - 1, upper + 1))
-    arguments = {"lower_bound": lower, "upper_bound": upper}
-    name = "check_whether_response_sentence_number_in_range"
-    good, bad = _capital(_prose(rng, rng.randint(lower, upper))), _capital(_prose(rng, wrong))
-    return f"It has {lower} to {upper} sentences.", name, arguments, good, bad
-
-
-def _capital(text: str) -> str:
+def _capitalised(rng: random.Random, sentences: int) -> str:
     """Sentences need capitals to be told apart."""
+    text = _prose(rng, sentences)
     return ". ".join(part.strip().capitalize() for part in text.split(".") if part.strip()) + "."
 
 
-def paragraph_count(rng: random.Random) -> Pair:
-    lower, upper = _range(rng, 2, 4, 1)
-    wrong = rng.choice((lower - 1, upper + 1))
-    arguments = {"lower_bound": lower, "upper_bound": upper}
-    name = "check_whether_response_paragraph_number_in_range"
-    good = "\n\n".join(_prose(rng, 2) for _ in range(rng.randint(lower, upper)))
-    return (
-        f"It has {lower} to {upper} paragraphs.",
-        name,
-        arguments,
-        good,
-        "\n\n".join(_prose(rng, 2) for _ in range(wrong)),
-    )
+def _paragraphs(rng: random.Random, n: int) -> str:
+    return "\n\n".join(_prose(rng, 2) for _ in range(n))
 
 
 def keyword(rng: random.Random) -> Pair:
@@ -110,4 +101,22 @@ def _another(rng: random.Random, word: str) -> str:
     return rng.choice([w for w in words.KEYWORDS if w != word])
 
 
-MAKERS = (word_count, sentence_count, paragraph_count, keyword, no_substring, ending)
+MAKERS = (
+    _counted(
+        "words",
+        "check_whether_response_word_count_in_range",
+        range(12, 25),
+        4,
+        lambda rng: rng.randint(2, 6),
+        _sentence,
+    ),
+    _counted(
+        "sentences", "check_whether_response_sentence_number_in_range", range(3, 6), 1, lambda rng: 1, _capitalised
+    ),
+    _counted(
+        "paragraphs", "check_whether_response_paragraph_number_in_range", range(2, 5), 1, lambda rng: 1, _paragraphs
+    ),
+    keyword,
+    no_substring,
+    ending,
+)

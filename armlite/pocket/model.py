@@ -6,7 +6,7 @@ prompts and calls ("phrases"), so that a conversation of the real wire format is
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -33,20 +33,6 @@ anything.
 """
 
 
-def _words() -> list[str]:
-    return [
-        *words.ROWS,
-        *words.COLUMNS,
-        *words.TOPICS,
-        *words.CODES,
-        *words.FILLER,
-        *words.KEYWORDS,
-        *words.TITLES,
-        "horizontal",
-        "vertical",
-    ]
-
-
 def phrases(texts: Sequence[str]) -> list[str]:
     """The constant pieces of rendered conversations, each to become one token.
 
@@ -58,7 +44,7 @@ def phrases(texts: Sequence[str]) -> list[str]:
     given = [b for b in blocks if b.startswith(("system\n", "user\n")) and not b.startswith("user\n<tool_response>")]
     given += [b for b in blocks if "<start_of_question>" in b]
     seen = Counter(line for block in given for line in set(block.splitlines(keepends=True)))
-    word = rf"(?<![\w.])(?:{'|'.join(_words())})(?!\w)"
+    word = rf"(?<![\w.])(?:{'|'.join(words.ALL)})(?!\w)"
     constant = {t for t, n in seen.items() if n >= len(texts) / 20 and t.strip() not in TAGS and not re.search(word, t)}
     variable = re.compile(
         rf"({word}|(?<!\w)\d+(?!\w)|(?:True|False)(?=[.\n<]|$)|"
@@ -92,7 +78,7 @@ def build_tokenizer(texts: list[str]) -> Any:
     )
     numbers = " ".join(str(n) for n in (*range(41), 0, 333, 667, 1000))
     tokenizer.train_from_iterator([*(f"{numbers} [{n}]" for n in range(41)), *texts], trainer)
-    added = [AddedToken(word, normalized=False, special=False, single_word=True) for word in _words()]
+    added = [AddedToken(word, normalized=False, special=False, single_word=True) for word in words.ALL]
     added += [AddedToken(piece, normalized=False, special=False) for piece in (*TAGS, *phrases(texts))]
     tokenizer.add_tokens(added)
     return PreTrainedTokenizerFast(
@@ -104,11 +90,16 @@ def build_tokenizer(texts: list[str]) -> Any:
     )
 
 
-def build_model(tokenizer: Any, seed: int) -> Any:
+def build_model(
+    tokenizer: Any, seed: int, text: Mapping[str, Any] | None = None, vision: Mapping[str, Any] | None = None
+) -> Any:
     """A randomly initialised `Qwen2_5_VLForConditionalGeneration` in float32.
 
     Text: hidden 128, 4 layers, 4 heads of 32 (2 for keys and values); vision: hidden 64, depth 2. About a million
     parameters.
+
+    Args:
+        text, vision: what is to be otherwise in the configuration.
     """
     import torch
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
@@ -129,6 +120,7 @@ def build_model(tokenizer: Any, seed: int) -> Any:
             "eos_token_id": ids["<|im_end|>"],
             "pad_token_id": ids["<|endoftext|>"],
             "tie_word_embeddings": True,
+            **(text or {}),
         },
         vision_config={
             "depth": 2,
@@ -140,6 +132,7 @@ def build_model(tokenizer: Any, seed: int) -> Any:
             "spatial_merge_size": 1,
             "window_size": 112,
             "fullatt_block_indexes": [1],
+            **(vision or {}),
         },
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],

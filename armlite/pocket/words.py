@@ -24,3 +24,5 @@ FILLER = tuple(
 )
 KEYWORDS = ("falcon", "harbor", "violin", "lantern", "meadow", "copper")
 TITLES = ("atlas", "manual", "report", "survey")
+ALL = (*ROWS, *COLUMNS, *TOPICS, *CODES, *FILLER, *KEYWORDS, *TITLES, "horizontal", "vertical")
+"""Each is one token of the pocket model."""

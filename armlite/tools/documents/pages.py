@@ -7,7 +7,6 @@ asked for. A Document never changes and may be shared by episodes and threads.
 import os
 import re
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from armlite.errors import InputError
-from armlite.images import MAX_PIXELS, open_image, shrink
+from armlite.images import Kept, check_head, open_image, shrink, state_of
 from armlite.tools.documents.page_text import Pages, PageText
 from armlite.tools.documents.pdf import PdfPages
 from armlite.tools.documents.ranking import PageIndex, rank
@@ -54,7 +53,7 @@ class Document:
         self._lock = threading.RLock()
         self.sheets: dict[tuple[int, int], Image.Image] = {}
         """Contact sheets by (pages, pixels), for `sheet`."""
-        self._pictures: OrderedDict[tuple[int, int], Image.Image] = OrderedDict()
+        self._pictures: Kept[tuple[int, int], Image.Image] = Kept()
 
     @property
     def name(self) -> str:
@@ -105,17 +104,8 @@ class Document:
             IndexError: no such page.
             InputError: the page cannot be read.
         """
-        key = (self._checked(page), max_pixels)
-        with self._lock:
-            if key in self._pictures:
-                self._pictures.move_to_end(key)
-                return self._pictures[key]
-        picture = self._pages.render(page, max_pixels)
-        with self._lock:
-            self._pictures[key] = picture
-            while len(self._pictures) > PICTURES_KEPT:
-                self._pictures.popitem(last=False)
-        return picture
+        asked = self._checked(page), max_pixels
+        return self._pictures.take(asked, lambda: self._pages.render(*asked), PICTURES_KEPT)
 
     @cached_property
     def index(self) -> PageIndex:
@@ -149,7 +139,7 @@ class FolderPages:
         if not self.files:
             raise InputError(f"folder {path} holds no page images ({', '.join(IMAGE_SUFFIXES)})")
         for file in self.files:
-            _check_image(file)
+            check_head(file)
 
     def read(self, number: int) -> PageText:
         """Nothing: a picture has no text layer."""
@@ -165,21 +155,7 @@ class FolderPages:
         return []
 
 
-def _check_image(file: Path) -> None:
-    """Look at a picture's head only: decoding every page of a long document would take minutes."""
-    try:
-        with Image.open(file) as image:
-            area = image.width * image.height
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"page image {file} cannot be read ({error}): is it a complete picture file?") from error
-    if area > MAX_PIXELS:
-        raise InputError(
-            f"page image {file} has {area / 1e6:.0f} megapixels; the most is {MAX_PIXELS / 1e6:.0f}: make it smaller"
-        )
-
-
-_OPENED: OrderedDict[tuple[str, int, int], Document] = OrderedDict()
-_OPENED_LOCK = threading.Lock()
+_OPENED: Kept[tuple[str, int, int], Document] = Kept()
 
 
 def open_document(path: Path | str) -> Document:
@@ -191,18 +167,7 @@ def open_document(path: Path | str) -> Document:
     path = Path(path)
     if not path.exists():
         return Document(path)
-    status = path.stat()
-    key = (str(path.resolve()), status.st_mtime_ns, status.st_size)
-    with _OPENED_LOCK:
-        if key in _OPENED:
-            _OPENED.move_to_end(key)
-            return _OPENED[key]
-    document = Document(path)
-    with _OPENED_LOCK:
-        _OPENED[key] = document
-        while len(_OPENED) > DOCUMENTS_KEPT:
-            _OPENED.popitem(last=False)
-    return document
+    return _OPENED.take(state_of(path), lambda: Document(path), DOCUMENTS_KEPT)
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

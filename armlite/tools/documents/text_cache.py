@@ -6,12 +6,13 @@ The cache is a convenience: an entry that cannot be read is made again, and a fo
 import hashlib
 import os
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from armlite.errors import ArmliteError
+from armlite.store import write_atomic
 from armlite.tools.documents import ocr
 from armlite.tools.documents.page_text import Pages, PageText
 
@@ -82,18 +83,8 @@ def _load(file: Path, count: int) -> Entry | None:
 
 
 def _save(file: Path, entry: Entry) -> None:
-    """Write under a temporary name and rename, so that a reader sees a whole entry or none."""
-    temporary = None
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem[:8]}-", suffix=".tmp")
-        with os.fdopen(handle, "wb") as out:
-            out.write(entry.model_dump_json().encode("utf-8", "replace"))
-        os.replace(temporary, file)
-    except OSError:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
+    with suppress(ArmliteError):  # the folder takes no files
+        write_atomic(file, entry.model_dump_json().encode("utf-8", "replace"))
 
 
 def _digest(path: Path) -> str:

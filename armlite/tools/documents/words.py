@@ -64,31 +64,11 @@ def stem(word: str) -> str:
     return word[:-1] + "i" if len(word) > 2 and word[-1] == "y" else word
 
 
-_ENDINGS = (
-    ("ization", "iz"),
-    ("ational", "at"),
-    ("fulness", "ful"),
-    ("ousness", "ous"),
-    ("iveness", "iv"),
-    ("ation", "at"),
-    ("ition", "it"),
-    ("ator", "at"),
-    ("ment", ""),
-    ("ness", ""),
-    ("tion", "t"),
-    ("sion", "s"),
-    ("able", ""),
-    ("ible", ""),
-    ("ance", ""),
-    ("ence", ""),
-    ("ally", "al"),
-    ("ious", "i"),
-    ("ive", "iv"),
-    ("ize", "iz"),
-    ("ise", "iz"),
-    ("ate", "at"),
-    ("ly", ""),
-)
+_CHANGES = """
+    ization/iz ational/at fulness/ful ousness/ous iveness/iv ation/at ition/it ator/at ment/ ness/ tion/t sion/s able/
+    ible/ ance/ ence/ ally/al ious/i ive/iv ize/iz ise/iz ate/at ly/"""
+_ENDINGS = [change.split("/") for change in _CHANGES.split()]
+"""An ending and what it becomes; the first that fits counts."""
 
 
 def _plural(word: str) -> str:
