@@ -43,6 +43,11 @@ def first_fault(error: Any) -> tuple[str, str]:
     return ".".join(map(str, first["loc"])) or "(row)", first["msg"].removeprefix("Value error, ")
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, without the pages that may follow."""
+    return str(error).strip().partition("\n")[0][:200]
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint ` Did you mean 'x'?` for a misspelt word, or the empty string."""
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)

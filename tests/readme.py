@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 from armlite.bench.workloads import TABLE
 from armlite.evals.benchmarks import get_set, set_names
-from armlite.train.seeds import results_table
+from armlite.train.report import value_of
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -62,7 +63,42 @@ def results() -> str:
         f"stages of a run took at most {math.ceil(minutes)} minutes on {found['environment']['threads']} CPU threads "
         f"({found['date']}, torch {versions['torch']}, TRL {versions['trl']}). Made by `{COMMAND} {numbers}`."
     )
-    return "\n".join([about, "", *results_table(path)])
+    return "\n".join([about, "", *_results_table(runs)])
+
+
+def _results_table(runs: list[dict[str, Any]]) -> list[str]:
+    """Means over the seeds, and the smallest and largest."""
+    lines = [
+        "| after | with tools, rollout temperature | with tools, greedy | zoom | document | instruction "
+        "| without tools | calls per task |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in [n for n in ("base", "sft", "control", "grpo1", "grpo2") if n in runs[0]["eval"]]:
+        found = [r["eval"][name] for r in runs]
+        cells = [
+            _spread(found, "rollout", "accuracy"),
+            _spread(found, "greedy", "accuracy"),
+            *(_spread(found, "greedy", f"accuracy/{family}") for family in ("zoom", "document", "instruction")),
+            _spread(found, "no_tools", "accuracy"),
+            f"{statistics.mean(value_of(f['rollout'], 'tool_calls_per_task') for f in found):.2f}",
+        ]
+        lines.append(f"| {LABELS[name]} | {' | '.join(cells)} |")
+    return lines
+
+
+LABELS = {
+    "base": "nothing (untrained)",
+    "sft": "SFT cold start",
+    "control": "the same time on more SFT instead",
+    "grpo1": "GRPO stage 1",
+    "grpo2": "GRPO stage 2",
+}
+
+
+def _spread(found: list[dict[str, Any]], label: str, name: str) -> str:
+    values = [value_of(f[label], name) for f in found]
+    mean, low, high = statistics.mean(values), min(values), max(values)
+    return f"{100 * mean:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def sets() -> str:

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
 
 from armlite.bench.script import Play
-from armlite.errors import ArmliteError
+from armlite.errors import ArmliteError, first_line
 from armlite.models.loading import load, nf4
 from armlite.models.processor import build_processor, load_processor
 from armlite.pocket.model import build_model, build_tokenizer
@@ -96,8 +96,7 @@ def of_recipe(recipe: Recipe, random_weights: bool) -> Measured:
     try:
         config = AutoConfig.from_pretrained(recipe.model.path)
     except (OSError, ValueError) as error:
-        why = str(error).strip().split("\n")[0]
-        raise ArmliteError(f"no configuration could be read from {recipe.model.path}: {why}") from error
+        raise ArmliteError(f"no configuration could be read from {recipe.model.path}: {first_line(error)}") from error
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     if recipe.model.dtype != "auto":

@@ -9,7 +9,6 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +68,13 @@ def measure(
 
 def _surroundings() -> dict[str, Any]:
     """Where and with what it was measured."""
-    import torch
+    from armlite.train.provenance import environment
 
-    cuda = torch.cuda.is_available()
-    packages = ("armlite", "torch", "transformers", "trl", "peft", "bitsandbytes")
+    found = environment()
     return {
-        "device": torch.cuda.get_device_name()
-        if cuda
-        else f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        "device": found["gpu"] or f"{platform.machine()} CPU, {found['threads']} threads",
         "date": date.today().isoformat(),
-        "versions": {name: version(name) for name in packages},
+        "versions": found["versions"],
         "command": "armlite " + shlex.join(sys.argv[1:]),
     }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from armlite.data.convert import Outcome, outcomes
+from armlite.data.convert import outcomes
 from armlite.data.dataset import DataSet
 from armlite.errors import ArmliteError
 
@@ -55,66 +55,55 @@ def check(dataset: DataSet, path: Path | None, on_row: Callable[[int], None] = l
     Raises:
         ArmliteError: there are no rows, or a file as a whole is damaged.
     """
-    tally = _Tally()
+    rows: Counter[Path] = Counter()
+    bad: Counter[Path] = Counter()
+    kinds: Counter[str] = Counter()
+    templates: Counter[str] = Counter()
+    ids: set[str] = set()
+    missing: dict[Path, None] = {}
+    problems: list[dict[str, Any]] = []
     for number, outcome in enumerate(outcomes(dataset, path, None), 1):
-        tally.add(outcome)
+        rows[outcome.file] += 1
+        missing.update(dict.fromkeys(outcome.missing))
+        if outcome.fault is not None:
+            bad[outcome.file] += 1
+            problems += [outcome.reject()] if len(problems) < LISTED else []
+        kinds.update(task.kind for task in outcome.tasks)
+        ids.update(task.id for task in outcome.tasks)
+        templates.update(str(task.meta["template"]) for task in outcome.tasks if "template" in task.meta)
         on_row(number)
-    if not tally.rows:
+    if not rows:
         raise ArmliteError(f"{dataset.name} has no rows at {path or dataset.hub}")
-    files, expected, differs = _counts(dataset, tally)
+    files, expected, differs = _counts(dataset, rows, bad)
     return Report(
         set=dataset.name,
-        rows=tally.rows.total(),
-        bad=tally.bad.total(),
-        missing_images=len(tally.missing),
+        rows=rows.total(),
+        bad=bad.total(),
+        missing_images=len(missing),
         expected_rows=expected,
         differs=differs,
-        problems=tuple(tally.problems),
-        missing=tuple(str(file) for file in list(tally.missing)[:LISTED]),
+        problems=tuple(problems),
+        missing=tuple(map(str, list(missing)[:LISTED])),
         files=files,
-        tasks=tally.kinds.total(),
-        repeated_ids=tally.kinds.total() - len(tally.ids),
-        kinds=dict(tally.kinds),
-        templates=dict(sorted(tally.templates.items())),
+        tasks=kinds.total(),
+        repeated_ids=kinds.total() - len(ids),
+        kinds=dict(kinds),
+        templates=dict(sorted(templates.items())),
     )
 
 
-class _Tally:
-    """Counts that grow row by row."""
-
-    def __init__(self) -> None:
-        self.rows: Counter[Path] = Counter()
-        self.bad: Counter[Path] = Counter()
-        self.kinds: Counter[str] = Counter()
-        self.templates: Counter[str] = Counter()
-        self.ids: set[str] = set()
-        self.missing: dict[Path, None] = {}
-        self.problems: list[dict[str, Any]] = []
-
-    def add(self, outcome: Outcome) -> None:
-        self.rows[outcome.file] += 1
-        self.missing.update(dict.fromkeys(outcome.missing))
-        if outcome.fault is not None:
-            self.bad[outcome.file] += 1
-            if len(self.problems) < LISTED:
-                self.problems.append(outcome.reject())
-        for task in outcome.tasks:
-            self.kinds[task.kind] += 1
-            self.ids.add(task.id)
-            if "template" in task.meta:
-                self.templates[str(task.meta["template"])] += 1
-
-
-def _counts(dataset: DataSet, tally: _Tally) -> tuple[tuple[dict[str, Any], ...], int | None, tuple[str, ...]]:
+def _counts(
+    dataset: DataSet, found: Counter[Path], bad: Counter[Path]
+) -> tuple[tuple[dict[str, Any], ...], int | None, tuple[str, ...]]:
     """The files, the number of rows that is published for them, and what differs."""
     files = []
     parts: Counter[str | None] = Counter()
-    for file, rows in tally.rows.items():
+    for file, rows in found.items():
         part = _part(dataset, file)
         parts[part] += rows
-        files.append({"file": file.name, "rows": rows, "bad": tally.bad[file], "part": part})
+        files.append({"file": file.name, "rows": rows, "bad": bad[file], "part": part})
     if None in parts:
-        parts, total = Counter({"all": tally.rows.total()}), dataset.counts.get("all")
+        parts, total = Counter({"all": found.total()}), dataset.counts.get("all")
     else:
         total = sum(dataset.counts[part] for part in parts if part)
     different = ((part, rows, dataset.counts.get(str(part), rows)) for part, rows in parts.items())

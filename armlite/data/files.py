@@ -15,7 +15,7 @@ from armlite.data.archives import find_archives, is_archive
 from armlite.data.dataset import DataSet
 from armlite.data.pictures import Pictures
 from armlite.data.row import Row
-from armlite.errors import ArmliteError, DataError
+from armlite.errors import ArmliteError, DataError, first_line
 
 MAX_LINE = 256 << 20
 """Longest line of a JSONL file, in bytes."""
@@ -143,7 +143,7 @@ def _parquet(file: Path) -> Iterator[Found | DataError]:
                     number += 1
                     yield number, None, values
     except pa.ArrowException as error:
-        raise ArmliteError(f"{file} is no parquet file, or a damaged one ({_first_line(error)})") from error
+        raise ArmliteError(f"{file} is no parquet file, or a damaged one ({first_line(error)})") from error
 
 
 def _tsv(file: Path) -> Iterator[Found | DataError]:
@@ -239,7 +239,3 @@ def _mapping(file: Path, number: int, key: str | None, values: Any) -> Found | D
     if not isinstance(values, dict):
         return DataError(str(file), number, "(row)", f"must be a mapping, not {type(values).__name__}")
     return number, key, values
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0][:200]

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from transformers import BitsAndBytesConfig, PreTrainedConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.utils.logging import disable_progress_bar
 
-from armlite.errors import ArmliteError
+from armlite.errors import ArmliteError, first_line
 from armlite.models.processor import Qwen2_5_VLProcessor, load_processor
 from armlite.recipe import STAGES
 
@@ -157,7 +157,7 @@ def _hub_files(name: str) -> set[str]:
     except RepositoryNotFoundError as error:
         raise ArmliteError(f"{name} is no folder here, and the hub has no public model of that name") from error
     except Exception as error:  # whatever its HTTP library raises, which changes between versions
-        why = str(error).split("\n")[0]
+        why = first_line(error)
         raise ArmliteError(f"{name} is no folder here, and the hub cannot be asked for it: {why}") from error
 
 
@@ -230,8 +230,7 @@ def _one_line(source: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ImportError, RuntimeError, SafetensorError) as error:
-        why = str(error).strip().split("\n")[0]
-        raise ArmliteError(f"the weights of {source} could not be loaded: {why}") from error
+        raise ArmliteError(f"the weights of {source} could not be loaded: {first_line(error)}") from error
 
 
 def nf4(dtype: torch.dtype) -> BitsAndBytesConfig:

@@ -10,7 +10,7 @@ import transformers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from armlite.errors import ArmliteError
+from armlite.errors import ArmliteError, first_line
 from armlite.protocol.render import template_source
 
 
@@ -54,8 +54,8 @@ def load_processor(source: str | Path, **image_settings: Any) -> Qwen2_5_VLProce
         tokenizer = AutoTokenizer.from_pretrained(str(source))
         saved, _ = Qwen2VLImageProcessorPil.get_image_processor_dict(str(source))
     except (OSError, ValueError) as error:
-        why = str(error).strip().split("\n")[0]
-        raise ArmliteError(f"no tokenizer with image settings could be loaded from {source}: {why}") from error
+        said = f"no tokenizer with image settings could be loaded from {source}: {first_line(error)}"
+        raise ArmliteError(said) from error
     return _assemble(tokenizer, _image_processor(saved, image_settings))
 
 

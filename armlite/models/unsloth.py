@@ -8,7 +8,7 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
-from armlite.errors import ArmliteError
+from armlite.errors import ArmliteError, first_line
 
 OTHER = "or set model.backend=transformers"
 
@@ -59,7 +59,7 @@ def load_unsloth(source: str, *, quantize: bool, max_length: int) -> tuple[Any, 
             source, load_in_4bit=quantize, max_seq_length=max_length, use_gradient_checkpointing="unsloth"
         )
     except (OSError, ValueError, NotImplementedError) as error:
-        why = str(error).strip().split("\n")[0]
+        why = first_line(error)
         raise ArmliteError(f"unsloth cannot load {source}: {why}; try again with model.backend=transformers") from error
     FastVisionModel.for_training(model)
     return model, load_processor(source)

@@ -8,7 +8,7 @@ gives what it has: the table says so, and nothing else is put in its place.
 import json
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,22 +84,24 @@ def load_mix(path: Path) -> Mix:
 
 @dataclass
 class _Taken:
-    """What became of a source's tasks."""
+    """What became of a source's tasks: those that were taken, and a reject for each of the others."""
 
     source: Source
     asked: int | None
-    tasks: list[Task]
-    read: int = 0
-    other_kind: int = 0
-    duplicates: int = 0
-    over_cap: int = 0
-    spare: int = 0
+    read: int
+    tasks: list[Task] = field(default_factory=list)
+    rejects: list[dict[str, Any]] = field(default_factory=list)
+
+    def reject(self, task: Task, why: str, **more: str) -> None:
+        self.rejects.append({"id": task.id, "source": name_of(self.source), "why": why, **more})
 
     def row(self) -> dict[str, Any]:
-        available = self.read - self.other_kind - self.duplicates - self.over_cap
-        found = {"other kind": self.other_kind, "duplicates": self.duplicates, "over the cap": self.over_cap}
-        taken = {"available": available, "not needed": self.spare, "taken": len(self.tasks)}
-        return {"source": name_of(self.source), "asked": self.asked, "read": self.read, **found, **taken}
+        why = Counter(row["why"] for row in self.rejects)
+        names = {"other kind": "of another kind", "duplicates": "a duplicate", "over the cap": "over the cap"}
+        found = {name: why[reason] for name, reason in names.items()}
+        taken = {"available": self.read - sum(found.values()), "not needed": why["not needed"]}
+        start = {"source": name_of(self.source), "asked": self.asked, "read": self.read}
+        return {**start, **found, **taken, "taken": len(self.tasks)}
 
 
 def mix_tasks(recipe: Mix, out: Path, on_task: Progress | None = None) -> Counts:
@@ -116,10 +118,8 @@ def mix_tasks(recipe: Mix, out: Path, on_task: Progress | None = None) -> Counts
     journal = begin(out, setup)
     keys = _keys(read, journal, on_task)
     asked, seen = _asked(recipe), {}
-    taken: list[_Taken] = []
-    rejects: list[dict[str, Any]] = []
-    for number, (source, tasks) in enumerate(read):
-        taken.append(_take(source, tasks, asked[number], keys, seen, recipe.seed, rejects))
+    taken = [_take(*found, asked[number], keys, seen, recipe.seed) for number, found in enumerate(read)]
+    rejects = [reject for part in taken for reject in part.rejects]
     mixed = _named_apart(taken, out)
     random.Random(f"mix/{recipe.seed}").shuffle(mixed)
     finish(journal, out, (task.to_json() + "\n" for task in mixed), rejects)
@@ -128,40 +128,30 @@ def mix_tasks(recipe: Mix, out: Path, on_task: Progress | None = None) -> Counts
 
 
 def _take(
-    source: Source,
-    tasks: list[Task],
-    asked: int | None,
-    keys: dict[str, str],
-    seen: dict[str, str],
-    seed: int,
-    rejects: list[dict[str, Any]],
+    source: Source, tasks: list[Task], asked: int | None, keys: dict[str, str], seen: dict[str, str], seed: int
 ) -> _Taken:
     """A source's share: tasks in shuffled order that nobody has yet, until there are enough."""
     name = name_of(source)
-    found = _Taken(source, asked, [], read=len(tasks))
+    found = _Taken(source, asked, len(tasks))
     groups: Counter[str] = Counter()
     fresh = []
     for task in tasks:
         key = keys[f"{name}/{task.id}"]
         if source.kinds and task.kind not in source.kinds:
-            found.other_kind += 1
-            rejects.append({"id": task.id, "source": name, "why": "of another kind", "kind": task.kind})
+            found.reject(task, "of another kind", kind=task.kind)
         elif key in seen:
-            found.duplicates += 1
-            rejects.append({"id": task.id, "source": name, "why": "a duplicate", "of": seen[key]})
+            found.reject(task, "a duplicate", of=seen[key])
         else:
             seen[key] = f"{name}/{task.id}"
             fresh.append(task)
     random.Random(f"mix/{seed}/{name}").shuffle(fresh)
     for task in fresh:
         if source.cap is not None and groups[task.source] >= source.cap:
-            found.over_cap += 1
-            rejects.append({"id": task.id, "source": name, "why": "over the cap", "group": task.source})
+            found.reject(task, "over the cap", group=task.source)
             continue
         groups[task.source] += 1
         if asked is not None and len(found.tasks) >= asked:
-            found.spare += 1
-            rejects.append({"id": task.id, "source": name, "why": "not needed"})
+            found.reject(task, "not needed")
         else:
             found.tasks.append(task)
     return found
