@@ -48,6 +48,11 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0][:200]
 
 
+def cut(text: str, length: int) -> str:
+    """The text, or its beginning and `...`: at most so many characters."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint ` Did you mean 'x'?` for a misspelt word, or the empty string."""
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)

@@ -6,6 +6,7 @@ before it changes them.
 """
 
 import hashlib
+import io
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from PIL import ExifTags, Image, ImageOps
 
 from armlite.errors import InputError
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+"""Endings of the files that are taken for pictures."""
 MAX_PIXELS = 120_000_000
 """Larger pictures are refused before decoding: their pixels alone would take more than 0.34 GiB."""
 CACHE_BYTES = 256 << 20
@@ -68,6 +71,13 @@ def is_as_stored(path: Path | str) -> bool:
         InputError: as `open_image`.
     """
     return _opened(Path(path))[1]
+
+
+def as_png(image: Image.Image, **options: Any) -> bytes:
+    """The image as a PNG file; options are Pillow's."""
+    data = io.BytesIO()
+    image.save(data, "PNG", **options)
+    return data.getvalue()
 
 
 def image_key(image: Image.Image) -> str:

@@ -7,7 +7,6 @@ trajectories below a folder.
 """
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import PrivateAttr, ValidationError
 
 from armlite.errors import ArmliteError, DataError, first_fault, nearest
+from armlite.images import as_png
 from armlite.types import ImageInfo, Record, Score, Trajectory
 
 TORN = ".[0-9a-f]*.tmp"
@@ -224,9 +224,7 @@ def _write_images(path: Path, rows: list[Saved], images: Mapping[str, Image.Imag
                 continue
         if file not in images:
             raise ValueError(f"image {info.id} ({file}) is neither given nor in {target.parent}")
-        png = io.BytesIO()
-        images[file].save(png, "PNG")
-        write_atomic(target, png.getvalue())
+        write_atomic(target, as_png(images[file]))
 
 
 def _holds_trajectories(file: Path) -> bool:

@@ -166,15 +166,12 @@ def _keep(memory: "Memory", seen: "Observation", out: Path | None) -> dict[str, 
     """Write the observation's pictures; image id -> file."""
     if out is None:
         return {}
-    import io
-
+    from armlite.images import as_png
     from armlite.store import write_atomic
 
     files = {image: out / f"{memory.wire_name(image)}.png" for image in seen.images}
     for image, file in files.items():
-        png = io.BytesIO()
-        memory.images[image].save(png, "PNG")
-        write_atomic(file, png.getvalue())
+        write_atomic(file, as_png(memory.images[image]))
     return files
 
 

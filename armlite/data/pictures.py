@@ -17,9 +17,9 @@ from typing import Any
 from PIL import Image
 
 from armlite.data.archives import Zips
+from armlite.images import SUFFIXES, as_png
 from armlite.store import write_atomic
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
 _DATA_URL = re.compile(r"data:image/[a-z+.-]+;base64,")
 
@@ -50,9 +50,7 @@ class Pictures:
         if isinstance(value, dict):
             value = value.get("bytes") or value.get("path")
         if isinstance(value, Image.Image):
-            png = io.BytesIO()
-            (value if value.mode in _PNG_MODES else value.convert("RGB")).save(png, "PNG")
-            return self._write(png.getvalue())
+            return self._write(as_png(value if value.mode in _PNG_MODES else value.convert("RGB")))
         if isinstance(value, bytes | bytearray | memoryview):
             return self._write(bytes(value))
         if not isinstance(value, str) or not value:

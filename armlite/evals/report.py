@@ -4,6 +4,7 @@ Called at the end of a run; everything is made anew from the run's folder. Undef
 """
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,17 +81,13 @@ def write_results(benchmark: Benchmark, run: EvalRun, summary: dict[str, Any]) -
 
 def report(dataset: DataSet | None, summary: dict[str, Any], run: EvalRun) -> list[str]:
     """The lines of `report.md`."""
-    lines = [
-        f"# {summary['benchmark']}: {summary['model']}",
-        "",
-        *([f"{dataset.title}. Licence of the data: {dataset.licence}.", ""] if dataset is not None else []),
-        "| figure | value (95 % interval) | n |",
-        "|---|---|---|",
+    lines = [f"# {summary['benchmark']}: {summary['model']}", ""]
+    lines += [f"{dataset.title}. Licence of the data: {dataset.licence}.", ""] if dataset is not None else []
+    figures = [
+        (f"**{name}**" if name == summary["main"] else name, shown(name, Figure.model_validate(value)), value["n"])
+        for name, value in summary["figures"].items()
     ]
-    for name, value in summary["figures"].items():
-        marked = f"**{name}**" if name == summary["main"] else name
-        lines.append(f"| {marked} | {shown(name, Figure.model_validate(value))} | {value['n']} |")
-    lines += ["", _counts(summary)]
+    lines += [*markdown_table(("figure", "value (95 % interval)", "n"), figures), "", _counts(summary)]
     if summary["failures"]:
         lines += ["", *(f"- {count} failed: {' '.join(why.split())}" for why, count in summary["failures"].items())]
     settings = {name: value for name, value in summary["settings"].items() if name not in ("benchmark", "model")}
@@ -101,6 +98,12 @@ def report(dataset: DataSet | None, summary: dict[str, Any], run: EvalRun) -> li
         lines += ["", "## The data", "", f"- what the reader has been tried on: {dataset.seen}"]
         lines += [f"- {note}" for note in dataset.notes]
     return [*lines, "", f"Every judgment is on disk: `armlite view {run.folder}`."]
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """The lines of a table in Markdown."""
+    lines = [f"| {' | '.join(map(str, row))} |" for row in (header, *rows)]
+    return [lines[0], "|---" * len(header) + "|", *lines[1:]]
 
 
 def shown(name: str, figure: Figure) -> str:

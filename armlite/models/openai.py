@@ -6,7 +6,6 @@ A fault of one request ends at most its own episode; what only the user can mend
 """
 
 import base64
-import io
 import json
 import os
 import queue
@@ -21,7 +20,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from armlite.errors import ArmliteError, nearest
+from armlite.errors import ArmliteError, cut, nearest
+from armlite.images import as_png
 from armlite.loop import Reply
 from armlite.models.completion import STOP, read_reply, turn_seed
 from armlite.protocol.render import Conversation, Message, system_text
@@ -363,9 +363,7 @@ class OpenAISession:
 
 
 def _data_url(image: "Image.Image") -> str:
-    png = io.BytesIO()
-    image.save(png, "PNG", compress_level=1)
-    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(as_png(image, compress_level=1)).decode()
 
 
 def _retry_after(value: str) -> float:
@@ -382,5 +380,4 @@ def _retry_after(value: str) -> float:
 
 def _line(value: object) -> str:
     """One line of at most 300 characters."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= 300 else text[:297] + "..."
+    return cut(" ".join(str(value).split()), 300)

@@ -7,7 +7,7 @@ named and numbered, with its text beside it.
 from collections.abc import Sequence
 from typing import Any
 
-from armlite.errors import ToolError
+from armlite.errors import ToolError, cut
 from armlite.memory import Memory
 from armlite.tools.documents.pages import Document
 from armlite.tools.documents.passages import excerpt
@@ -47,13 +47,13 @@ def doc_page_retrieval_by_query(memory: Memory, /, filename: str, query: str) ->
         blind = sum(not text for text in document.texts())
         unread = f" {blind} of its pages have no readable text." if blind else ""
         text = (
-            f'No page of `{document.name}` matches "{_cut(query, 200)}".{unread} Try other words, as they may be '
+            f'No page of `{document.name}` matches "{cut(query, 200)}".{unread} Try other words, as they may be '
             f"printed in the document, or fetch a page by its number, 1 to {len(document)}, with "
             "doc_page_retrieval_by_index."
         )
         return Observation(ok=True, text=text, tool=name, data=data)
     head = (
-        f'Pages of `{document.name}` for "{_cut(query, 200)}", best first: {pages} (of {len(document)}). '
+        f'Pages of `{document.name}` for "{cut(query, 200)}", best first: {pages} (of {len(document)}). '
         "If they do not help, ask with other or more specific words."
     )
     return _observe(memory, document, name, pages, head, query, data)
@@ -85,7 +85,7 @@ def _document(memory: Memory, filename: str) -> Document:
     if document is None:
         raise ToolError("Error: this task has no document.")
     if _plain(filename) != _plain(document.name):
-        raise ToolError(f"Error: there is no document named '{_cut(filename, 80)}'. The document is `{document.name}`.")
+        raise ToolError(f"Error: there is no document named '{cut(filename, 80)}'. The document is `{document.name}`.")
     return document
 
 
@@ -117,7 +117,3 @@ def _shares(wanted: Sequence[int], room: int) -> list[int]:
         shares[i] = min(wanted[i], left // (len(wanted) - done))
         left -= shares[i]
     return shares
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 3] + "..."

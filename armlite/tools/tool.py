@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
 
-from armlite.errors import ToolError, nearest
+from armlite.errors import ToolError, cut, nearest
 from armlite.memory import Memory
 from armlite.types import Observation
 
@@ -73,9 +73,8 @@ class Tool:
         for name, value in arguments.items():
             problem = _mismatch(value, self.parameters[name])
             if problem:
-                raise ToolError(
-                    f"Error: parameter '{name}' of {self.name} {problem}, got {_short(value)}. {self.usage()}"
-                )
+                given = cut(json.dumps(value, ensure_ascii=False, default=str), 80)
+                raise ToolError(f"Error: parameter '{name}' of {self.name} {problem}, got {given}. {self.usage()}")
             checked[name] = value
         return self.function(memory, **checked)
 
@@ -198,8 +197,3 @@ def _mismatch(value: Any, hint: Any) -> str:
         fits = isinstance(value, int | float if hint is float else get_origin(hint) or hint)
     spelt = _spell(hint)
     return "" if fits else f"must be a{'n' if spelt[0] in 'aio' else ''} {spelt}"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 80 else text[:77] + "..."

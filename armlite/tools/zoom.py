@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from armlite.errors import ToolError
+from armlite.errors import ToolError, cut
 from armlite.memory import Memory
 from armlite.tools.tool import tool
 from armlite.types import Observation
@@ -160,8 +160,7 @@ def _short(value: Any) -> str:
     """The value as text of at most 40 characters; never fails, not even on integers too long for `str`."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**30:
         return "a number of more than 30 digits"
-    text = f"{value:.12g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return cut(f"{value:.12g}" if isinstance(value, float) else str(value), 40)
 
 
 def _list(value: Any) -> str:

@@ -4,6 +4,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from armlite.evals.report import markdown_table
 from armlite.store import read_json, write_atomic
 
 ROUNDS = {"rollout": "rollout temperature", "greedy": "greedy", "no_tools": "greedy, no tools"}
@@ -68,41 +69,33 @@ def families(summary: dict[str, Any]) -> list[str]:
 
 def _accuracy_table(found: dict[str, dict[str, Any]]) -> list[str]:
     names = sorted({f for s in found.values() for r in s.values() for f in families(r)})
-    lines = [
-        f"| checkpoint | decoding | n | accuracy (95 %) | {' | '.join(names)} | format |",
-        "|---" * (5 + len(names)) + "|",
-    ]
+    rows = []
     for name, summary in found.items():
         for key, label in ROUNDS.items():
             s = summary[key]
             cells = [percent(s, f"accuracy/{f}") for f in names]
-            accuracy = percent(s, "accuracy", interval=True)
-            lines.append(
-                f"| {name} | {label} | {s['items']} | {accuracy} | {' | '.join(cells)} | {percent(s, 'format_rate')} |"
-            )
-    return lines
+            start = (name, label, s["items"], percent(s, "accuracy", interval=True))
+            rows.append((*start, *cells, percent(s, "format_rate")))
+    return markdown_table(("checkpoint", "decoding", "n", "accuracy (95 %)", *names, "format"), rows)
 
 
 def _tool_table(found: dict[str, dict[str, Any]]) -> list[str]:
-    lines = [
-        "| checkpoint | decoding | calls per task | calls that succeed | same in both orders |",
-        "|---|---|---|---|---|",
-    ]
+    rows = []
     for name, summary in found.items():
         for key in ("rollout", "greedy"):
             s = summary[key]
-            rate, same = percent(s, "tool_success_rate"), percent(s, "swap_consistency")
-            lines.append(f"| {name} | {ROUNDS[key]} | {value_of(s, 'tool_calls_per_task'):.2f} | {rate} | {same} |")
-    return lines
+            rates = percent(s, "tool_success_rate"), percent(s, "swap_consistency")
+            rows.append((name, ROUNDS[key], f"{value_of(s, 'tool_calls_per_task'):.2f}", *rates))
+    header = ("checkpoint", "decoding", "calls per task", "calls that succeed", "same in both orders")
+    return markdown_table(header, rows)
 
 
 def _stage_table(run: Path) -> list[str]:
-    notes = read_json(run / "stages.json", {})
-    lines = ["| stage | seconds | learnt from |", "|---|---|---|"]
-    for name, values in notes.items():
+    rows = []
+    for name, values in read_json(run / "stages.json", {}).items():
         rest = ", ".join(f"{k.replace('_', ' ')}: {v}" for k, v in values.items() if k != "seconds")
-        lines.append(f"| {name} | {values['seconds']} | {rest} |")
-    return lines
+        rows.append((name, values["seconds"], rest))
+    return markdown_table(("stage", "seconds", "learnt from"), rows)
 
 
 def _plots(run: Path, rows: list[dict[str, Any]], found: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:

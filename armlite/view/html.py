@@ -16,6 +16,7 @@ from html import escape
 from PIL import Image
 
 from armlite.errors import ArmliteError
+from armlite.images import as_png
 from armlite.store import Saved
 from armlite.types import ImageInfo, Score, Step, Trajectory
 from armlite.view import text as words
@@ -79,12 +80,12 @@ def _embed(rows: Sequence[Saved], pixels: RowPixels) -> tuple[dict[str, str], di
 
 
 def _data_uri(image: Image.Image) -> str:
-    kind, data = "png", io.BytesIO()
-    image.save(data, "PNG")
-    if data.tell() > PNG_BYTES:
-        kind, data = "jpeg", io.BytesIO()
-        image.convert("RGB").save(data, "JPEG", quality=88)
-    return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
+    kind, data = "png", as_png(image)
+    if len(data) > PNG_BYTES:
+        jpeg = io.BytesIO()
+        image.convert("RGB").save(jpeg, "JPEG", quality=88)
+        kind, data = "jpeg", jpeg.getvalue()
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _bar(rows: Sequence[Saved], title: str) -> str:

@@ -4,7 +4,6 @@
 a rich renderable and puts pictures side by side; pixels come as PIL images, boxes are drawn here.
 """
 
-import io
 import os
 import re
 from base64 import b64encode
@@ -21,6 +20,7 @@ from rich.style import Style
 from rich.text import Text
 
 from armlite.errors import ArmliteError
+from armlite.images import as_png
 
 Protocol = Literal["kitty", "sixel", "blocks", "none"]
 CELL = (8, 16)
@@ -171,9 +171,7 @@ def kitty(image: Image.Image, columns: int, rows: int) -> str:
 
     Source: the terminal graphics protocol, https://sw.kovidgoyal.net/kitty/graphics-protocol/
     """
-    png = io.BytesIO()
-    image.save(png, "PNG")
-    data = b64encode(png.getvalue()).decode()
+    data = b64encode(as_png(image)).decode()
     chunks = [data[i : i + 4096] for i in range(0, len(data), 4096)]
     first = f"a=T,f=100,q=2,C=1,c={columns},r={rows},"
     return "".join(

@@ -25,16 +25,8 @@ QUIT = {b"q", b"Q", b"\x1b", b"\x03", b"\x04"}
 ENTER, ERASE = {b"\r", b"\n"}, {b"\x7f", b"\b"}
 SCROLL = {b"j": 1, b"\x1b[B": 1, b"\r": 1, b"\n": 1, b"k": -1, b"\x1b[A": -1}
 """Key -> lines."""
-LEAP = {
-    b" ": 1,
-    b"\x1b[6~": 1,
-    b"b": -1,
-    b"\x1b[5~": -1,
-    b"g": -(10**6),
-    b"\x1b[H": -(10**6),
-    b"G": 10**6,
-    b"\x1b[F": 10**6,
-}
+_FAR = 10**6
+LEAP = {b" ": 1, b"\x1b[6~": 1, b"b": -1, b"\x1b[5~": -1, b"g": -_FAR, b"\x1b[H": -_FAR, b"G": _FAR, b"\x1b[F": _FAR}
 """Key -> screens."""
 
 

@@ -31,7 +31,7 @@ MODULES = {
     "logicvista": "logicvista",
     "mathvista": "mathvista",
 }
-"""Name -> module, whose `BENCHMARKS` holds one Benchmark or several."""
+"""Name -> module, which holds its `BENCHMARK`, or several in `BENCHMARKS`."""
 RETRIEVAL = "retrieval"
 """The page search of the document tool, which is evaluated without a model (`armlite.evals.retrieval`)."""
 _OWN: dict[str, Benchmark] = {}
@@ -74,8 +74,9 @@ def get_benchmark(name: str) -> Benchmark:
         names = [*MODULES, *_OWN, RETRIEVAL]
         known = f"{nearest(name, names)} Benchmarks: {', '.join(names)}{imports_hint()}"
         raise ArmliteError(f"there is no benchmark {name!r}.{known}")
-    found: tuple[Benchmark, ...] = import_module(f"{__name__}.{MODULES[name]}").BENCHMARKS
-    return next(one for one in found if one.name == name)
+    module = import_module(f"{__name__}.{MODULES[name]}")
+    several: tuple[Benchmark, ...] = getattr(module, "BENCHMARKS", ())
+    return next((one for one in several if one.name == name), None) or module.BENCHMARK
 
 
 def set_names() -> list[str]:

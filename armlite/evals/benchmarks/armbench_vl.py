@@ -186,37 +186,34 @@ def _as_published(value: Any) -> Any:
     return str(value) if isinstance(value, bool) else value
 
 
-BENCHMARKS = (
-    Benchmark(
-        name="armbench-vl",
-        main="acc",
-        score=score,
-        official=official,
-        dataset=DataSet(
-            title="the reference's benchmark: perception, long documents, instruction following",
-            licence="other (not seen)",
-            tasks=_tasks,
-            files=(
-                "**/fine_grained_perception.jsonl|**/multimodal_long_document.jsonl|"
-                "**/multimodal_instruction_following.jsonl",
-                "**/*.jsonl",
-            ),
-            hub="ChrisDing1105/ARMBench-VL",
-            snapshot=True,
-            seen="row as the reference's evaluation scripts read it; no published file was at hand",
-            notes=(
-                "The hub id (three configs, mixed types of idx) was reported and not seen; row counts are unknown.",
-                "All constraints of a row are shown; the reference shows the first, and by a slip in most runs none.",
-                "With documents/<doc_id>.pdf below the folder the document itself is given, else the contact "
-                "sheet image.",
-            ),
+BENCHMARK = Benchmark(
+    name="armbench-vl",
+    main="acc",
+    score=score,
+    official=official,
+    dataset=DataSet(
+        title="the reference's benchmark: perception, long documents, instruction following",
+        licence="other (not seen)",
+        tasks=_tasks,
+        files=(
+            "**/fine_grained_perception.jsonl|**/multimodal_long_document.jsonl|"
+            "**/multimodal_instruction_following.jsonl",
+            "**/*.jsonl",
         ),
+        hub="ChrisDing1105/ARMBench-VL",
+        snapshot=True,
+        seen="row as the reference's evaluation scripts read it; no published file was at hand",
         notes=(
-            "acc reads the text inside the final <answer>; acc_reference applies the reference's regular expressions "
-            "to the whole last turn (its fallback for single responses, which counts an empty match as read and is "
-            "never right, changes no score).",
-            "The first answer of an item counts. All constraints of a row are shown; the reference shows the first.",
-            "Capital letters are ignored in 'Answer N is better'; whether the reference does so is not known.",
+            "The hub id (three configs, mixed types of idx) was reported and not seen; row counts are unknown.",
+            "All constraints of a row are shown; the reference shows the first, and by a slip in most runs none.",
+            "With documents/<doc_id>.pdf below the folder the document itself is given, else the contact sheet image.",
         ),
+    ),
+    notes=(
+        "acc reads the text inside the final <answer>; acc_reference applies the reference's regular expressions "
+        "to the whole last turn (its fallback for single responses, which counts an empty match as read and is "
+        "never right, changes no score).",
+        "The first answer of an item counts. All constraints of a row are shown; the reference shows the first.",
+        "Capital letters are ignored in 'Answer N is better'; whether the reference does so is not known.",
     ),
 )

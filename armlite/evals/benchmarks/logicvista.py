@@ -132,32 +132,29 @@ def _thought(item: Item) -> str:
     return (steps[-1].turn.think if steps else None) or "none"
 
 
-BENCHMARKS = (
-    Benchmark(
-        name="logicvista",
-        main="acc_official",
-        score=score,
-        official=official,
-        dataset=DataSet(
-            title="logic questions about diagrams, by skill",
-            licence="Apache-2.0",
-            tasks=_tasks,
-            files=("dataset.json", "**/dataset.json", "**/test*.parquet", "**/*.parquet"),
-            hub="lscpku/LogicVista",
-            counts={"all": 448},
-            seen="schema as published; some rows of the repository's dataset.json were read by eye, without images",
-            notes=(
-                "The hub id is a mirror; the publisher's own is the GitHub repository Yijia-Xiao/LogicVista, "
-                "folder data.",
-                "107 inductive, 95 numerical, 93 deductive, 79 spatial and 74 mechanical questions.",
-                "One row has no answer: it is asked and kept without gold, wrong in acc_official and left out of acc.",
-                "The answers' form is asked for in a sentence of ours after the question.",
-            ),
-        ),
+BENCHMARK = Benchmark(
+    name="logicvista",
+    main="acc_official",
+    score=score,
+    official=official,
+    dataset=DataSet(
+        title="logic questions about diagrams, by skill",
+        licence="Apache-2.0",
+        tasks=_tasks,
+        files=("dataset.json", "**/dataset.json", "**/test*.parquet", "**/*.parquet"),
+        hub="lscpku/LogicVista",
+        counts={"all": 448},
+        seen="schema as published; some rows of the repository's dataset.json were read by eye, without images",
         notes=(
-            "extract=rule: the publisher and VLMEvalKit have a language model read the letters out of the text.",
-            "One row has no answer: wrong in acc_official, left out of acc, counted in no_gold.",
-            "The prompt is ours and asks for letters only. Only the first vote of an item counts.",
+            "The hub id is a mirror; the publisher's own is the GitHub repository Yijia-Xiao/LogicVista, folder data.",
+            "107 inductive, 95 numerical, 93 deductive, 79 spatial and 74 mechanical questions.",
+            "One row has no answer: it is asked and kept without gold, wrong in acc_official and left out of acc.",
+            "The answers' form is asked for in a sentence of ours after the question.",
         ),
+    ),
+    notes=(
+        "extract=rule: the publisher and VLMEvalKit have a language model read the letters out of the text.",
+        "One row has no answer: wrong in acc_official, left out of acc, counted in no_gold.",
+        "The prompt is ours and asks for letters only. Only the first vote of an item counts.",
     ),
 )

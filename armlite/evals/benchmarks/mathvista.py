@@ -219,31 +219,28 @@ def _row(item: Item) -> dict[str, Any]:
     }
 
 
-BENCHMARKS = (
-    Benchmark(
-        name="mathvista",
-        main="acc_official",
-        score=score,
-        official=official,
-        dataset=DataSet(
-            title="mathematics in pictures, testmini",
-            licence="CC-BY-SA-4.0; training on it is prohibited",
-            tasks=_tasks,
-            files=("**/testmini*.parquet", "testmini.json", "**/testmini.json"),
-            hub="AI4Math/MathVista",
-            split="testmini",
-            counts={"all": 1000},
-            seen="schema as published; a few rows of the repository's testmini.json were read by eye, without images",
-            notes=(
-                "Only testmini: the answers of the test split are hidden.",
-                "A free question gets a sentence of ours with the answer's form and unit, in place of the "
-                "published query.",
-            ),
-        ),
+BENCHMARK = Benchmark(
+    name="mathvista",
+    main="acc_official",
+    score=score,
+    official=official,
+    dataset=DataSet(
+        title="mathematics in pictures, testmini",
+        licence="CC-BY-SA-4.0; training on it is prohibited",
+        tasks=_tasks,
+        files=("**/testmini*.parquet", "testmini.json", "**/testmini.json"),
+        hub="AI4Math/MathVista",
+        split="testmini",
+        counts={"all": 1000},
+        seen="schema as published; a few rows of the repository's testmini.json were read by eye, without images",
         notes=(
-            "extract=rule: the publisher has GPT extract the answer; these are not the GPT-extracted numbers.",
-            "An item without any text is wrong here; the script gives it the choice nearest to the empty text.",
-            "The prompt is ours: choices as `A. ...`, for a free answer its form and unit. Only the first vote counts.",
+            "Only testmini: the answers of the test split are hidden.",
+            "A free question gets a sentence of ours with the answer's form and unit, in place of the published query.",
         ),
+    ),
+    notes=(
+        "extract=rule: the publisher has GPT extract the answer; these are not the GPT-extracted numbers.",
+        "An item without any text is wrong here; the script gives it the choice nearest to the empty text.",
+        "The prompt is ours: choices as `A. ...`, for a free answer its form and unit. Only the first vote counts.",
     ),
 )

@@ -229,38 +229,36 @@ def _tsv_row(item: Item, position: int) -> dict[str, Any]:
     }
 
 
-BENCHMARKS = (
-    Benchmark(
-        name="mm-ifeval",
-        main="c_level_rule",
-        score=score,
-        official=official,
-        dataset=DataSet(
-            title="instructions about an image with constraints that rules or a judge can check",
-            licence="unknown (see the repository SYuan03/MM-IFEngine)",
-            tasks=_tasks,
-            files=(
-                "*-Level.jsonl",
-                "MM-IFEval/*-Level.jsonl",
-                "data/MM-IFEval/*-Level.jsonl",
-                "MM-IFEval*.tsv",
-                "*.tsv",
-            ),
-            counts={"MM-IFEval.tsv": 687},
-            seen="fields as the repository's and VLMEvalKit's scripts read them; not read on published rows",
-            notes=(
-                "400 instructions (300 C-Level, 100 P-Level); the TSV has 287 aux rows more: they are answered, given "
-                "to the official scripts, and count in none of our figures.",
-                "Get the TSV from VLMEvalKit (md5 973bb839961a449565073a5ee70ae7a6) or the JSONL from MM-IFEngine.",
-            ),
+BENCHMARK = Benchmark(
+    name="mm-ifeval",
+    main="c_level_rule",
+    score=score,
+    official=official,
+    dataset=DataSet(
+        title="instructions about an image with constraints that rules or a judge can check",
+        licence="unknown (see the repository SYuan03/MM-IFEngine)",
+        tasks=_tasks,
+        files=(
+            "*-Level.jsonl",
+            "MM-IFEval/*-Level.jsonl",
+            "data/MM-IFEval/*-Level.jsonl",
+            "MM-IFEval*.tsv",
+            "*.tsv",
         ),
+        counts={"MM-IFEval.tsv": 687},
+        seen="fields as the repository's and VLMEvalKit's scripts read them; not read on published rows",
         notes=(
-            "No figure is the official score: rule-based constraints only (c_level_rule), and P-Level by whole-word "
-            "containment of the published answers (p_level_rule) instead of a GPT judge.",
-            "The text inside <answer> is the response. Sentences are split by nltk's punkt where its data is "
-            "installed, else by the bundled splitter: sentences_by/NAME says which.",
-            "An answer that cannot be read scores 0, though an empty text would pass some rules.",
-            "The aux rows are answered for the official scripts only.",
+            "400 instructions (300 C-Level, 100 P-Level); the TSV has 287 aux rows more: they are answered, given "
+            "to the official scripts, and count in none of our figures.",
+            "Get the TSV from VLMEvalKit (md5 973bb839961a449565073a5ee70ae7a6) or the JSONL from MM-IFEngine.",
         ),
+    ),
+    notes=(
+        "No figure is the official score: rule-based constraints only (c_level_rule), and P-Level by whole-word "
+        "containment of the published answers (p_level_rule) instead of a GPT judge.",
+        "The text inside <answer> is the response. Sentences are split by nltk's punkt where its data is "
+        "installed, else by the bundled splitter: sentences_by/NAME says which.",
+        "An answer that cannot be read scores 0, though an empty text would pass some rules.",
+        "The aux rows are answered for the official scripts only.",
     ),
 )

@@ -281,31 +281,29 @@ def _listed(text: str) -> list[str]:
     return [text]
 
 
-BENCHMARKS = (
-    Benchmark(
-        name="mmlongbench-doc",
-        main="acc",
-        score=score,
-        official=official,
-        dataset=DataSet(
-            title="questions about 135 long PDF documents, over one page, several, or without an answer",
-            licence="CC-BY-NC-4.0",
-            tasks=_tasks,
-            files=("samples.json", "data/samples.json", "data/*.parquet", "*.parquet"),
-            hub="yubo2333/MMLongBench-Doc",
-            split="train",
-            snapshot=True,
-            counts={"all": 1082},
-            seen="124 published rows about 14 of the documents (samples.json)",
-            notes=(
-                "An older revision has 1,091 questions; the questions were edited in September 2025.",
-                "Evidence pages count from 1 as published; a few lie outside their document and stay in meta.",
-            ),
-        ),
+BENCHMARK = Benchmark(
+    name="mmlongbench-doc",
+    main="acc",
+    score=score,
+    official=official,
+    dataset=DataSet(
+        title="questions about 135 long PDF documents, over one page, several, or without an answer",
+        licence="CC-BY-NC-4.0",
+        tasks=_tasks,
+        files=("samples.json", "data/samples.json", "data/*.parquet", "*.parquet"),
+        hub="yubo2333/MMLongBench-Doc",
+        split="train",
+        snapshot=True,
+        counts={"all": 1082},
+        seen="124 published rows about 14 of the documents (samples.json)",
         notes=(
-            "extract=rule: the text inside <answer>, cleaned up by the gold's format; officially GPT-4o extracts.",
-            "The judge sees a contact sheet and asks for pages by tool; officially all pages, at most 120, are shown.",
-            "Partial scores count, as officially: a Str or List answer more than half alike earns its likeness.",
+            "An older revision has 1,091 questions; the questions were edited in September 2025.",
+            "Evidence pages count from 1 as published; a few lie outside their document and stay in meta.",
         ),
+    ),
+    notes=(
+        "extract=rule: the text inside <answer>, cleaned up by the gold's format; officially GPT-4o extracts.",
+        "The judge sees a contact sheet and asks for pages by tool; officially all pages, at most 120, are shown.",
+        "Partial scores count, as officially: a Str or List answer more than half alike earns its likeness.",
     ),
 )

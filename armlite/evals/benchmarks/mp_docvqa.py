@@ -155,40 +155,38 @@ def _number(identity: str) -> int | str:
     return int(identity) if identity.isdecimal() else identity
 
 
-BENCHMARKS = (
-    Benchmark(
-        name="mp-docvqa",
-        main="anls",
-        score=score,
-        official=official,
-        dataset=DataSet(
-            title="questions about scanned documents of up to 20 pages",
-            licence="MIT (hub copy); the original asks for registration",
-            tasks=_tasks,
-            files=(
-                "data/val-*.parquet",
-                "data/*.parquet",
-                "*.parquet",
-                "val_v*.json",
-                "train_v*.json",
-                "test_v*.json",
-                "*.json",
-            ),
-            hub="lmms-lab/MP-DocVQA",
-            split="val",
-            mirrors=("lmms-lab-encoder/MP-DocVQA",),
-            notes=(
-                "The hub holds val and test, about 5,200 and 5,000 questions; the answers of test are hidden. Train "
-                "comes with the challenge's JSON only. To read another split, give its file as --path.",
-                "A page's number is its place in page_ids; some answers lie on a page that was cut off.",
-                "The challenge's IMDB files are pickled and are not read.",
-            ),
+BENCHMARK = Benchmark(
+    name="mp-docvqa",
+    main="anls",
+    score=score,
+    official=official,
+    dataset=DataSet(
+        title="questions about scanned documents of up to 20 pages",
+        licence="MIT (hub copy); the original asks for registration",
+        tasks=_tasks,
+        files=(
+            "data/val-*.parquet",
+            "data/*.parquet",
+            "*.parquet",
+            "val_v*.json",
+            "train_v*.json",
+            "test_v*.json",
+            "*.json",
         ),
+        hub="lmms-lab/MP-DocVQA",
+        split="val",
+        mirrors=("lmms-lab-encoder/MP-DocVQA",),
         notes=(
-            "The text inside <answer> is the prediction; no suffix asks for a single word or phrase.",
-            "Page accuracy (APPA) is not given, since no page is asked for; page_recall is whether a page tool "
-            "returned the answer's page: the contact sheet in the prompt does not count.",
-            "The result file has no answer_page; its form is recalled and was not tried on the challenge's server.",
+            "The hub holds val and test, about 5,200 and 5,000 questions; the answers of test are hidden. Train "
+            "comes with the challenge's JSON only. To read another split, give its file as --path.",
+            "A page's number is its place in page_ids; some answers lie on a page that was cut off.",
+            "The challenge's IMDB files are pickled and are not read.",
         ),
+    ),
+    notes=(
+        "The text inside <answer> is the prediction; no suffix asks for a single word or phrase.",
+        "Page accuracy (APPA) is not given, since no page is asked for; page_recall is whether a page tool "
+        "returned the answer's page: the contact sheet in the prompt does not count.",
+        "The result file has no answer_page; its form is recalled and was not tried on the challenge's server.",
     ),
 )

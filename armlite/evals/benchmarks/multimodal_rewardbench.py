@@ -126,32 +126,30 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
     return {"multimodal-rewardbench.jsonl": jsonl(lines)}
 
 
-BENCHMARKS = (
-    Benchmark(
-        name="multimodal-rewardbench",
-        main="acc_official",
-        score=score,
-        official=official,
-        dataset=DataSet(
-            title="pairs of answers about an image: correctness, preference, knowledge, reasoning, safety, VQA",
-            licence="CC-BY-NC; third-party texts and images under their own terms",
-            tasks=_tasks,
-            files=("data/all_data.json", "**/all_data.json", "**/test*.parquet", "**/*.parquet", "**/*.json"),
-            hub="syhuggingface/multimodal_rewardbench",
-            counts={"all": 4711},
-            notes=(
-                "The hub id is a third party's mirror; the publisher's own form is data/all_data.json, made by the "
-                "download script of github.com/facebookresearch/multimodal_rewardbench.",
-                "The paper has 5211 rows; 500 of Hateful Memes are withheld.",
-                "Twelve ids stand on two rows; the second gets '#2'.",
-            ),
-        ),
+BENCHMARK = Benchmark(
+    name="multimodal-rewardbench",
+    main="acc_official",
+    score=score,
+    official=official,
+    dataset=DataSet(
+        title="pairs of answers about an image: correctness, preference, knowledge, reasoning, safety, VQA",
+        licence="CC-BY-NC; third-party texts and images under their own terms",
+        tasks=_tasks,
+        files=("data/all_data.json", "**/all_data.json", "**/test*.parquet", "**/*.parquet", "**/*.json"),
+        hub="syhuggingface/multimodal_rewardbench",
+        counts={"all": 4711},
         notes=(
-            "extract=rule: our prompt and final <answer> instead of the MT-Bench prompt and [[A]] or [[B]].",
-            "acc_official draws where no choice can be read, with the official seed, in the order of the file: a "
-            "part of the file (--n) draws other numbers. acc_all counts these wrong, acc_parsed leaves them out.",
-            "The first answer of an item counts; further votes and the reversed order do not.",
-            "The official script prints safety and reasoning by their halves only.",
+            "The hub id is a third party's mirror; the publisher's own form is data/all_data.json, made by the "
+            "download script of github.com/facebookresearch/multimodal_rewardbench.",
+            "The paper has 5211 rows; 500 of Hateful Memes are withheld.",
+            "Twelve ids stand on two rows; the second gets '#2'.",
         ),
+    ),
+    notes=(
+        "extract=rule: our prompt and final <answer> instead of the MT-Bench prompt and [[A]] or [[B]].",
+        "acc_official draws where no choice can be read, with the official seed, in the order of the file: a "
+        "part of the file (--n) draws other numbers. acc_all counts these wrong, acc_parsed leaves them out.",
+        "The first answer of an item counts; further votes and the reversed order do not.",
+        "The official script prints safety and reasoning by their halves only.",
     ),
 )

@@ -180,33 +180,30 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
     return {"rewardbench-2.jsonl": jsonl(lines)}
 
 
-BENCHMARKS = (
-    Benchmark(
-        name="rewardbench-2",
-        main="overall",
-        score=score,
-        official=official,
-        order="hash",
-        dataset=DataSet(
-            title="one right answer of four, text only, six subsets; Ties by ratings",
-            licence="ODC-BY",
-            tasks=_tasks,
-            files=("data/test-*.parquet", "**/test*.parquet", "**/*.parquet", "**/*.jsonl", "**/*.json"),
-            hub="allenai/reward-bench-2",
-            counts={"all": 1865},
-            notes=(
-                "Rows by subset, recalled and not checked (the sum agrees): Factuality 475, Precise IF 160, Math 183, "
-                "Safety 450, Focus 495, Ties 102.",
-                "A Ties row becomes as many tasks as it has answers.",
-            ),
-        ),
+BENCHMARK = Benchmark(
+    name="rewardbench-2",
+    main="overall",
+    score=score,
+    official=official,
+    order="hash",
+    dataset=DataSet(
+        title="one right answer of four, text only, six subsets; Ties by ratings",
+        licence="ODC-BY",
+        tasks=_tasks,
+        files=("data/test-*.parquet", "**/test*.parquet", "**/*.parquet", "**/*.jsonl", "**/*.json"),
+        hub="allenai/reward-bench-2",
+        counts={"all": 1865},
         notes=(
-            "extract=rule: our prompt and final <answer> instead of [[A]] to [[D]]; ratings may have decimals.",
-            "The official script swaps the chosen answer with a random place; here all four are permuted by the "
-            "id's hash.",
-            "The first answer of a task counts; the official script asks once, at temperature 0.",
-            "Ties as in the repository's code; ties/release_0.1.4 is what the package on PyPI computes.",
-            "The official prediction file is not described; ours holds the columns that its scorer reads.",
+            "Rows by subset, recalled and not checked (the sum agrees): Factuality 475, Precise IF 160, Math 183, "
+            "Safety 450, Focus 495, Ties 102.",
+            "A Ties row becomes as many tasks as it has answers.",
         ),
+    ),
+    notes=(
+        "extract=rule: our prompt and final <answer> instead of [[A]] to [[D]]; ratings may have decimals.",
+        "The official script swaps the chosen answer with a random place; here all four are permuted by the id's hash.",
+        "The first answer of a task counts; the official script asks once, at temperature 0.",
+        "Ties as in the repository's code; ties/release_0.1.4 is what the package on PyPI computes.",
+        "The official prediction file is not described; ours holds the columns that its scorer reads.",
     ),
 )

@@ -204,34 +204,32 @@ def _line(item: Item, vote: Answer) -> dict[str, Any]:
     }
 
 
-BENCHMARKS = (
-    Benchmark(
-        name="vl-rewardbench",
-        main="acc_parsed",
-        score=score,
-        official=official,
-        order="hash",
-        dataset=DataSet(
-            title="pairs of answers about an image, ranked by people: general, hallucination, reasoning",
-            licence="MIT",
-            tasks=_tasks,
-            files=("data/test-*.parquet", "**/test*.parquet", "**/*.parquet", "**/*.tsv", "**/*.jsonl"),
-            hub="MMInstruction/VL-RewardBench",
-            counts={"all": 1247},
-            seen="schema as published; the first rows of the repository's data.jsonl were read by eye, without images",
-            notes=(
-                "An older revision has 1250 rows; the revision is not pinned.",
-                "The group of a row is its category (TSV), its image's folder (JSONL), else the first part of its id.",
-            ),
-        ),
+BENCHMARK = Benchmark(
+    name="vl-rewardbench",
+    main="acc_parsed",
+    score=score,
+    official=official,
+    order="hash",
+    dataset=DataSet(
+        title="pairs of answers about an image, ranked by people: general, hallucination, reasoning",
+        licence="MIT",
+        tasks=_tasks,
+        files=("data/test-*.parquet", "**/test*.parquet", "**/*.parquet", "**/*.tsv", "**/*.jsonl"),
+        hub="MMInstruction/VL-RewardBench",
+        counts={"all": 1247},
+        seen="schema as published; the first rows of the repository's data.jsonl were read by eye, without images",
         notes=(
-            "extract=rule: the final <answer> is read by rule; the official regular expression reads the whole text "
-            "for 'Answer N is better' after 'Overall Judgment' or 'Therefore'.",
-            "The official protocol samples K = 10 (T 0.2, top_p 0.2), each in a random order; here all votes of an "
-            "item are in one order, given by its id's hash. `--votes 10` gives K = 10.",
-            "acc_parsed leaves out pairs without a majority, as the official script does; acc_all counts them wrong. "
-            "lmms-eval and VLMEvalKit differ again (an LLM reads the answer; random or wrong where it fails).",
-            "The official script pools the votes of rows that are alike; here the first such row counts, once.",
+            "An older revision has 1250 rows; the revision is not pinned.",
+            "The group of a row is its category (TSV), its image's folder (JSONL), else the first part of its id.",
         ),
+    ),
+    notes=(
+        "extract=rule: the final <answer> is read by rule; the official regular expression reads the whole text "
+        "for 'Answer N is better' after 'Overall Judgment' or 'Therefore'.",
+        "The official protocol samples K = 10 (T 0.2, top_p 0.2), each in a random order; here all votes of an "
+        "item are in one order, given by its id's hash. `--votes 10` gives K = 10.",
+        "acc_parsed leaves out pairs without a majority, as the official script does; acc_all counts them wrong. "
+        "lmms-eval and VLMEvalKit differ again (an LLM reads the answer; random or wrong where it fails).",
+        "The official script pools the votes of rows that are alike; here the first such row counts, once.",
     ),
 )

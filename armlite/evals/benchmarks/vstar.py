@@ -157,30 +157,28 @@ def _iou(a: Box, b: Box) -> float:
     return shared / (areas - shared) if areas > shared else 0.0
 
 
-BENCHMARKS = (
-    Benchmark(
-        name="vstar",
-        main="acc",
-        score=score,
-        dataset=DataSet(
-            title="multiple choice questions about small things in large photos",
-            licence="none declared",
-            tasks=_tasks,
-            files=("test_questions.jsonl", "**/test_questions.jsonl", "**/test*.parquet", "**/*.parquet", "**/*.tsv"),
-            hub="craigwu/vstar_bench",
-            mirrors=("lmms-lab/vstar-bench", "xjtupanda/VStar_Bench"),
-            snapshot=True,
-            counts={"all": 191},
-            notes=(
-                "115 questions are direct_attributes with four options, 76 relative_position with two.",
-                "The boxes of what is to be found come only with the repository's own files, not with the mirrors.",
-                "The columns of the TSV are those of VLMEvalKit's multiple choice sets; that file has not been seen.",
-            ),
-        ),
+BENCHMARK = Benchmark(
+    name="vstar",
+    main="acc",
+    score=score,
+    dataset=DataSet(
+        title="multiple choice questions about small things in large photos",
+        licence="none declared",
+        tasks=_tasks,
+        files=("test_questions.jsonl", "**/test_questions.jsonl", "**/test*.parquet", "**/*.parquet", "**/*.tsv"),
+        hub="craigwu/vstar_bench",
+        mirrors=("lmms-lab/vstar-bench", "xjtupanda/VStar_Bench"),
+        snapshot=True,
+        counts={"all": 191},
         notes=(
-            *NOTES,
-            "The publisher compares the likelihoods of the options and has no rule for text; the gold letters are the "
-            "data set's, not always A as in an evaluation that leaves the right option first.",
+            "115 questions are direct_attributes with four options, 76 relative_position with two.",
+            "The boxes of what is to be found come only with the repository's own files, not with the mirrors.",
+            "The columns of the TSV are those of VLMEvalKit's multiple choice sets; that file has not been seen.",
         ),
+    ),
+    notes=(
+        *NOTES,
+        "The publisher compares the likelihoods of the options and has no rule for text; the gold letters are the "
+        "data set's, not always A as in an evaluation that leaves the right option first.",
     ),
 )

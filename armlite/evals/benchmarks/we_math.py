@@ -153,34 +153,32 @@ def _row(item: Item) -> dict[str, Any]:
     return row | meta.published | {"answer": item.task.gold, "response": given(item)}
 
 
-BENCHMARKS = (
-    Benchmark(
-        name="we-math",
-        main="score_strict",
-        score=score,
-        official=official,
-        dataset=DataSet(
-            title="visual mathematics, each problem whole and step by step",
-            licence="CC-BY-NC-4.0",
-            tasks=_tasks,
-            files=("**/testmini*.parquet", "**/*.parquet", "testmini.json", "**/testmini.json"),
-            hub="We-Math/We-Math",
-            split="testmini",
-            counts={"all": 1740},
-            seen="schema as published; some rows of the repository's testmini.json were read by eye, without images",
-            notes=(
-                "525 problems: 360 of two steps and 165 of three. Most have five options, some four.",
-                "Image paths of testmini.json are relative to the unpacked archive's folder.",
-            ),
-        ),
+BENCHMARK = Benchmark(
+    name="we-math",
+    main="score_strict",
+    score=score,
+    official=official,
+    dataset=DataSet(
+        title="visual mathematics, each problem whole and step by step",
+        licence="CC-BY-NC-4.0",
+        tasks=_tasks,
+        files=("**/testmini*.parquet", "**/*.parquet", "testmini.json", "**/testmini.json"),
+        hub="We-Math/We-Math",
+        split="testmini",
+        counts={"all": 1740},
+        seen="schema as published; some rows of the repository's testmini.json were read by eye, without images",
         notes=(
-            "extract=rule, as the publisher's scripts do, on the text inside <answer>: they look for 'Answer' with a "
-            "capital, which the tag has not.",
-            "The prompt is ours and does not give the knowledge concepts.",
-            "The scripts divide by 525 whatever is there; here by the problems whose rows are all there, which is the "
-            "same on the whole set.",
-            "A single row has no score: two runs are compared by acc_all, row by row.",
-            "Only the first vote of an item counts.",
+            "525 problems: 360 of two steps and 165 of three. Most have five options, some four.",
+            "Image paths of testmini.json are relative to the unpacked archive's folder.",
         ),
+    ),
+    notes=(
+        "extract=rule, as the publisher's scripts do, on the text inside <answer>: they look for 'Answer' with a "
+        "capital, which the tag has not.",
+        "The prompt is ours and does not give the knowledge concepts.",
+        "The scripts divide by 525 whatever is there; here by the problems whose rows are all there, which is the "
+        "same on the whole set.",
+        "A single row has no score: two runs are compared by acc_all, row by row.",
+        "Only the first vote of an item counts.",
     ),
 )

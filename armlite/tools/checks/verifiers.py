@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from inspect import Parameter, Signature
 from typing import Any
 
-from armlite.errors import ArmliteError, ToolError, nearest
+from armlite.errors import ArmliteError, ToolError, cut, nearest
 from armlite.tools.checks import measures
 from armlite.tools.checks.measures import MODES, Mode
 from armlite.tools.checks.sentences import Splitter
@@ -137,8 +137,7 @@ def _many(number: int, noun: str) -> str:
 
 
 def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+    return repr(cut(" ".join(text.split()), 60))
 
 
 def _split(noun: str, mode: Mode) -> tuple[str, Splitter | None]:

@@ -14,12 +14,11 @@ from pathlib import Path
 from PIL import Image
 
 from armlite.errors import InputError
-from armlite.images import Kept, check_head, open_image, shrink, state_of
+from armlite.images import SUFFIXES, Kept, check_head, open_image, shrink, state_of
 from armlite.tools.documents.page_text import Pages, PageText
 from armlite.tools.documents.pdf import PdfPages
 from armlite.tools.documents.ranking import PageIndex, rank
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 PICTURES_KEPT = 8
 """Rendered pages that a Document keeps, newest first: about 2.3 MiB each at the default size."""
 DOCUMENTS_KEPT = 4
@@ -132,12 +131,12 @@ class FolderPages:
     def __init__(self, path: Path):
         self.path = path
         self.files = sorted(
-            (f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.name[0] != "." and f.is_file()),
+            (f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and f.name[0] != "." and f.is_file()),
             key=lambda f: _natural(f.name),
         )
         self.count = len(self.files)
         if not self.files:
-            raise InputError(f"folder {path} holds no page images ({', '.join(IMAGE_SUFFIXES)})")
+            raise InputError(f"folder {path} holds no page images ({', '.join(SUFFIXES)})")
         for file in self.files:
             check_head(file)
 
