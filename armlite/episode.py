@@ -175,6 +175,10 @@ class Episode:
             result = self.tools[call.name](self.memory, **call.arguments)
         except ToolError as error:
             result = Observation(ok=False, text=str(error))
+        if not isinstance(result, Observation):
+            raise TypeError(f"the tool {call.name} gave {type(result).__name__}, not an Observation")
+        if changed := self.memory.changed():
+            raise ArmliteError(f"the tool {call.name} changed {changed[0]} itself: let it draw on a copy, and add that")
         text = _cut(harmless(result.text), self.memory.limits.observation_max_characters)
         if duplicate:
             text = f"{text}\n{prompts.SAME_CALL}"

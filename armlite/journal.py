@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from PIL import Image
 
-from armlite.errors import ArmliteError
+from armlite.errors import ArmliteError, DataError
 from armlite.store import TORN, Saved, append, read, write_atomic
 
 Row = dict[str, Any]
@@ -50,7 +50,7 @@ def is_begun(file: Path, settings: Mapping[str, Any]) -> bool:
         if file.exists():
             raise ArmliteError(f"{file.parent} holds {file.name} of something else; give another --out")
         return False
-    old, new = json.loads(saved.read_text(encoding="utf-8")), json.loads(json.dumps(settings))
+    old, new = _read_settings(saved), json.loads(json.dumps(settings))
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     if changed and file.is_file():
         key = changed[0]
@@ -85,10 +85,14 @@ class Journal:
         """What there is a row for."""
 
     def rows(self) -> Iterator[Row]:
-        """All rows, in the order in which they were added."""
+        """All rows, in the order in which they were added.
+
+        Raises:
+            DataError: a line is none.
+        """
         if self.file.is_file():
             with self.file.open("rb") as lines:
-                yield from (json.loads(line) for line in lines if line.strip())
+                yield from (_row(self.file, number, line) for number, line in enumerate(lines, 1) if line.strip())
 
     def trajectories(self) -> Iterator[Saved]:
         """All rows of a journal of trajectories.
@@ -152,6 +156,25 @@ class Journal:
         """Remove the journal's folder: what came of it stands elsewhere."""
         with suppress(OSError):
             shutil.rmtree(self.folder)
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(file.read_bytes())
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise ArmliteError(f"{file} is damaged: delete {file.parent} to begin anew")
+    return settings
+
+
+def _row(file: Path, number: int, line: bytes) -> Row:
+    try:
+        row = json.loads(line)
+        key_of(row)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(str(file), number, "(row)", f"is no row of a journal ({error!r})") from error
+    return row
 
 
 def key_of(row: Row) -> Key:

@@ -25,7 +25,7 @@ from armlite.models import model_prefix
 from armlite.models.lazy import LazyModel, at_temperature
 from armlite.models.sampling import Sampling
 from armlite.runner import Job, Outcome, run_jobs
-from armlite.store import Saved, append
+from armlite.store import Saved, append, relative
 from armlite.types import Constraint, Kind, Task, Trajectory, Verdict
 from armlite.votes import count_pairs, count_votes
 
@@ -367,7 +367,7 @@ def _moved(vote: Trajectory, root: Path, folder: Path) -> Task:
     """The task with paths as seen from a folder that `append` writes its images to."""
     task, files = vote.task, {info.id: info.file for info in vote.images}
     images = tuple(f"images/{files[i]}" for i in vote.prompt_images[: len(task.images)])
-    document = task.document and os.path.relpath(root / task.document, folder)
+    document = task.document and relative(root / task.document, folder)
     return task.model_copy(update={"images": images, "document": document})
 
 

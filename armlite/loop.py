@@ -5,10 +5,11 @@ judging, evaluation, data making and the GRPO trainer play the same loop.
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
+from threading import Thread
 from typing import Literal, Protocol
 
 from armlite.episode import Episode
@@ -116,21 +117,26 @@ class Workers:
     """Where episodes are opened and tools run: at once and in order, or in the session's threads."""
 
     def __init__(self, session: ChatSession):
-        self._pool = ThreadPoolExecutor(session.threads, "armlite-tools") if session.threads else None
         self._wake = session.wake
+        self._asked: SimpleQueue[Callable[[], Result] | None] = SimpleQueue()
         self._done: SimpleQueue[Future[Result]] = SimpleQueue()
+        self._open = True
+        self._threads = [Thread(target=self._work, name="armlite-tools", daemon=True) for _ in range(session.threads)]
+        for thread in self._threads:
+            thread.start()
 
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+    def __exit__(self, *error: object) -> None:
+        self._open = False
+        for _ in self._threads:  # daemons: a tool that never returns does not keep the process
+            self._asked.put(None)
 
     def do(self, work: Callable[[], "Result"]) -> None:
         """Do something whose result `done` gives."""
-        if self._pool is not None:
-            self._pool.submit(work).add_done_callback(self._ended)
+        if self._threads:
+            self._asked.put(work)
         else:
             future: Future[Result] = Future()
             future.set_result(work())
@@ -141,8 +147,13 @@ class Workers:
         while not self._done.empty():
             yield self._done.get().result()
 
-    def _ended(self, future: Future["Result"]) -> None:
-        if not future.cancelled():
+    def _work(self) -> None:
+        while (work := self._asked.get()) is not None and self._open:
+            future: Future[Result] = Future()
+            try:
+                future.set_result(work())
+            except BaseException as error:  # raised where `done` is called
+                future.set_exception(error)
             self._done.put(future)
             self._wake()
 

@@ -100,6 +100,10 @@ class Memory:
         )
         return name
 
+    def changed(self) -> list[str]:
+        """Ids of images whose pixels are no longer those that were added: the record would show another picture."""
+        return [name for name, image in self.images.items() if image_file(image) != self.infos[name].file]
+
     def forget(self, ids: Sequence[str]) -> None:
         """Take back the newest images, for an observation that the policy never saw."""
         for name in reversed(ids):

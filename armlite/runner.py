@@ -133,7 +133,6 @@ def run_jobs(
     def opened(job: Job) -> Episode:
         try:
             episode = job.open()
-            episode.model = model.name
         except (InputError, DataError) as error:  # another mistake of the user concerns all jobs alike
             episode = _Unopened(fault_of(error))  # type: ignore[assignment]  # `play` asks for no more than that
         started[id(episode)] = job, time.monotonic()
@@ -141,6 +140,7 @@ def run_jobs(
 
     def outcome(episode: Episode) -> Outcome:
         job, start = started.pop(id(episode))
+        episode.model = model.name  # not before: a model that loads itself knows its name by then
         opened = None if isinstance(episode, _Unopened) else episode
         return Outcome(job, opened, episode.fault, time.monotonic() - start, model.name)
 

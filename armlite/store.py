@@ -52,6 +52,12 @@ def write_atomic(path: str | Path, data: str | bytes) -> None:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
+def relative(path: str | Path, folder: str | Path) -> str:
+    """A path as seen from a folder; right where folders are links, too, since `..` is of the place, not of the name."""
+    path = Path(os.path.abspath(path))
+    return os.path.relpath(os.path.join(os.path.realpath(path.parent), path.name), os.path.realpath(folder))
+
+
 def read_json(path: Path, default: Any = None) -> Any:
     """What a JSON file of ours holds; the default where there is none."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else default

@@ -31,17 +31,22 @@ def count_votes(kind: Kind, votes: Sequence[Trajectory]) -> Verdict:
     """The verdict of votes on one task: what most of them say; of ratings the median, if any vote is near it."""
     if (failed := _failed(kind, votes)) is not None:
         return failed
+    decision, party = most_say(kind, votes)
+    return _verdict(kind, votes, {} if decision is None else {_FIELDS.get(kind, "choice"): decision}, party)
+
+
+def most_say(kind: Kind, votes: Sequence[Trajectory]) -> tuple[Decision | None, int]:
+    """The decision of most votes, of ratings the median, and how many agree; None: they are even, or none decided."""
     decisions = [v.decision for v in votes if v.decision is not None]
-    verdict: Decision | None
+    if not decisions:
+        return None, 0
     if kind == "rating":
-        verdict = float(median(float(d) for d in decisions))
-        party = sum(abs(float(d) - verdict) <= NEAR for d in decisions)
-        verdict = verdict if party else None
-    else:
-        (first, party), *others = Counter(map(_plain, decisions)).most_common()
-        even = bool(others) and others[0][1] == party
-        verdict = None if even else next(d for d in decisions if _plain(d) == first)
-    return _verdict(kind, votes, {} if verdict is None else {_FIELDS.get(kind, "choice"): verdict}, party)
+        middle = float(median(float(d) for d in decisions))
+        party = sum(abs(float(d) - middle) <= NEAR for d in decisions)
+        return middle if party else None, party
+    (first, party), *others = Counter(map(_plain, decisions)).most_common()
+    even = bool(others) and others[0][1] == party
+    return None if even else next(d for d in decisions if _plain(d) == first), party
 
 
 def count_pairs(count: int, votes: Sequence[Trajectory]) -> Verdict:

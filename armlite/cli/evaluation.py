@@ -1,5 +1,6 @@
 """What `armlite eval` does with each benchmark, and prints of it: tables or JSON."""
 
+import collections
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,16 +20,21 @@ PIPE_WIDTH = 140
 
 
 def check_benchmarks(names: Sequence[str]) -> None:
-    """Find out before anything is run that a benchmark is not known.
+    """Find out before anything is run that a benchmark is not known, or that two would share a folder.
 
     Raises:
-        ArmliteError: one is not; names the nearest.
+        ArmliteError: so it is; names the nearest.
     """
     from armlite.evals.run import benchmark_of
 
     for name in names:
         if name != RETRIEVAL:
             benchmark_of(name)
+    folders = collections.Counter(Path(name).stem for name in names)
+    if shared := [folder for folder, times in folders.items() if times > 1]:
+        raise ArmliteError(
+            f"two of --benchmark have results called {shared[0]}: evaluate one after the other, each with --out"
+        )
 
 
 def run_all(

@@ -48,10 +48,11 @@ def pairs(
     from armlite.data.making.pairs import make_pairs
     from armlite.errors import ArmliteError
     from armlite.judge import Judge
+    from armlite.models import asked_at_once
 
     if inject == (model is not None):
         raise ArmliteError("give either --model, who writes the flawed answers, or --inject")
-    judge = Judge.load(model, temperature=temperature, seed=seed) if model else None
+    judge = Judge.load(model, temperature=temperature, seed=seed, **asked_at_once(model, batch)) if model else None
     with Counter("pairs") as counter:
         counts = make_pairs(
             tasks,
@@ -148,8 +149,10 @@ def _played(
     """Make something of the rollouts of a model, and print the counts."""
     from armlite.cli.screen import Counter
     from armlite.judge import Judge
+    from armlite.models import asked_at_once
 
-    judge = Judge.load(model, temperature=temperature, seed=seed)
+    options = asked_at_once(model, more["in_flight"])
+    judge = Judge.load(model, temperature=temperature, seed=seed, **options)
     more |= {"name": _name(model), "temperature": temperature, "seed": seed}
     with Counter(what) as counter:
         counts = make(tasks, judge.model, judge.settings, out, on_task=counter.show, **more)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from armlite.data.archives import Zips
 from armlite.images import SUFFIXES, as_png
-from armlite.store import write_atomic
+from armlite.store import relative, write_atomic
 
 _PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
 _DATA_URL = re.compile(r"data:image/[a-z+.-]+;base64,")
@@ -86,7 +86,7 @@ class Pictures:
             raise ValueError(f"is no path: {path[:40]!r} ({error.strerror})") from error
         if not there:
             self.missing.append(file)
-        return os.path.relpath(file, self.out or root)
+        return relative(file, self.out or root)
 
     def pages(self, paths: Sequence[str], name: str) -> str:
         """Folder of a document, relative to `out`, with its pages as `p_001.jpg` ... in the order given.

@@ -1,13 +1,12 @@
 """Task records in JSONL files: reading with the line named when one breaks its schema, writing whole files only."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from armlite.errors import ArmliteError, DataError, first_fault
-from armlite.store import whole_file
+from armlite.store import relative, whole_file
 from armlite.types import Task
 
 
@@ -60,7 +59,7 @@ def moved(task: Task, root: Path, folder: Path) -> Task:
     """The task with its paths, relative to `root`, as seen from `folder`."""
 
     def there(path: str) -> str:
-        return os.path.relpath(root / path, folder)
+        return relative(root / path, folder)
 
     document = there(task.document) if task.document else None
     return task.model_copy(update={"images": tuple(map(there, task.images)), "document": document})

@@ -84,6 +84,12 @@ class Item:
         return self.answers[0] if self.answers else None
 
     @property
+    def votes(self) -> tuple[Trajectory, ...]:
+        """The episodes of the first presented order."""
+        votes = [answer.trajectory for answer in self.answers]
+        return tuple(vote for vote in votes if vote.order == votes[0].order)
+
+    @property
     def decision(self) -> Decision | None:
         """Of the first answer; None: there is none, or none that can be read."""
         return self.first.decision if self.first else None

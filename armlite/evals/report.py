@@ -10,6 +10,7 @@ from typing import Any
 
 from armlite.data.convert import REJECTS
 from armlite.data.dataset import DataSet
+from armlite.errors import ArmliteError
 from armlite.evals.conduct import conduct, failures
 from armlite.evals.exports import write_exports
 from armlite.evals.figures import Benchmark, Figure, Figures
@@ -50,8 +51,17 @@ def summarise(benchmark: Benchmark, run: EvalRun) -> dict[str, Any]:
 
 
 def all_figures(benchmark: Benchmark, run: EvalRun) -> Figures:
-    """The benchmark's own figures, then those of conduct; where both have a name the benchmark's counts."""
-    own = benchmark.score(run.items)
+    """The benchmark's own figures, then those of conduct; where both have a name the benchmark's counts.
+
+    A plain number of a `@benchmark` is a figure of all items.
+
+    Raises:
+        ArmliteError: the benchmark's main figure is not among them.
+    """
+    made = benchmark.score(run.items)
+    own = {name: v if isinstance(v, Figure) else Figure(value=v, n=len(run.items)) for name, v in made.items()}
+    if benchmark.main not in own:
+        raise ArmliteError(f"benchmark {benchmark.name}: main is {benchmark.main!r}; its figures are {', '.join(own)}")
     others = conduct(run.items, run.settings.votes, run.seconds)
     return {**own, **{name: figure for name, figure in others.items() if name not in own}}
 

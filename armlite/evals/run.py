@@ -5,7 +5,6 @@ flight nor on where it was interrupted. Scorers are in `armlite.evals.benchmarks
 figures in `armlite.evals.conduct`.
 """
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 from armlite.data.convert import MISSING, convert, missing_words
 from armlite.data.tasks import moved, read_tasks, write_tasks
 from armlite.episode import EpisodeSettings
-from armlite.errors import ArmliteError
+from armlite.errors import ArmliteError, InputError
 from armlite.evals.benchmarks import get_benchmark
 from armlite.evals.figures import Benchmark
 from armlite.evals.folder import TASKS, TRAJECTORIES, EvalRun, EvalSettings, read_run
@@ -28,9 +27,9 @@ from armlite.journal import Journal, is_begun
 from armlite.judge import VOTING_TEMPERATURE, Judge
 from armlite.loop import ChatModel
 from armlite.memory import image_file
-from armlite.models import model_prefix
+from armlite.models import asked_at_once, maker_of, model_prefix
 from armlite.runner import Job, run_jobs
-from armlite.store import Saved, file_digest
+from armlite.store import Saved, file_digest, relative
 from armlite.types import Task, Trajectory
 
 POCKET_TASKS = 300
@@ -103,13 +102,11 @@ def run_benchmark(
     if path is not None and not path.exists():
         raise ArmliteError(f"there is no folder {path} to read {name} from")
     warmth = temperature or (VOTING_TEMPERATURE if votes > 1 else 0.0)
-    given = dict(options or {})
-    if workers is not None and model_prefix(model) == "openai":
-        given = {"workers": workers, **given}
+    given = {**asked_at_once(model, workers), **(options or {})}
     judge = Judge.load(model, temperature=warmth, seed=seed, max_calls=max_calls, **given)
     rules = judge.settings if tools else judge.settings.model_copy(update={"tools": ()})
     settings = EvalSettings(
-        benchmark=name,
+        benchmark=Path(name).name if is_tasks(name) else name,
         model=re.sub(r"//[^/@]*@", "//", model),
         path=None if path is None else str(path.resolve()),
         digest=file_digest(Path(name)) if is_tasks(name) and name != POCKET else None,
@@ -126,7 +123,7 @@ def run_benchmark(
     begun = is_begun(folder / TRAJECTORIES, settings.model_dump(mode="json"))
     if not begun or not (folder / TASKS).is_file():
         check_model_of(model)
-        _prepare(benchmark, path, folder, settings, on_progress or (lambda done, total: None))
+        _prepare(name, path, folder, settings, on_progress or (lambda done, total: None))
     journal = Journal(folder / TRAJECTORIES, settings.model_dump(mode="json"))
     jobs = jobs_of(read_tasks(folder / TASKS), rules, folder, settings)
     journal.redo_faults(jobs)
@@ -149,14 +146,15 @@ def check_model_of(model: str) -> None:
     Raises:
         ArmliteError: as `Judge.load` and loading would later.
     """
-    if model_prefix(model) == "openai":
-        from armlite.models.openai import parse_spec
-
-        parse_spec(model)
-    elif model_prefix(model) is None:
+    prefix = model_prefix(model)
+    if prefix is None:
         from armlite.models.loading import check_model
 
         check_model(model)
+    elif maker_of(prefix) and prefix == "openai":
+        from armlite.models.openai import parse_spec
+
+        parse_spec(model)
 
 
 def jobs_of(tasks: Iterable[Task], rules: EpisodeSettings, root: Path, settings: EvalSettings) -> list[Job]:
@@ -195,21 +193,20 @@ def judge_jobs(
         told(number, len(jobs))
 
 
-def _prepare(benchmark: Benchmark, path: Path | None, folder: Path, settings: EvalSettings, told: Told) -> None:
+def _prepare(name: str, path: Path | None, folder: Path, settings: EvalSettings, told: Told) -> None:
     """Write the run's `tasks.jsonl`."""
-    name = settings.benchmark
     if name == POCKET:
         from armlite.pocket.world import generate
 
         write_tasks(folder / TASKS, generate("test", settings.n or POCKET_TASKS, settings.seed, folder))
         return
-    if benchmark.dataset is None:
+    if (dataset := benchmark_of(name).dataset) is None:
         tasks = read_tasks(name)[: settings.n]
         if not any(task.gold is not None for task in tasks):
             raise ArmliteError(f"{name}: no task has a gold answer, so there is nothing to score")
         write_tasks(folder / TASKS, [moved(task, Path(name).parent, folder) for task in tasks])
         return
-    made = convert(benchmark.dataset, path, folder / TASKS, n=settings.n, on_row=lambda rows: told(rows, None))
+    made = convert(dataset, path, folder / TASKS, n=settings.n, on_row=lambda rows: told(rows, None))
     if made.missing and not settings.skip_missing:
         (folder / TASKS).unlink()
         raise ArmliteError(
@@ -227,9 +224,11 @@ def link_pictures(trajectory: Trajectory, root: Path, folder: Path) -> None:
     infos = {info.id: info for info in trajectory.images}
     for path, name in zip(trajectory.task.images, trajectory.prompt_images, strict=False):
         target = folder / "images" / infos[name].file
+        if target.is_symlink() and not target.exists():
+            target.unlink()  # its file has gone: what is written now must not be written there
         if target.exists():
             continue
-        if is_as_stored(root / path) and image_file(open_image(root / path)) == infos[name].file:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(OSError):
-                target.symlink_to(os.path.relpath(root / path, target.parent))
+        with suppress(OSError, InputError):  # no links here, or the picture has gone meanwhile
+            if is_as_stored(root / path) and image_file(open_image(root / path)) == infos[name].file:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(relative(root / path, target.parent))

@@ -7,33 +7,41 @@ from armlite.evals.benchmarks.shares import share
 from armlite.evals.figures import Benchmark, Figure, Figures, Item
 from armlite.evals.intervals import mean_interval
 from armlite.rewards import is_right
+from armlite.votes import most_say
 
 POCKET = "pocket"
 
 
 def score(items: Sequence[Item]) -> Figures:
-    """Figures of the first judgment of each task that has a gold answer.
+    """Figures of the tasks that have a gold answer; of several votes on the first presented order what most say.
 
     Returns:
         `accuracy` (a task that could not be judged is not right), the same as `accuracy/FAMILY`, `accuracy_judged`
         (of the tasks that were judged), `not_judged` (share that was not, also as `not_judged/REASON` where there are
-        some) and `tool_calls_per_task` (of the first judgment alone).
+        some; `split`: the votes are even) and `tool_calls_per_task` (of the first judgment alone).
     """
-    marked = [(item, item.answers[0]) for item in items if item.task.gold is not None]
-    right = {item.task.id: bool(is_right(item.task, answer.decision)) for item, answer in marked}
+    marked = [item for item in items if item.task.gold is not None]
+    said = {item.task.id: most_say(item.task.kind, item.votes)[0] for item in marked}
+    right = {item.task.id: bool(is_right(item.task, said[item.task.id])) for item in marked}
     figures: Figures = {"accuracy": share(list(right.values()))}
-    for name in sorted({family(item.task) for item, _ in marked}):
-        figures[f"accuracy/{name}"] = share([right[i.task.id] for i, _ in marked if family(i.task) == name])
-    judged = [item for item, answer in marked if answer.decision is not None]
-    figures["accuracy_judged"] = share([right[item.task.id] for item in judged])
-    figures["not_judged"] = share([answer.decision is None for _, answer in marked])
-    stops = [None if answer.decision is not None else answer.trajectory.stop.value for _, answer in marked]
+    for name in sorted({family(item.task) for item in marked}):
+        figures[f"accuracy/{name}"] = share([right[i.task.id] for i in marked if family(i.task) == name])
+    figures["accuracy_judged"] = share([right[name] for name, decision in said.items() if decision is not None])
+    figures["not_judged"] = share([decision is None for decision in said.values()])
+    stops = [None if said[item.task.id] is not None else _why_not(item) for item in marked]
     for stop in sorted({stop for stop in stops if stop is not None}):
         figures[f"not_judged/{stop}"] = share([found == stop for found in stops])
     calls = [float(len(item.answers[0].trajectory.calls)) for item in items]
     value = sum(calls) / len(calls) if calls else None
     figures["tool_calls_per_task"] = Figure(value=value, n=len(calls), ci95=mean_interval(calls))
     return figures
+
+
+def _why_not(item: Item) -> str:
+    """Why there is no decision: the first vote's reason, or that the votes are even."""
+    if any(vote.decision is not None for vote in item.votes):
+        return "split"
+    return item.votes[0].stop.value
 
 
 def is_tasks(name: str) -> bool:

@@ -48,6 +48,23 @@ def model_prefix(spec: str) -> str | None:
     return prefix[1] if prefix and not Path(spec).exists() else None
 
 
+def maker_of(prefix: str) -> Callable[..., ChatModel]:
+    """What makes the models of a prefix.
+
+    Raises:
+        ArmliteError: there is none of that name; names the nearest.
+    """
+    if prefix not in _MAKERS:
+        known = ", ".join(f"{name}:" for name in _MAKERS)
+        raise ArmliteError(f"there is no model {prefix}:.{nearest(prefix, _MAKERS)} Known: {known}{imports_hint()}")
+    return _MAKERS[prefix]
+
+
+def asked_at_once(spec: str, in_flight: int | None) -> dict[str, Any]:
+    """Options of `load_chat_model` for so many conversations in flight: a server's model has a thread for each."""
+    return {"workers": in_flight} if in_flight is not None and model_prefix(spec) == "openai" else {}
+
+
 def load_chat_model(
     spec: str, sampling: Sampling | None = None, settings: EngineSettings | None = None, **options: Any
 ) -> ChatModel:
@@ -63,11 +80,7 @@ def load_chat_model(
         ArmliteError: there is no such model.
     """
     if prefix := model_prefix(spec):
-        if prefix not in _MAKERS:
-            known = ", ".join(f"{name}:" for name in _MAKERS)
-            near = nearest(prefix, _MAKERS)
-            raise ArmliteError(f"there is no model {prefix}:.{near} Known: {known}{imports_hint()}")
-        return _MAKERS[prefix](spec.removeprefix(f"{prefix}:"), sampling, **options)
+        return maker_of(prefix)(spec.removeprefix(f"{prefix}:"), sampling, **options)
     from armlite.models.loading import load
     from armlite.models.local import LocalModel
 

@@ -21,7 +21,7 @@ class Sampling(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: float = Field(default=0.0, ge=0)
+    temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """0: the likeliest token, always."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Keep the likeliest tokens that together reach this share."""

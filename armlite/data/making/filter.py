@@ -54,8 +54,10 @@ def filter_tasks(
         rate, fault = rates.get(task.id), faults.get(task.id)
         if fault is not None:
             rejects.append({"id": task.id, "why": WHY[fault.whose], "detail": fault.reason})
-        elif rate is None:
+        elif task.gold is None:
             rejects.append({"id": task.id, "why": "has no gold answer"})
+        elif rate is None:
+            raise RuntimeError(f"task {task.id} was not played: does another command write to {out}?")
         elif rate == 1 or (drop_always_wrong and rate == 0):
             rejects.append({"id": task.id, "why": "always right" if rate else "always wrong", "pass_rate": rate})
         else:

@@ -16,11 +16,12 @@ from pydantic import Field, model_validator
 
 from armlite.data.making.contamination import document_digest
 from armlite.data.making.output import Counts, begin, finish
-from armlite.data.making.rollouts import Progress
+from armlite.data.making.rollouts import WHY, Progress
 from armlite.data.making.similarity import normalised
 from armlite.data.tasks import moved, read_tasks
+from armlite.errors import InputError
 from armlite.images import open_image
-from armlite.journal import Journal
+from armlite.journal import Journal, Row
 from armlite.memory import image_file
 from armlite.recipe import Settings, read_yaml, validated
 from armlite.store import file_digest
@@ -97,7 +98,12 @@ class _Taken:
 
     def row(self) -> dict[str, Any]:
         why = Counter(row["why"] for row in self.rejects)
-        names = {"other kind": "of another kind", "duplicates": "a duplicate", "over the cap": "over the cap"}
+        names = {
+            "other kind": "of another kind",
+            "unreadable": WHY["data"],
+            "duplicates": "a duplicate",
+            "over the cap": "over the cap",
+        }
         found = {name: why[reason] for name, reason in names.items()}
         taken = {"available": self.read - sum(found.values()), "not needed": why["not needed"]}
         start = {"source": name_of(self.source), "asked": self.asked, "read": self.read}
@@ -111,7 +117,7 @@ def mix_tasks(recipe: Mix, out: Path, on_task: Progress | None = None) -> Counts
         Counts over all tasks read; `more["sources"]`: a row for each source, which adds up likewise.
 
     Raises:
-        ArmliteError: a source, or a picture that it names, cannot be read; `out` exists or was begun otherwise.
+        ArmliteError: a source cannot be read; `out` exists or was begun otherwise.
     """
     read = [(source, read_tasks(source.path)) for source in recipe.sources]
     setup = {"mix": recipe.model_dump(mode="json"), "sources": [file_digest(s.path) for s in recipe.sources]}
@@ -128,7 +134,12 @@ def mix_tasks(recipe: Mix, out: Path, on_task: Progress | None = None) -> Counts
 
 
 def _take(
-    source: Source, tasks: list[Task], asked: int | None, keys: dict[str, str], seen: dict[str, str], seed: int
+    source: Source,
+    tasks: list[Task],
+    asked: int | None,
+    keys: dict[str, Row],
+    seen: dict[str, str],
+    seed: int,
 ) -> _Taken:
     """A source's share: tasks in shuffled order that nobody has yet, until there are enough."""
     name = name_of(source)
@@ -136,9 +147,11 @@ def _take(
     groups: Counter[str] = Counter()
     fresh = []
     for task in tasks:
-        key = keys[f"{name}/{task.id}"]
+        key, detail = (keys[f"{name}/{task.id}"].get(part) for part in ("key", "detail"))
         if source.kinds and task.kind not in source.kinds:
             found.reject(task, "of another kind", kind=task.kind)
+        elif key is None:
+            found.reject(task, WHY["data"], detail=str(detail))
         elif key in seen:
             found.reject(task, "a duplicate", of=seen[key])
         else:
@@ -169,15 +182,21 @@ def _asked(recipe: Mix) -> list[int | None]:
     return [counts.get(i, s.n) for i, s in enumerate(recipe.sources)]
 
 
-def _keys(read: list[tuple[Source, list[Task]]], journal: Journal, on_task: Progress | None) -> dict[str, str]:
-    """`source/id` -> what makes a task the same as another. Pictures are opened here, so this is kept as it goes."""
+def _keys(read: list[tuple[Source, list[Task]]], journal: Journal, on_task: Progress | None) -> dict[str, Row]:
+    """`source/id` -> `key`, what makes a task the same as another; None: its files cannot be read, as `detail` says.
+
+    Pictures are opened here, so this is kept as it goes.
+    """
     jobs = [(f"{name_of(source)}/{task.id}", task, source.path.parent) for source, tasks in read for task in tasks]
     left = [job for job in jobs if (job[0], 0) not in journal.done]
     for number, (name, task, root) in enumerate(left, len(jobs) - len(left) + 1):
-        journal.add({"id": name, "key": _key(task, root)})
+        try:
+            journal.add({"id": name, "key": _key(task, root)})
+        except InputError as error:
+            journal.add({"id": name, "key": None, "detail": str(error)})
         if on_task is not None:
             on_task(number, len(jobs))
-    return {row["id"]: row["key"] for row in journal.rows()}
+    return {row["id"]: row for row in journal.rows()}
 
 
 def _key(task: Task, root: Path) -> str:

@@ -25,13 +25,23 @@ def begin(out: Path, settings: Mapping[str, Any]) -> Journal:
     Raises:
         ArmliteError: `out` exists, or was begun with other settings.
     """
+    check_new(out)
+    return Journal(out.with_name(out.name + ".work") / "rows.jsonl", settings)
+
+
+def check_new(out: Path) -> None:
+    """See that nothing is overwritten.
+
+    Raises:
+        ArmliteError: the output exists.
+    """
     if out.exists():
         raise ArmliteError(f"{out} exists; give another --out")
-    return Journal(out.with_name(out.name + ".work") / "rows.jsonl", settings)
 
 
 def finish(journal: Journal, out: Path, lines: Iterable[str], rejects: Sequence[dict[str, Any]]) -> None:
     """Write `OUT.rejects.jsonl`, then the output, at once each; the journal goes away."""
+    check_new(out)
     write_rejects(out, rejects)
     write_atomic(out, "".join(lines))
     journal.forget()

@@ -6,13 +6,12 @@ and by choice as conversations in plain messages for other trainers.
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from armlite.data.making.output import Counts, begin, write_rejects
+from armlite.data.making.output import Counts, begin, check_new, write_rejects
 from armlite.data.making.rollouts import WHY, Progress, TasksDone, rollout_jobs, while_reachable
 from armlite.data.tasks import moved, read_tasks
 from armlite.episode import EpisodeSettings
@@ -20,7 +19,7 @@ from armlite.journal import Journal
 from armlite.loop import ChatModel
 from armlite.rewards import format_ok, is_right, succeeded
 from armlite.runner import run_jobs
-from armlite.store import Saved, file_digest, image_path, save, write_atomic
+from armlite.store import Saved, file_digest, image_path, relative, save, write_atomic
 from armlite.types import ImageInfo, Trajectory
 
 SCREENS = {
@@ -82,8 +81,9 @@ def make_traces(
     rows = sorted(journal.trajectories(), key=lambda row: (place[row.trajectory.task.id], row.trajectory.rollout))
     kept, failed = _screened(rows)
     rejects += failed
-    _publish(journal, out, kept, messages)
+    check_new(out)
     write_rejects(out, rejects)
+    _publish(journal, out, kept, messages)
     journal.forget()
     counts = Counter(row["why"] for row in rejects)
     return Counts(len(tasks) * k, len(kept), counts, _rates([row.trajectory for row in rows]))
@@ -142,7 +142,7 @@ def conversations(rows: Sequence[Saved], file: Path, folder: Path) -> Iterator[d
         infos = {info.id: info for info in t.images}
 
         def content(text: str, images: Sequence[str] = (), infos: dict[str, ImageInfo] = infos) -> list[dict[str, Any]]:
-            paths = [os.path.relpath(image_path(file, infos[i]), folder) for i in images]
+            paths = [relative(image_path(file, infos[i]), folder) for i in images]
             return [*({"type": "image", "image": path} for path in paths), {"type": "text", "text": text}]
 
         messages = [{"role": "system", "content": content(t.system)}]

@@ -19,6 +19,7 @@ from armlite.evals.benchmarks.letters import accuracies, unread
 from armlite.evals.exports import jsonl
 from armlite.evals.figures import Answer, Benchmark, Figures, Item, TaskMeta
 from armlite.rewards import is_right
+from armlite.store import relative
 from armlite.types import Constraint, Decision, Kind, Task
 
 
@@ -94,7 +95,7 @@ def _document(row: Row) -> str | None:
         if path == base or not path.is_relative_to(base):
             raise row.fail("doc_id", f"names {name!r}, outside the documents' folder")
         if path.exists():
-            return os.path.relpath(path, row.pictures.out or row.folder)
+            return relative(path, row.pictures.out or row.folder)
     return None
 
 
