@@ -9,9 +9,8 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from armlite.cli.screen import Counter
+from armlite.cli.screen import Counter, figures_table
 from armlite.errors import ArmliteError
 from armlite.evals.benchmarks import RETRIEVAL
 
@@ -97,9 +96,7 @@ def _print_figures(summary: Mapping[str, Any]) -> None:
     from armlite.evals.report import shown
 
     title = f"{summary['benchmark']}: {summary['items']} items, {summary['judgments']} judgments"
-    table = Table("figure", title=title, title_justify="left")
-    table.add_column("value (95 % interval)", justify="right")
-    table.add_column("n", justify="right")
+    table = figures_table(title, "figure", "value (95 % interval)", "n")
     for name, value in summary["figures"].items():
         marked = f"{name} *" if name == summary["main"] else name
         table.add_row(marked, shown(name, Figure.model_validate(value)), str(value["n"]))
@@ -108,9 +105,7 @@ def _print_figures(summary: Mapping[str, Any]) -> None:
 
 def _print_retrieval(summary: Mapping[str, Any]) -> None:
     names = ("recall@1", "recall@3", "recall@5", "any@5")
-    table = Table("evidence", title="pages found, percent of the evidence", title_justify="left")
-    for name in ("n", *names):
-        table.add_column(name, justify="right")
+    table = figures_table("pages found, percent of the evidence", "evidence", "n", *names)
     everything = {"all": {**summary, "n": summary["questions"]}}
     for source, row in (everything | dict(summary["by_source"])).items():
         table.add_row(source, str(row["n"]), *("n/a" if row[k] is None else f"{row[k]:.1f}" for k in names))
@@ -131,10 +126,8 @@ def print_comparison(compared: Sequence[Mapping[str, Any]]) -> None:
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     console = Console(highlight=False, markup=False, soft_wrap=True, width=width)
     for row in compared:
-        shown = Table(title=row["benchmark"], title_justify="left")
-        shown.add_column("figure", no_wrap=True)
-        for column in ("a", "b", "b - a"):
-            shown.add_column(column, justify="right")
+        shown = figures_table(row["benchmark"], "figure", "a", "b", "b - a")
+        shown.columns[0].no_wrap = True
         for line in table(row):
             shown.add_row(*line)
         console.print(f"a: {row['a']['model']} ({row['a']['folder']})\nb: {row['b']['model']} ({row['b']['folder']})")

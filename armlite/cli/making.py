@@ -166,6 +166,7 @@ def _name(model: str) -> str:
 
 def _print(counts: "Counts", out: Path, as_json: bool) -> None:
     """The counts on stdout: what went in is what was kept and every reason together."""
+    from armlite.cli.screen import figures_table
     from armlite.data.making.output import rejects_of
 
     files = {"file": str(out), "rejects": str(rejects_of(out))}
@@ -176,8 +177,7 @@ def _print(counts: "Counts", out: Path, as_json: bool) -> None:
     from rich.table import Column, Table
 
     console = Console()
-    table = Table("", "count", title=str(out), title_justify="left")
-    table.columns[1].justify = "right"
+    table = figures_table(str(out), "", "count")
     table.add_row("in", str(counts.taken_in))
     for why, number in counts.rejected.most_common():
         table.add_row(f"  rejected: {why}", str(number))

@@ -43,14 +43,13 @@ def plan(
 
 def _show(made: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
+
+    from armlite.cli.screen import figures_table
 
     console = Console(highlight=False)
-    table = Table(title=f"{made['recipe']}: predicted peak, GiB", title_justify="left")
-    table.add_column("part")
     stages = made["stages"]
-    for name, stage in stages.items():
-        table.add_column(f"{name} ({stage['moment']})", justify="right")
+    columns = (f"{name} ({stage['moment']})" for name, stage in stages.items())
+    table = figures_table(f"{made['recipe']}: predicted peak, GiB", "part", *columns)
     for part in dict.fromkeys(p for stage in stages.values() for p in stage["parts"]):
         table.add_row(part, *(f"{s['parts'][part]:.2f}" if part in s["parts"] else "" for s in stages.values()))
     table.add_section()

@@ -14,7 +14,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 
 from armlite.errors import ArmliteError
 from armlite.recipe import Recipe
@@ -97,6 +97,11 @@ class TrainingScreen(Bars):
             table.add_row(name, *accuracies, f"{value_of(s, 'tool_calls_per_task'):.2f}", percent(s, "format_rate"))
         Console().print(table)
         sys.stdout.write(f"report: {folder / 'report.md'}\n")
+
+
+def figures_table(title: str, first: str, *others: str) -> Table:
+    """A table whose columns behind the first hold numbers."""
+    return Table(first, *(Column(name, justify="right") for name in others), title=title, title_justify="left")
 
 
 def numbers(text: str) -> list[int]:

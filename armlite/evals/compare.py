@@ -84,11 +84,8 @@ def compare_runs(benchmark: Benchmark, one: EvalRun, other: EvalRun) -> dict[str
         values = _paired(mine, theirs, name)
         same_items = len(pairs) == len(one.items) == len(other.items)
         difference = _difference(first, second, values, questions, same_items)
-        figures[name] = {
-            "a": first.model_dump(mode="json"),
-            "b": second.model_dump(mode="json"),
-            "difference": difference.model_dump(mode="json"),
-        }
+        three = {"a": first, "b": second, "difference": difference}
+        figures[name] = {side: figure.model_dump(mode="json") for side, figure in three.items()}
     return {
         "benchmark": one.settings.benchmark,
         "main": benchmark.main,
@@ -174,9 +171,8 @@ def _difference(a: Figure, b: Figure, pairs: Pairs, questions: Mapping[str, Hash
         return Figure(value=None, n=len(pairs))
     differences = [y - x for x, y in pairs.values()]
     n = len(differences)
-    if same_items and not (n and _averages(a, [x for x, _ in pairs.values()])):
-        return Figure(value=b.value - a.value, n=n)
-    if same_items and not _averages(b, [y for _, y in pairs.values()]):
+    means = n and all(_averages(f, values) for f, values in zip((a, b), zip(*pairs.values(), strict=True), strict=True))
+    if same_items and not means:
         return Figure(value=b.value - a.value, n=n)
     span = _interval(differences, pairs, [questions[key] for key in pairs])
     return Figure(value=sum(differences) / n if n else None, n=n, ci95=span)

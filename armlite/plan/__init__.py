@@ -11,7 +11,7 @@ from armlite.errors import ArmliteError
 from armlite.plan.cards import Card, find_card, this_card
 from armlite.plan.fit import fit, highest, peaks, ways
 from armlite.plan.seconds import Course, Profile, estimated_rates, step_seconds
-from armlite.plan.shapes import Shape, known_shape, shape_of
+from armlite.plan.shapes import known_shape, shape_of
 from armlite.recipe import GrpoSettings, Recipe
 from armlite.store import write_atomic
 
@@ -37,8 +37,9 @@ def make_plan(recipe: Recipe, gpu: str | None = None, profile: Profile | None = 
     """
     shape = shape_of(recipe.model.path)
     card = find_card(gpu) if gpu else this_card()
-    stages = {}
-    for name, memory in peaks(recipe, shape).items():
+    stages, found = {}, peaks(recipe, shape)
+    needed = max(memory.gib for memory in found.values())
+    for name, memory in found.items():
         stage = recipe.stages.named()[name]
         seconds: dict[str, float] = {}
         if isinstance(stage, GrpoSettings) and (profile or card):
@@ -47,35 +48,29 @@ def make_plan(recipe: Recipe, gpu: str | None = None, profile: Profile | None = 
             seconds["step"] = sum(seconds.values())
         parts = {part: round(value, 3) for part, value in memory.parts.items()}
         stages[name] = {"gib": round(memory.gib, 2), "moment": memory.moment, "parts": parts, "seconds": seconds}
-    fits = None if card is None else highest(recipe, shape) <= card.usable
-    found = ways(recipe, shape, card.usable) if card is not None and not fits else []
+    fits = None if card is None else needed <= card.usable
+    turned = ways(recipe, shape, card.usable) if card is not None and not fits else []
     return {
         "recipe": recipe.name,
         "card": card.name if card else None,
         "usable_gib": round(card.usable, 1) if card else None,
         "fits": fits,
         "stages": stages,
-        "ways": [{"overrides": text, "cost": cost, "gib": round(then, 1)} for text, cost, then in found],
-        "notes": _notes(recipe, shape, card, fits, found, profile),
+        "ways": [{"overrides": text, "cost": cost, "gib": round(then, 1)} for text, cost, then in turned],
+        "notes": _notes(recipe, needed, card, turned, profile),
     }
 
 
-def _notes(
-    recipe: Recipe, shape: Shape, card: Card | None, fits: bool | None, found: list[Any], profile: Profile | None
-) -> list[str]:
+def _notes(recipe: Recipe, needed: float, card: Card | None, turned: list[Any], profile: Profile | None) -> list[str]:
     lines = []
     if card is None:
         lines.append("no GPU here: name one with --gpu 24gb to see whether it fits")
-    elif fits:
-        lines.append(
-            f"fits: {highest(recipe, shape):.1f} of the {card.usable:.1f} GiB that tensors can take ({card.name})"
-        )
+    elif needed <= card.usable:
+        lines.append(f"fits: {needed:.1f} of the {card.usable:.1f} GiB that tensors can take ({card.name})")
     else:
-        lines.append(
-            f"does not fit: {highest(recipe, shape):.1f} GiB, but tensors can take {card.usable:.1f} ({card.name})"
-        )
-        lines += [f"  {text}  -> {then:.1f} GiB ({cost})" for text, cost, then in found]
-        if not found:
+        lines.append(f"does not fit: {needed:.1f} GiB, but tensors can take {card.usable:.1f} ({card.name})")
+        lines += [f"  {text}  -> {then:.1f} GiB ({cost})" for text, cost, then in turned]
+        if not turned:
             lines.append("  no setting makes it fit: use a smaller model or a larger card")
     lines.append("memory is computed from sizes and not yet compared with a GPU")
     if profile or card:

@@ -29,16 +29,12 @@ def _box(rng: random.Random, task: Task) -> Call:
     return {"name": "image_zoom_in_tool", "arguments": {"image": "original_image", "bbox_2d": box}}
 
 
-def _title(task: Task) -> str:
-    return Path(task.document or "").stem
-
-
 def _fixed(name: str, **arguments: Any) -> Callable[[random.Random, Task], Call]:
     return lambda rng, task: {"name": name, "arguments": arguments}
 
 
 def _on_document(name: str, **arguments: Any) -> Callable[[random.Random, Task], Call]:
-    return lambda rng, task: {"name": name, "arguments": {"filename": _title(task), **arguments}}
+    return lambda rng, task: {"name": name, "arguments": {"filename": Path(task.document or "").stem, **arguments}}
 
 
 POLICIES: dict[str, tuple[str, Callable[[random.Random, Task], Call]]] = {

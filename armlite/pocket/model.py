@@ -13,16 +13,9 @@ from typing import Any
 
 from armlite.pocket import words
 
-SPECIAL = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
+_SPECIAL = """
+    <|endoftext|> <|im_start|> <|im_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"""
+SPECIAL = tuple(_SPECIAL.split())
 """Control tokens of Qwen2.5-VL that armlite uses; they get the first ids."""
 TAGS = ("<tool_call>", "</tool_call>")
 """Ordinary added tokens, as in the real tokenizer."""

@@ -9,7 +9,7 @@ What to crop, look up or check depends on the question; the rest of a task says 
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,7 @@ def generate(split: str, n: int, seed: int, out: Path, family: str | None = None
     """
     for folder in ("images", "documents"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    makers: dict[str, Callable[[random.Random, str, Path], dict[str, Any]]] = {
-        "zoom": zoom_task,
-        "document": document_task,
-        "instruction": instruction_task,
-    }
+    makers = dict(zip(FAMILIES, (zoom_task, document_task, instruction_task), strict=True))
     for i in range(n):
         kind = family or FAMILIES[i % len(FAMILIES)]
         rng = random.Random(f"pocket/{split}/{seed}/{kind}/{i}")

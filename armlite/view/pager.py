@@ -54,7 +54,7 @@ def page(
         return
     number: int | None = 0
     whole = protocol in ("kitty", "sixel")
-    with _single_keys(keyboard), nullcontext() if whole else _own_screen(console):
+    with _single_keys(keyboard), nullcontext() if whole else console.screen(hide_cursor=False):
         keys = _keys(keyboard)
         while number is not None:
             with console.capture() as drawn:
@@ -120,16 +120,6 @@ def _keys(keyboard: TextIO) -> Iterator[bytes]:
             yield from _KEY.findall(data)
     except (KeyboardInterrupt, OSError):
         return
-
-
-@contextmanager
-def _own_screen(console: Console) -> Iterator[None]:
-    """Leave what was on the screen as it was."""
-    console.set_alt_screen(True)
-    try:
-        yield
-    finally:
-        console.set_alt_screen(False)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What the multiple choice benchmarks share: option columns, the letter that is right, and notes on how they ask."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 
 from armlite.data.row import Row
@@ -16,6 +16,18 @@ NOTES = (
 def option_columns(row: Row, letters: str = ascii_uppercase) -> dict[str, str]:
     """Letter -> text, from columns named by letters; a column that is absent, None or NaN is no option."""
     return {letter: str(row.get(letter)).strip() for letter in letters if row.get(letter) is not None}
+
+
+def split_options(row: Row, field: str, pieces: Sequence[str]) -> dict[str, str]:
+    """Letter -> text, from a letter and a text in turn.
+
+    Raises:
+        DataError: a letter stands there twice.
+    """
+    letters = pieces[::2]
+    if len(set(letters)) < len(letters):
+        raise row.fail(field, f"names an option twice: {', '.join(letters)}")
+    return {letter: text.strip() for letter, text in zip(letters, pieces[1::2], strict=True)}
 
 
 def gold_letter(row: Row, options: Mapping[str, str], asked: str, answer: str) -> str:

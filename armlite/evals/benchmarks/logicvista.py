@@ -148,13 +148,12 @@ BENCHMARK = Benchmark(
         notes=(
             "The hub id is a mirror; the publisher's own is the GitHub repository Yijia-Xiao/LogicVista, folder data.",
             "107 inductive, 95 numerical, 93 deductive, 79 spatial and 74 mechanical questions.",
-            "One row has no answer: it is asked and kept without gold, wrong in acc_official and left out of acc.",
-            "The answers' form is asked for in a sentence of ours after the question.",
+            "One row has no answer: it is asked and kept without gold, wrong in acc_official, left out of acc, "
+            "counted in no_gold.",
         ),
     ),
     notes=(
         "extract=rule: the publisher and VLMEvalKit have a language model read the letters out of the text.",
-        "One row has no answer: wrong in acc_official, left out of acc, counted in no_gold.",
         "The prompt is ours and asks for letters only. Only the first vote of an item counts.",
     ),
 )

@@ -233,10 +233,7 @@ BENCHMARK = Benchmark(
         split="testmini",
         counts={"all": 1000},
         seen="schema as published; a few rows of the repository's testmini.json were read by eye, without images",
-        notes=(
-            "Only testmini: the answers of the test split are hidden.",
-            "A free question gets a sentence of ours with the answer's form and unit, in place of the published query.",
-        ),
+        notes=("Only testmini: the answers of the test split are hidden.",),
     ),
     notes=(
         "extract=rule: the publisher has GPT extract the answer; these are not the GPT-extracted numbers.",

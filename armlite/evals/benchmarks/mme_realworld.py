@@ -13,7 +13,7 @@ from typing import Any
 
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
-from armlite.evals.benchmarks.choices import gold_letter
+from armlite.evals.benchmarks.choices import NOTES, gold_letter
 from armlite.evals.benchmarks.letters import accuracies, by_rule, given, majority, ours, unread
 from armlite.evals.benchmarks.shares import share, unweighted
 from armlite.evals.figures import Benchmark, Figures, Item, TaskMeta
@@ -196,7 +196,7 @@ _NOTES = (
     "The prompt is ours: the options as `A. ...`, and the answer asked for inside <answer>; acc_last_turn shows what "
     "the script makes of the whole last turn.",
     "An item without any text is wrong here; the script reads the empty text as option A.",
-    "With several votes, acc_majority takes the letter of most of them; all others take the first vote.",
+    NOTES[-1],
 )
 
 

@@ -7,7 +7,7 @@ differ where all right answers got the same rating.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import isnan, sqrt, tanh
+from math import sqrt, tanh
 
 from armlite.evals.figures import Figure, Figures
 from armlite.evals.intervals import Z
@@ -53,7 +53,8 @@ def score_ties(prompts: Iterable[Prompt]) -> Figures:
     for prompt in prompts:
         by_kind[prompt.kind][prompt.pair] = prompt
     ref, tied = by_kind["ref"], by_kind["tied"]
-    pairs = {n: _margins(ref[n], tied[n]) for n in tied if n in ref and tied[n].spread is not None}
+    both = [n for n in tied if n in ref and tied[n].spread is not None]
+    pairs = {n: (tied[n].gap, min(ref[n].gap, tied[n].gap), tied[n].spread or 0.0) for n in both}
     parts: dict[str, tuple[float, dict[int, float]]] = {
         "accuracy_tied": (0.30, {n: float(p.gap > 0) for n, p in tied.items()}),
         "accuracy_ref": (0.30, {n: float(p.gap > 0) for n, p in ref.items()}),
@@ -69,16 +70,9 @@ def score_ties(prompts: Iterable[Prompt]) -> Figures:
     return figures | {"ties/release_0.1.4": _weighted(parts.values())}
 
 
-def _margins(ref: Prompt, tied: Prompt) -> tuple[float, float, float]:
-    return tied.gap, min(ref.gap, tied.gap), tied.spread or 0.0
-
-
 def _margin(low: float, spread: float) -> float:
-    if spread == 0:
-        ratio = float("nan") if low == 0 else float("inf") if low > 0 else float("-inf")
-    else:
-        ratio = low / spread
-    return 0.0 if isnan(ratio) else tanh(ratio - 1)
+    """Without a spread the ratio is infinite, or 0 / 0."""
+    return tanh(low / spread - 1) if spread else float((low > 0) - (low < 0))
 
 
 def _weighted(parts: Iterable[tuple[float, Mapping[int, float]]]) -> Figure:

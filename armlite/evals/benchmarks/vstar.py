@@ -12,7 +12,7 @@ from typing import Any
 
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
-from armlite.evals.benchmarks.choices import NOTES, gold_letter, option_columns
+from armlite.evals.benchmarks.choices import NOTES, gold_letter, option_columns, split_options
 from armlite.evals.benchmarks.letters import (
     accuracies,
     by_rule,
@@ -70,10 +70,7 @@ def _question(row: Row) -> tuple[str, dict[str, str], str]:
     if row.get("text") is None and row.get("question") is not None:
         return row.words("question").strip(), option_columns(row), "A"
     question, *parts = _OPTION.split(_REQUEST.sub("", row.words("text")))
-    letters = parts[::2]
-    if len(set(letters)) < len(letters):
-        raise row.fail("text", f"names an option twice: {', '.join(letters)}")
-    return question.strip(), {k: v.strip() for k, v in zip(letters, parts[1::2], strict=True)}, "text"
+    return question.strip(), split_options(row, "text", parts), "text"
 
 
 def _targets(row: Row) -> dict[str, Any]:
@@ -111,9 +108,9 @@ def score(items: Sequence[Item]) -> Figures:
         target meets it.
     """
     figures: Figures = {}
-    for name, right in (("acc", ours), ("acc_lmms", by_rule(lmms_vstar_letter))):
+    lmms, vlmevalkit = by_rule(lmms_vstar_letter), by_rule(vlmevalkit_letter)
+    for name, right in (("acc", ours), ("acc_lmms", lmms), ("acc_vlmevalkit", vlmevalkit)):
         figures |= accuracies(name, items, right, _category)
-    figures |= accuracies("acc_vlmevalkit", items, by_rule(vlmevalkit_letter), _category)
     figures |= accuracies("acc_last_turn", items, by_rule(lmms_vstar_letter, whole_turn=True), lambda item: ())
     met = [iou for item in items if (iou := crop_iou(item)) is not None]
     figures["crop_iou"] = Figure(value=sum(met) / len(met) if met else None, n=len(met), ci95=mean_interval(met))

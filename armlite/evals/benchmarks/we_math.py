@@ -13,7 +13,7 @@ from typing import Any
 
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
-from armlite.evals.benchmarks.choices import gold_letter
+from armlite.evals.benchmarks.choices import gold_letter, split_options
 from armlite.evals.benchmarks.letters import Right, by_rule, given, ours, unread
 from armlite.evals.benchmarks.shares import clustered, share
 from armlite.evals.figures import Benchmark, Figure, Figures, Item, TaskMeta
@@ -62,10 +62,9 @@ def _tasks(row: Row) -> Iterator[Task]:
 
 def _options(row: Row) -> dict[str, str]:
     lead, *parts = _LETTER.split(row.words("option"))
-    letters = parts[::2]
-    if lead.strip() or len(set(letters)) < len(letters):
+    if lead.strip():
         raise row.fail("option", "must read `A. ...; B. ...`, each letter once")
-    return {k: v.strip() for k, v in zip(letters, parts[1::2], strict=True)}
+    return split_options(row, "option", parts)
 
 
 Problem = tuple[bool, tuple[bool, ...]]

@@ -44,17 +44,14 @@ def read_page(pages: Pages, number: int, page: PageText) -> PageText:
     import numpy as np
 
     with _LOCK:
-        found = _engine()(np.asarray(image)[:, :, ::-1])  # rapidocr expects BGR
-    if found.txts is None or found.boxes is None:
+        seen = _engine()(np.asarray(image)[:, :, ::-1])  # rapidocr expects BGR
+    if seen.txts is None or seen.boxes is None:
         return page
-    rows = _rows([(box.tolist(), text) for box, text in zip(found.boxes, found.txts, strict=True)])
+    rows = _rows([(box.tolist(), text) for box, text in zip(seen.boxes, seen.txts, strict=True)])
     text = "\n".join(words for words, _ in rows)
     heights = tuple(round(height * PAGE_HEIGHT / image.height, 1) for _, height in rows)
-    return (
-        page.model_copy(update={"text": text, "source": "ocr", "heights": heights})
-        if len(text) > len(page.text)
-        else page
-    )
+    found = {"text": text, "source": "ocr", "heights": heights}
+    return page.model_copy(update=found) if len(text) > len(page.text) else page
 
 
 @cache

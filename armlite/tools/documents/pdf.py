@@ -9,6 +9,7 @@ import functools
 import math
 import threading
 import weakref
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -88,35 +89,24 @@ class PdfPages:
 
     def read(self, number: int) -> PageText:
         """Text and layout of a page (from 1)."""
-        with LOCK:
-            page = self._load(number)
-            try:
-                text, heights = _lines(page)
-                pictures = _pictures(page)
-                label = self._pdf.get_page_label(number - 1)
-            finally:
-                page.close()
+        with LOCK, closing(self._load(number)) as page:
+            text, heights = _lines(page)
+            pictures = _pictures(page)
+            label = self._pdf.get_page_label(number - 1)
         if not readable(text):
             return PageText(label=label, pictures=max(1, pictures))
         return PageText(text=text, source="text", heights=heights, label=label, pictures=pictures)
 
     def render(self, number: int, max_pixels: int) -> Image.Image:
         """Picture of a page (from 1), RGB, as large as fits in `max_pixels` (an area), at most `MAX_SCALE`."""
-        with LOCK:
-            page = self._load(number)
-            try:
-                width, height = page.get_size()
-                scale = min(MAX_SCALE, math.sqrt(max_pixels / max(width * height, 1.0)))
-                # Sides are rounded up when drawing, so the area may end just above the limit.
-                while scale > 1e-3 and math.ceil(width * scale) * math.ceil(height * scale) > max_pixels:
-                    scale *= 0.998
-                bitmap = page.render(scale=scale, rev_byteorder=True)
-                try:
-                    return bitmap.to_pil().convert("RGB")
-                finally:
-                    bitmap.close()
-            finally:
-                page.close()
+        with LOCK, closing(self._load(number)) as page:
+            width, height = page.get_size()
+            scale = min(MAX_SCALE, math.sqrt(max_pixels / max(width * height, 1.0)))
+            # Sides are rounded up when drawing, so the area may end just above the limit.
+            while scale > 1e-3 and math.ceil(width * scale) * math.ceil(height * scale) > max_pixels:
+                scale *= 0.998
+            with closing(page.render(scale=scale, rev_byteorder=True)) as bitmap:
+                return bitmap.to_pil().convert("RGB")
 
     def metadata(self) -> dict[str, str]:
         """The file's own title, author, subject and so on, where they are not empty."""
@@ -182,8 +172,7 @@ def _lines(page: Any) -> tuple[str, tuple[float, ...]]:
     """A page's lines as text, and the letter height of each in points."""
     import pypdfium2.raw as raw
 
-    textpage = page.get_textpage()
-    try:
+    with closing(page.get_textpage()) as textpage:
         whole = textpage.get_text_range()
         # Text and character numbers run in step only when nothing was left out of the text.
         exact = len(whole) == textpage.count_chars()
@@ -200,8 +189,6 @@ def _lines(page: Any) -> tuple[str, tuple[float, ...]]:
                 lines.append(clean)
                 heights.append(height)
             start += len(line) + 1
-    finally:
-        textpage.close()
     return "\n".join(lines), tuple(heights) if any(heights) else ()
 
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from armlite.tools.documents.words import stem, terms, words
+from armlite.tools.documents.words import NUMBERS, ORDINALS, stem, terms, words
 
 GENERIC_WEIGHT = 0.3
 """Weight of words that say where to look or what to do rather than what about; others weigh 1."""
@@ -20,10 +20,9 @@ _GENERIC_WORDS = """
     graph how illustrate illustration image include list locate main many mention much name number page paper photo
     picture plot present presentation provide report show shown slide table text total write"""
 _GENERIC = frozenset(map(stem, _GENERIC_WORDS.split()))
-_ORDER = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
-_COUNT = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+_COUNT = NUMBERS[1:]
 _NUMBER = rf"(\d{{1,4}}|{'|'.join(_COUNT)})"
-_NTH = rf"(\d{{1,3}}(?:st|nd|rd|th)|{'|'.join(_ORDER)})"
+_NTH = rf"(\d{{1,3}}(?:st|nd|rd|th)|{'|'.join(ORDINALS)})"
 
 _SENTENCE = re.compile(r"(?<=[.?!])\s*(?=[A-Z])")
 _ORDERED = re.compile(
@@ -171,4 +170,4 @@ def _positions(asked: str) -> tuple[int, ...]:
 def _nth(word: str | None) -> int:
     if word is None:
         return 1
-    return _ORDER.index(word.lower()) + 1 if word.lower() in _ORDER else max(1, int(words(word)[0][:-2]))
+    return ORDINALS.index(word.lower()) + 1 if word.lower() in ORDINALS else max(1, int(words(word)[0][:-2]))

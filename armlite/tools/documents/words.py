@@ -7,10 +7,10 @@ from functools import lru_cache
 _WORD = re.compile(r"[0-9]+(?:[.,][0-9]+)*(?:st|nd|rd|th)?(?![a-z])|[^\W_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=[12][0-9]{3}(?![0-9A-Za-z]))")
 _INITIALS = re.compile(r"\b(?:[A-Za-z][.&]){1,3}[A-Za-z]\b")
-_NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-_ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
-_SPELT = {word: str(n) for n, word in enumerate(_NUMBERS)} | {
-    word: f"{n}{('st', 'nd', 'rd')[n - 1] if n < 4 else 'th'}" for n, word in enumerate(_ORDINALS, 1)
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
+_SPELT = {word: str(n) for n, word in enumerate(NUMBERS)} | {
+    word: f"{n}{('st', 'nd', 'rd')[n - 1] if n < 4 else 'th'}" for n, word in enumerate(ORDINALS, 1)
 }
 
 _STOP_WORDS = """
