@@ -160,6 +160,7 @@ class Episode:
 
         Raises:
             ArmliteError: a file of the task cannot be read, or the tool cannot work here.
+            TypeError, RuntimeError: the tool is written wrongly: it gives something else, or paints what is recorded.
         """
         if turn.call is None:
             return Observation(ok=False, text=feedback(turn.fault or "empty"))
@@ -178,7 +179,7 @@ class Episode:
         if not isinstance(result, Observation):
             raise TypeError(f"the tool {call.name} gave {type(result).__name__}, not an Observation")
         if changed := self.memory.changed():
-            raise ArmliteError(f"the tool {call.name} changed {changed[0]} itself: let it draw on a copy, and add that")
+            raise RuntimeError(f"the tool {call.name} changed {changed[0]} itself: let it draw on a copy, and add that")
         text = _cut(harmless(result.text), self.memory.limits.observation_max_characters)
         if duplicate:
             text = f"{text}\n{prompts.SAME_CALL}"

@@ -1,5 +1,6 @@
 """Evaluation: the figures and their intervals on hand-made trajectories, and the command on a real endpoint process."""
 
+import dataclasses
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from armlite.cli import main
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.episode import EpisodeSettings, presented_order
 from armlite.errors import ArmliteError, DataError
+from armlite.evals.figures import Answer, Benchmark, Item
 from armlite.evals.folder import EvalRun, EvalSettings, gather
 from armlite.evals.intervals import mean_interval, wilson
 from armlite.evals.report import summarise
@@ -17,7 +19,7 @@ from armlite.journal import Journal
 from armlite.loop import Reply
 from armlite.models.scripted import ScriptedModel
 from armlite.store import read
-from armlite.types import Task
+from armlite.types import StopReason, Task, Trajectory
 
 ANSWER = "<think>I know.</think>\n<answer>Overall Judgment: Answer {} is better.</answer>"
 
@@ -171,3 +173,36 @@ def test_pocket_tasks_are_made_by_the_command_and_read_back(tmp_path, capsys):
     assert all((out / path).is_file() for t in tasks for path in (*t.images, *filter(None, [t.document])))
     assert run("data", "pocket", "--split", "trian", "--out", str(tmp_path / "x")) == 2
     assert "train" in capsys.readouterr().err
+
+
+def test_of_several_votes_on_the_first_order_most_count():
+    said = {"t0": (1, 1, 2), "t1": (1, 2, None), "t2": (None, None, 2), "t3": (None, None, None)}
+    items = []
+    for number, decisions in enumerate(said.values()):
+        votes = [(decision, (1, 2)) for decision in decisions] + [(2, (2, 1))] * 3
+        task = pair(number, gold=1)
+        made = [
+            Trajectory(task=task, order=order, decision=d, stop=StopReason.ANSWERED if d else StopReason.NO_ANSWER)
+            for d, order in votes
+        ]
+        items.append(Item(task, tuple(map(Answer, made))))
+    found = {name: figure.value for name, figure in ACCURACY.score(items).items()}
+    assert found["accuracy"] == 1 / 4, "t0 is right, t1 is even, t2 is wrong, t3 was not judged"
+    assert found["accuracy_judged"] == 1 / 2
+    assert (found["not_judged/split"], found["not_judged/no_answer"]) == (1 / 4, 1 / 4)
+
+
+def test_a_score_may_give_plain_numbers_and_has_to_give_its_main_figure(tmp_path):
+    plain = Benchmark(name="mine", main="half", score=lambda items: {"half": 0.5}, dataset=None)
+    run = EvalRun(tmp_path, EvalSettings(benchmark="mine", model="m", order="seeded"), ())
+    assert summarise(plain, run)["figures"]["half"]["value"] == 0.5
+    with pytest.raises(ArmliteError, match="main is 'whole'"):
+        summarise(dataclasses.replace(plain, main="whole"), run)
+
+
+def test_two_files_of_one_name_are_refused_before_anything_is_judged(tmp_path, capsys):
+    for folder in ("a", "b"):
+        write_tasks(tmp_path / folder / "tasks.jsonl", [pair(0, gold=1)])
+    both = f"{tmp_path / 'a' / 'tasks.jsonl'},{tmp_path / 'b' / 'tasks.jsonl'}"
+    assert run("eval", "--model", "openai:m@http://127.0.0.1:9/v1", "--benchmark", both) == 2
+    assert "have results called tasks" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 from making_tasks import lines, pair
 
-from armlite.errors import ArmliteError
+from armlite.errors import ArmliteError, DataError
 from armlite.journal import Journal, is_begun
 from armlite.store import Saved
 from armlite.types import Fault, StopReason, Trajectory
@@ -84,3 +84,16 @@ def test_another_job_is_refused_with_what_differs_unless_nothing_was_done(tmp_pa
         Journal(tmp_path / "file" / "rows.jsonl", BEGUN)
     journal.forget()
     assert not file.parent.exists()
+
+
+def test_what_is_no_row_and_no_settings_is_told_with_its_file(tmp_path):
+    journal = Journal(tmp_path / "rows.jsonl", BEGUN)
+    journal.add(row("a"))
+    with journal.file.open("a") as file:
+        file.write('{"other": 1}\n')
+    with pytest.raises(DataError, match=r"rows\.jsonl, row 2"):
+        Journal(tmp_path / "rows.jsonl", BEGUN)
+    [saved] = [file for file in tmp_path.iterdir() if file.name.endswith(".json")]
+    saved.write_text("{")
+    with pytest.raises(ArmliteError, match="is damaged"):
+        Journal(tmp_path / "rows.jsonl", BEGUN)

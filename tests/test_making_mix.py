@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from making_tasks import adds_up, pair, photo
+from making_tasks import adds_up, lines, pair, photo
 
 from armlite.data.making.mix import Mix, load_mix, mix_tasks
 from armlite.data.tasks import read_tasks, write_tasks
@@ -89,3 +89,13 @@ def test_a_mistake_in_the_recipe_of_a_mix_is_named(text, says, tmp_path):
     with pytest.raises(ArmliteError) as error:
         load_mix(tmp_path / "mix.yaml")
     assert says in str(error.value)
+
+
+def test_a_picture_that_cannot_be_read_costs_its_task_and_is_told(sources):
+    (sources / "one" / "images" / "0.png").write_bytes(b"no picture")
+    counts, tasks = mixed(sources, of=BOTH)
+    assert adds_up(counts) and counts.rejected["cannot be read"] == 1
+    assert "t0" not in [task.id for task in tasks]
+    assert counts.more["sources"][0]["unreadable"] == 1
+    [reject] = [row for row in lines(sources / "out" / "mix.rejects.jsonl") if row["why"] == "cannot be read"]
+    assert "0.png" in reject["detail"]

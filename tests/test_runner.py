@@ -247,3 +247,48 @@ def test_a_bug_in_a_thread_is_raised_and_not_swallowed(monkeypatch):
     monkeypatch.setattr("armlite.episode.Episode.advance", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         list(run_jobs([job("t")], Timed(lambda _: 0.001, threads=2)))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "says"),
+    [
+        (lambda memory: memory.images["img_0"].paste("red", (0, 0, 4, 4)), RuntimeError, "changed img_0"),
+        (lambda memory: "a text", TypeError, "gave str, not an Observation"),
+    ],
+)
+def test_a_tool_may_neither_paint_what_is_recorded_nor_give_something_else(spoil, error, says, tmp_path, monkeypatch):
+    monkeypatch.setattr("armlite.tools._REGISTERED", {})
+
+    @tool
+    def careless(memory: Memory, /) -> Observation:
+        """Do it wrongly."""
+        return spoil(memory) or Observation(ok=True, text="done")
+
+    register(careless)
+    Image.new("RGB", (32, 32), "blue").save(tmp_path / "a.png")
+    model = ScriptedModel([call("careless"), ANSWER])
+    with pytest.raises(error, match=says):
+        list(run_jobs([job("t", tmp_path, images=("a.png",))], model))
+
+
+def test_whoever_stops_asking_does_not_wait_for_a_slow_tool(monkeypatch):
+    monkeypatch.setattr("armlite.tools._REGISTERED", {})
+    begun, ends = threading.Event(), threading.Event()
+
+    @tool
+    def hang(memory: Memory, /) -> Observation:
+        """Come back only when told."""
+        begun.set()
+        ends.wait(60)
+        return Observation(ok=True, text="back")
+
+    register(hang)
+    model = Timed(lambda _: 0.01, threads=2)
+    model.reply = lambda c: Reply(call("hang") if c.task_id == "slow" and c.turns == 0 else ANSWER)
+    outcomes = run_jobs([job("quick"), job("slow"), *(job(f"t{i}") for i in range(40))], model)
+    while not begun.is_set():
+        next(outcomes)
+    working = [t for t in threading.enumerate() if t.name == "armlite-tools"]
+    outcomes.close()
+    assert working and all(thread.daemon for thread in working), "nor does the process"
+    ends.set()

@@ -179,3 +179,15 @@ def test_a_place_that_is_no_file_is_refused_and_a_link_is_written_through(tmp_pa
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "new"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "link"]
+
+
+def test_a_relative_path_is_right_where_folders_are_links(tmp_path):
+    (tmp_path / "disk" / "deep" / "runs").mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.png").write_bytes(b"a")
+    (tmp_path / "data" / "b.png").symlink_to("a.png")
+    (tmp_path / "runs").symlink_to("disk/deep/runs")
+    for folder in ("runs", "data", "."):
+        for name in ("a.png", "b.png"):
+            seen = store.relative(tmp_path / "data" / name, tmp_path / folder)
+            assert (tmp_path / folder / seen).read_bytes() == b"a" and seen.endswith(name)
