@@ -148,6 +148,13 @@ class Observation(Record):
     """The structured result, for example `{"pages": [7, 5]}` or `{"result": true}`."""
     duplicate: bool = False
     """The same call was made before in this episode."""
+    empty: bool = False
+    """The tool did its work and had nothing to return, as a search without a hit."""
+
+    @property
+    def returned(self) -> bool:
+        """The tool gave the model something that it did not have."""
+        return self.ok and not self.empty
 
 
 class Step(Record):

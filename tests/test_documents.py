@@ -285,6 +285,7 @@ def test_a_query_that_matches_nothing_succeeds_without_pages_and_says_what_to_tr
     memory = Memory(document=report)
     seen = doc_page_retrieval_by_query(memory, filename="annual report.pdf", query="zyxwv qwerty")
     assert seen.ok
+    assert (seen.empty, seen.returned) == (True, False)
     assert seen.images == ()
     assert seen.data["pages"] == []
     assert "other words" in seen.text

@@ -33,8 +33,8 @@ def doc_page_retrieval_by_query(memory: Memory, /, filename: str, query: str) ->
         ToolError: another document than the task's, or an empty query.
 
     Note:
-        A query that matches nothing is a finding, not a mistake: the observation is `ok`, holds no pages, and says what
-        to try next.
+        A query that matches nothing is a finding, not a mistake: the observation is `ok` and `empty`, holds no pages,
+        and says what to try next.
     """
     document = _document(memory, filename)
     query = query.strip()[:MAX_QUERY_CHARACTERS]
@@ -51,7 +51,7 @@ def doc_page_retrieval_by_query(memory: Memory, /, filename: str, query: str) ->
             f"printed in the document, or fetch a page by its number, 1 to {len(document)}, with "
             "doc_page_retrieval_by_index."
         )
-        return Observation(ok=True, text=text, tool=name, data=data)
+        return Observation(ok=True, text=text, tool=name, data=data, empty=True)
     head = (
         f'Pages of `{document.name}` for "{_cut(query, 200)}", best first: {pages} (of {len(document)}). '
         "If they do not help, ask with other or more specific words."

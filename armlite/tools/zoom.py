@@ -131,6 +131,10 @@ def _checked_box(box: Any) -> tuple[float, float, float, float]:
                 f"Error: bbox_2d[{i}] = {_short(v)} is not between 0 and {SCALE}; coordinates are relative to the "
                 f"image's size, not pixels. Got {_list(box)}."
             )
+    if max(box) <= 1:
+        raise ToolError(
+            f"Error: the values of bbox_2d run from 0 to {SCALE}, not from 0 to 1: write 0.25 as 250. Got {_list(box)}."
+        )
     x1, y1, x2, y2 = box
     if x1 >= x2 or y1 >= y2:
         raise ToolError(f"Error: bbox_2d must have x1 < x2 and y1 < y2, got {_list(box)}.")
