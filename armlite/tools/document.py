@@ -9,6 +9,7 @@ from typing import Any
 
 from armlite.errors import ToolError
 from armlite.memory import Memory
+from armlite.protocol.render import harmless
 from armlite.tools.documents.pages import Document
 from armlite.tools.documents.passages import excerpt
 from armlite.tools.tool import tool
@@ -84,7 +85,7 @@ def _document(memory: Memory, filename: str) -> Document:
     document = memory.document
     if document is None:
         raise ToolError("Error: this task has no document.")
-    if _plain(filename) != _plain(document.name):
+    if _plain(filename) not in (_plain(document.name), _plain(harmless(document.name))):
         raise ToolError(f"Error: there is no document named '{_cut(filename, 80)}'. The document is `{document.name}`.")
     return document
 

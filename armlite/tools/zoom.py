@@ -29,7 +29,7 @@ REMINDER = (
 )
 
 
-@tool(needs="image", hidden=("img_idx", "label"), stands_in={"img_idx": "image"})
+@tool(needs="image", hidden=("img_idx", "label"), stands_in={"img_idx": "image"}, reminder=REMINDER)
 def image_zoom_in_tool(
     memory: Memory,
     /,
@@ -71,7 +71,7 @@ def image_zoom_in_tool(
     name, asked = memory.wire_name(new), "[" + ", ".join(f"{v:g}" for v in box) + "]"
     return Observation(
         ok=True,
-        text=f"Here is `{name}`: region {asked} of `{memory.wire_name(parent)}`. {REMINDER}",
+        text=f"Here is `{name}`: region {asked} of `{memory.wire_name(parent)}`.",
         images=(new,),
         tool="image_zoom_in_tool",
         data={"image": parent, "bbox_2d": list(box), "box": list(pixels), "size": list(crop.size)},
@@ -154,9 +154,8 @@ def _by_number(memory: Memory, number: float | None) -> str:
 def _usage(memory: Memory) -> str:
     known = ", ".join(f"`{memory.wire_name(i)}`" for i in memory.images) or "none"
     return (
-        f"Images you have: {known}. A call looks like this: <tool_call>\n"
-        '{"name": "image_zoom_in_tool", "arguments": {"image": "original_image", "bbox_2d": [100, 100, 900, 900]}}\n'
-        "</tool_call>"
+        f"Images you have: {known}. A call looks like this: "
+        '{"name": "image_zoom_in_tool", "arguments": {"image": "original_image", "bbox_2d": [100, 100, 900, 900]}}'
     )
 
 
