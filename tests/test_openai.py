@@ -166,6 +166,14 @@ REPLIES = {
         completion(content=f"{THOUGHT}<tool_call>{JSON}"),
         Reply(f"{THOUGHT}<tool_call>{JSON}</tool_call>"),
     ),
+    "it comes back where a string of the call holds another tag": (
+        completion(content='<tool_call>{"name": "z", "arguments": {"a": "</answer>"}}'),
+        Reply('<tool_call>{"name": "z", "arguments": {"a": "</answer>"}}</tool_call>'),
+    ),
+    "it comes back in a string": (
+        completion(content='<tool_call>{"name": "z", "arguments": {"a": "the '),
+        Reply('<tool_call>{"name": "z", "arguments": {"a": "the </tool_call>'),
+    ),
     "a stop string that the server names comes back": (
         completion(content=f"<tool_call>{JSON}", choice={"stop_reason": "</tool_call>"}),
         Reply(f"<tool_call>{JSON}</tool_call>"),

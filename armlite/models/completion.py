@@ -11,7 +11,7 @@ from typing import Any
 
 from armlite.loop import Reply
 from armlite.protocol.parse import CALL_END as STOP
-from armlite.protocol.parse import end_of_call
+from armlite.protocol.parse import end_of_call, has_open_call
 from armlite.protocol.render import Conversation, harmless, without_control_tokens
 
 
@@ -55,7 +55,7 @@ def _spoken(message: dict[str, Any]) -> str:
     if isinstance(text, list):
         text = "".join(block.get("text", "") for block in text)
     thought = message.get("reasoning_content") or message.get("reasoning") or ""
-    if thought and not text.lstrip().startswith("<think>"):
+    if isinstance(thought, str) and thought and not text.lstrip().startswith("<think>"):
         text = f"<think>{harmless(thought)}</think>\n{text}"
     elif "</think>" in text and "<think>" not in text:
         # The server's own template has opened the thought in the prompt.
@@ -86,5 +86,4 @@ def _was_stripped(choice: dict[str, Any], text: str) -> bool:
         # vLLM and SGLang say which stop it was: None or a token id is the model's own end of turn.
         if key in choice:
             return choice[key] == STOP
-    opened = text.rfind("<tool_call>")
-    return opened >= 0 and opened > max(text.rfind(tag) for tag in (STOP, "</think>", "</answer>"))
+    return has_open_call(text)

@@ -91,6 +91,11 @@ def end_of_call(text: str) -> int | None:
     return closing + len(CALL_END) if closing >= 0 else None
 
 
+def has_open_call(text: str) -> bool:
+    """Whether a turn that begins with `text` is in the JSON of a call."""
+    return any(tag == "tool_call" and end < 0 and text[start:].lstrip()[:1] == "{" for tag, start, end in _spans(text))
+
+
 def _spans(text: str) -> Iterator[tuple[str, int, int]]:
     """Tag, start and end of the inside of each thought and call, in order; the end is -1 where one is not closed."""
     at = 0
