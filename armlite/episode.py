@@ -160,7 +160,6 @@ class Episode:
 
         Raises:
             ArmliteError: a file of the task cannot be read, or the tool cannot work here.
-            TypeError, RuntimeError: the tool is written wrongly: it gives something else, or paints what is recorded.
         """
         if turn.call is None:
             return Observation(ok=False, text=feedback(turn.fault or "empty"))
@@ -176,11 +175,7 @@ class Episode:
             result = self.tools[call.name](self.memory, **call.arguments)
         except ToolError as error:
             result = Observation(ok=False, text=str(error))
-        if not isinstance(result, Observation):
-            raise TypeError(f"the tool {call.name} gave {type(result).__name__}, not an Observation")
-        if changed := self.memory.changed():
-            raise RuntimeError(f"the tool {call.name} changed {changed[0]} itself: let it draw on a copy, and add that")
-        text = _cut(harmless(result.text), self.memory.limits.observation_max_characters)
+        text = _cut(result.text, self.memory.limits.observation_max_characters)
         if duplicate:
             text = f"{text}\n{prompts.SAME_CALL}"
         return result.model_copy(update={"text": text, "tool": call.name, "duplicate": duplicate})
@@ -197,8 +192,7 @@ class Episode:
             self.conversation.messages.pop()
 
     def _decide(self, answer: str) -> Decision | None:
-        choices, letters = len(self.task.responses), "".join(self.task.options)
-        decision = parse_decision(answer, self.task.kind, choices, letters)
+        decision = parse_decision(answer, self.task.kind, len(self.task.responses), self.task.options)
         if self.task.kind in ("pairwise", "listwise") and decision:
             return self.order[int(decision) - 1]
         return decision

@@ -22,6 +22,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Endings of the files that are taken for pictures."""
 MAX_PIXELS = 120_000_000
 """Larger pictures are refused before decoding: their pixels alone would take more than 0.34 GiB."""
+MAX_RATIO = 200
+"""Side ratio above which Qwen2.5-VL's image processor refuses an image."""
 CACHE_BYTES = 256 << 20
 """Decoded files that are kept, the last opened ones; Pillow holds an RGB pixel in 4 bytes."""
 _NOTES = "_armlite_notes"
@@ -183,13 +185,25 @@ def _has_transparency(image: Image.Image) -> bool:
 
 
 def shrink(image: Image.Image, max_pixels: int) -> Image.Image:
-    """The image with its proportions and at most `max_pixels` pixels; never enlarged, and shrunk to a size once."""
+    """The image with its proportions and at most `max_pixels` pixels; never enlarged, and shrunk to a size once.
+
+    Raises:
+        InputError: it is more than `MAX_RATIO` times as long as wide.
+    """
+    if max(image.size) > MAX_RATIO * min(image.size):
+        raise InputError(
+            f"an image of {image.width} x {image.height} pixels cannot be shown: it is more than {MAX_RATIO} times as "
+            "long as wide; cut it into parts"
+        )
     area = image.width * image.height
     if area <= max_pixels:
         return image
     notes, key = _notes(image), ("shrunk to", max_pixels)
     if key not in notes:
         scale = (max_pixels / area) ** 0.5
-        size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
+        width, height = (max(1, int(side * scale)) for side in image.size)
+        # A side of 0.3 pixels is one of 1: a thin strip gets shorter, or it would be too long and too large.
+        most = min(MAX_RATIO, max_pixels)
+        size = (min(width, most * height), min(height, most * width))
         notes[key] = image.resize(size, Image.Resampling.BICUBIC)
     return shared_view(notes[key])

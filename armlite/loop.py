@@ -58,7 +58,7 @@ class Reply:
     """One assistant turn as it came from a model."""
 
     text: str
-    """Without end-of-turn tokens; cut after the first `</tool_call>`. For `error`: why."""
+    """Without end-of-turn tokens; cut after the end of its call. For `error`: why."""
     finish: Literal["stop", "length", "overflow", "error"] = "stop"
     """`length`: the turn's budget ran out; `overflow`: the new messages do not fit the context, nothing was sampled."""
     tokens: int = 0

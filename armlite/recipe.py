@@ -23,7 +23,7 @@ from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError, nearest
 from armlite.imports import located, run_imports
 from armlite.models.sampling import EngineSettings
-from armlite.rewards import REWARDS, get_reward
+from armlite.rewards import REWARDS, Success, get_reward
 from armlite.tools import get_tool
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -107,6 +107,9 @@ class GrpoSettings(StageSettings):
     reward: str = "hierarchical"
     weights: dict[str, FiniteFloat] = Field({}, validate_default=True)
     """Part of the reward -> its size; those not named are of the reward's own size."""
+    success: Success = "returned"
+    """Which calls earn the part `success`: those that returned something, or, for comparison, all that ran without an
+    error (`executed`: a search without a hit too). Reference: those that returned a crop or pages."""
     num_generations: int = Field(8, gt=1)
     """Rollouts of each task. Reference: 16."""
     tasks_per_step: int = Field(1, gt=0)
@@ -335,7 +338,7 @@ def check_names(recipe: Recipe) -> None:
     """
     for name, stage in recipe.stages.named().items():
         if isinstance(stage, GrpoSettings):
-            get_reward(stage.reward).weighted(stage.weights, f"stages.{name}.weights")
+            get_reward(stage.reward).weighted(stage.weights, f"stages.{name}.weights").counting(stage.success)
     for tool in recipe.episode.tools or ():
         get_tool(tool)
 

@@ -9,19 +9,24 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial, update_wrapper
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 from armlite.errors import ArmliteError, nearest
 from armlite.imports import check_free, imports_hint, origin
 from armlite.types import Decision, Score, StopReason, Task, Trajectory
+
+Success = Literal["returned", "executed"]
+"""When a call is a success: the tool gave something back, or it ran without an error (a search without a hit too)."""
 
 
 @dataclass(frozen=True)
 class Reward:
     """Scores a Trajectory by named parts; made by `@reward`."""
 
-    function: Callable[[Trajectory], Mapping[str, float] | float]
+    function: Callable[..., Mapping[str, float] | float]
+    """Takes a Trajectory; where it has a keyword `success`, `counting` sets it."""
     weights: Mapping[str, float]
     """Part -> its size when it is earned in full."""
 
@@ -59,6 +64,18 @@ class Reward:
                 near = nearest(part, self.weights)
                 raise ArmliteError(f"unknown key {key}.{part}.{near} Parts of {self.name}: {', '.join(self.weights)}")
         return replace(self, weights={**self.weights, **weights})
+
+    def counting(self, success: Success) -> "Reward":
+        """The same reward with another rule for what a successful call is; its own is `returned`.
+
+        Raises:
+            ArmliteError: the rule is not `returned`, and the reward's function has no keyword `success`.
+        """
+        if success == "returned":
+            return self
+        if "success" not in inspect.signature(self.function).parameters:
+            raise ArmliteError(f"the reward {self.name} takes no `success: {success}`: leave `success` out")
+        return replace(self, function=update_wrapper(partial(self.function, success=success), self.function))
 
 
 REWARDS: dict[str, Reward] = {}
@@ -117,9 +134,10 @@ def tried(trajectory: Trajectory) -> bool:
     return bool(trajectory.calls)
 
 
-def succeeded(trajectory: Trajectory) -> bool:
-    """At least one tool run gave a result."""
-    return any(step.observation is not None and step.observation.ok for step in trajectory.calls)
+def succeeded(trajectory: Trajectory, success: Success = "returned") -> bool:
+    """At least one tool run was a success: it returned something, or with `executed` it ran without an error."""
+    seen = [step.observation for step in trajectory.calls if step.observation is not None]
+    return any(one.returned if success == "returned" else one.ok for one in seen)
 
 
 def is_right(task: Task, decision: Decision | None) -> bool | None:
@@ -158,7 +176,7 @@ def encourage_tools(trajectory: Trajectory) -> dict[str, bool]:
 
 
 @reward(weights=PAPER_WEIGHTS)
-def hierarchical(trajectory: Trajectory) -> dict[str, bool]:
+def hierarchical(trajectory: Trajectory, success: Success = "returned") -> dict[str, bool]:
     """Stage 2, be right and be helped by tools.
 
     R_f + R_try if wrong with a call; R_f + R_a if right without a successful call; R_f + R_a + R_succ if right with
@@ -170,7 +188,7 @@ def hierarchical(trajectory: Trajectory) -> dict[str, bool]:
         "format": fine,
         "attempt": fine and not right and tried(trajectory),
         "answer": right,
-        "success": right and succeeded(trajectory),
+        "success": right and succeeded(trajectory, success),
     }
 
 
@@ -182,8 +200,8 @@ def accuracy_only(trajectory: Trajectory) -> dict[str, bool]:
 
 
 @reward(weights=PAPER_WEIGHTS)
-def fixed_bonus(trajectory: Trajectory) -> dict[str, bool]:
+def fixed_bonus(trajectory: Trajectory, success: Success = "returned") -> dict[str, bool]:
     """Ablation: R_f + R_a, and R_succ for any successful call, right or wrong."""
     fine = format_ok(trajectory)
     right = fine and bool(is_right(trajectory.task, trajectory.decision))
-    return {"format": fine, "answer": right, "success": fine and succeeded(trajectory)}
+    return {"format": fine, "answer": right, "success": fine and succeeded(trajectory, success)}

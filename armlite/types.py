@@ -5,6 +5,7 @@ Pixels are never in a record: an `ImageInfo` names the PNG file that `armlite.st
 format.
 """
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal, Self
@@ -69,11 +70,11 @@ class Task(Record):
     """Path of a PDF or of a folder of page images, relative likewise."""
     responses: tuple[str, ...] = ()
     options: dict[str, str] = {}
-    """Letter -> text, for multiple choice."""
+    """Key -> text, for multiple choice: `A`, `1`, `Yes`. The judge answers with a key."""
     constraints: tuple[Constraint, ...] = ()
     gold: bool | int | float | str | tuple[int, ...] | tuple[str, ...] | None = None
     """pairwise, listwise: number of the best response from 1 (0: tie; several numbers: any of them); pointwise: bool;
-    rating: number; multiple_choice: letter; open_qa: the accepted answers."""
+    rating: number; multiple_choice: key; open_qa: the accepted answers."""
     source: str = ""
     """Where the task comes from; evaluation groups by it."""
     numbers: tuple[int, ...] = ()
@@ -89,6 +90,14 @@ class Task(Record):
             raise ValueError(f"a {self.kind} task cannot have {n} responses")
         if self.kind == "multiple_choice" and len(self.options) < 2:
             raise ValueError("a multiple_choice task needs at least two options")
+        for key in self.options:
+            if not re.fullmatch(r"\w(?:[\w .-]{0,30}\w)?", key):
+                raise ValueError(
+                    f"options: the key {key!r} must be letters and digits, such as A, 1 or Yes (between them blanks, "
+                    "dots and hyphens; at most 32 characters)"
+                )
+        if len({key.casefold() for key in self.options}) < len(self.options):
+            raise ValueError(f"options: keys must differ by more than case: {', '.join(self.options)}")
         if self.gold is not None:
             self._check_gold()
         return self
@@ -148,6 +157,13 @@ class Observation(Record):
     """The structured result, for example `{"pages": [7, 5]}` or `{"result": true}`."""
     duplicate: bool = False
     """The same call was made before in this episode."""
+    empty: bool = False
+    """The tool did its work and had nothing to return, as a search without a hit."""
+
+    @property
+    def returned(self) -> bool:
+        """The tool gave the model something that it did not have."""
+        return self.ok and not self.empty
 
 
 class Step(Record):

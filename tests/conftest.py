@@ -66,6 +66,8 @@ def peek(memory: Memory, /, place: str, times: int = 1) -> Observation:
     """
     if place == "cellar":
         raise ToolError("Error: the cellar is locked.")
+    if place == "fog":
+        return Observation(ok=True, text="You see nothing.", empty=True)
     seen = tuple(memory.add_image(Image.new("RGB", (40, 30), place)) for _ in range(times if place == "blue" else 0))
     return Observation(ok=True, text=f"You see the {place}.", images=seen, data={"place": place})
 

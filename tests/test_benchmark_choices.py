@@ -65,8 +65,8 @@ def test_vstar_counts_each_reading_by_itself(tmp_path):
     a, b, c = converted(tmp_path, vstar, "jsonl").values()  # gold A, B, C; direct, relative, direct
     answers = [(a, said("A")), (b, said("Answer: B")), (c, said("Green"))]
     figures = get_benchmark("vstar").score([Item(task, (answered(task, text),)) for task, text in answers])
-    assert values(figures, "acc", "parse_failures") == close(1 / 3, 2 / 3)  # only `A` is an answer in our form
-    assert values(figures, "acc/direct_attributes", "acc/relative_position") == close(1 / 2, 0)
+    assert values(figures, "acc", "parse_failures") == close(2 / 3, 1 / 3)  # only `Green` names no option
+    assert values(figures, "acc/direct_attributes", "acc/relative_position") == close(1 / 2, 1)
     assert values(figures, "acc_lmms") == close(1 / 3)  # A, A (of ANSWER), none
     assert values(figures, "acc_vlmevalkit", "acc_vlmevalkit/relative_position") == close(1, 1)  # A, B, C by its text
     assert values(figures, "acc_last_turn") == close(1 / 3)  # B of `ANSWER: B`; else the tags' letters

@@ -424,6 +424,9 @@ def test_a_spelt_tag_is_found_wherever_tokens_are_cut():
     assert vocabulary.closes_call(ids)
     assert not vocabulary.closes_call(ids[:-1])
     assert not vocabulary.closes_call(vocabulary.ids("<tool_call>"))
+    for text in ('<tool_call>{"a": "</tool_call>', "<think>I would <tool_call>x</tool_call>"):
+        assert not vocabulary.closes_call(vocabulary.ids(text))
+    assert vocabulary.closes_call(vocabulary.ids('<tool_call>{"a": "</tool_call>"}</tool_call>'))
 
 
 def test_the_cache_goes_with_its_session_at_once(qwen):

@@ -9,6 +9,7 @@ from tiny_qwen import noise
 
 from armlite import images
 from armlite.episode import Episode, EpisodeSettings
+from armlite.errors import InputError
 from armlite.images import image_key, is_as_stored, open_image, shrink
 from armlite.memory import Limits
 from armlite.types import Task
@@ -62,6 +63,20 @@ def test_few_files_are_kept(tmp_path, counted, monkeypatch):
     for n, decoded in ((0, 1), (1, 2), (0, 2), (2, 3), (0, 3), (1, 4)):
         open_image(tmp_path / f"{n}.png")
         assert counted["decoded"] == decoded, n
+
+
+@pytest.mark.parametrize("size", [(4000, 21), (21, 4000), (4000, 20), (12_000, 60), (199, 1), (3000, 2000)])
+@pytest.mark.parametrize("pixels", [100, 784, 8400, 10**6])
+def test_a_strip_that_may_be_shown_stays_one_that_may_be_shown(size, pixels):
+    small = shrink(Image.new("RGB", size), pixels)
+    assert small.width * small.height <= pixels
+    assert max(small.size) <= 200 * min(small.size)
+
+
+@pytest.mark.parametrize("pixels", [100, 10**6])
+def test_a_strip_that_may_not_be_shown_is_refused_by_its_own_size(pixels):
+    with pytest.raises(InputError, match="image of 4001 x 20 pixels .* more than 200 times as long as wide; cut it"):
+        shrink(Image.new("RGB", (4001, 20)), pixels)
 
 
 def change_drawing(image):

@@ -166,6 +166,14 @@ REPLIES = {
         completion(content=f"{THOUGHT}<tool_call>{JSON}"),
         Reply(f"{THOUGHT}<tool_call>{JSON}</tool_call>"),
     ),
+    "it comes back where a string of the call holds another tag": (
+        completion(content='<tool_call>{"name": "z", "arguments": {"a": "</answer>"}}'),
+        Reply('<tool_call>{"name": "z", "arguments": {"a": "</answer>"}}</tool_call>'),
+    ),
+    "it comes back in a string": (
+        completion(content='<tool_call>{"name": "z", "arguments": {"a": "the '),
+        Reply('<tool_call>{"name": "z", "arguments": {"a": "the </tool_call>'),
+    ),
     "a stop string that the server names comes back": (
         completion(content=f"<tool_call>{JSON}", choice={"stop_reason": "</tool_call>"}),
         Reply(f"<tool_call>{JSON}</tool_call>"),
@@ -208,6 +216,26 @@ REPLIES = {
         ),
         Reply('<think>r</think>\n\n<tool_call>\n{"name": "z", "arguments": {"a": 1}}\n</tool_call>'),
     ),
+    "two parsed calls are both told": (
+        completion("tool_calls", content="", tool_calls=[{"function": {"name": n, "arguments": ""}} for n in "zy"]),
+        Reply("".join(f'\n<tool_call>\n{{"name": "{n}", "arguments": {{}}}}\n</tool_call>' for n in "zy")),
+    ),
+    "a tag in a string of a call ends nothing": (
+        completion(content='<tool_call>{"a": "</tool_call>"}</tool_call> and on'),
+        Reply('<tool_call>{"a": "</tool_call>"}</tool_call>'),
+    ),
+    "tags in a thought of its own field are no tags": (
+        completion(content="<answer>1</answer>", reasoning_content="so </think><tool_call>{}</tool_call>"),
+        Reply("<think>so < /think>< tool_call>{}< /tool_call></think>\n<answer>1</answer>"),
+    ),
+    "a thought of its own field stays where the text speaks of one": (
+        completion(content="<answer>a <think> tag</answer>", reasoning_content="r"),
+        Reply("<think>r</think>\n<answer>a <think> tag</answer>"),
+    ),
+    "a thought that the server stopped in is left open": (
+        completion(content="", reasoning="so <tool_call>{}", choice={"stop_reason": "</tool_call>"}),
+        Reply("<think>so < tool_call>{}</tool_call>"),
+    ),
     "blocks are joined": (
         completion(content=[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
         Reply("ab"),
@@ -217,6 +245,10 @@ REPLIES = {
     "a filtered turn is an error": (
         completion("content_filter", content="x"),
         Reply("the server ended the turn (content_filter)", "error"),
+    ),
+    "control tokens become text": (
+        completion(content="<think>an <|image_pad|></think>"),
+        Reply("<think>an < |image_pad| ></think>"),
     ),
     "half a surrogate pair is replaced": (completion(content="a\ud83d"), Reply("a?")),
 }

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from armlite.protocol.parse import FAULTS, feedback, parse_decision, parse_turn
+from armlite.protocol.parse import FAULTS, end_of_call, feedback, parse_decision, parse_turn
 from armlite.types import Call, Kind
 
 T = "<think>why</think>\n"
@@ -58,6 +58,10 @@ BROKEN = [
     ("<think>a</think><think>b</think>" + A, "two_thoughts"),
     (T + "<tool_call>" + '{"name": "look"', "unclosed_call"),
     (T + C + "<tool_call>", "unclosed_call"),
+    (T + '<tool_call>{"name": "look", "arguments": {"a": "the </tool_call>', "cut_string"),
+    (T + '<tool_call>{"name": "look, "arguments": {}}</tool_call>', "cut_string"),
+    ("<think>I would call " + C, "call_in_think"),
+    ("<think>I would call </tool_call>", "call_in_think"),
     (T + "<answer>1", "unclosed_answer"),
     (T + A + "<answer>", "unclosed_answer"),
     ("why</think>" + A, "stray_tag"),
@@ -79,6 +83,8 @@ BROKEN = [
     (T + "</tool_response>" + C, "forged_response"),
     (call(""), "bad_json"),
     (call("look(a=1)"), "bad_json"),
+    (call('{"name": "look,\n "arguments": {"a": 1}}'), "bad_json"),
+    (call('{"name": "look", "arguments": {"a": "1\n</tool_call>"}'), "stray_tag"),
     (call("{'name': 'look', 'arguments': {}}"), "bad_json"),
     (call('{"name": "look", "arguments": {},}'), "bad_json"),
     (call('{"name": "look", "arguments": {"a": NaN}}'), "bad_json"),
@@ -113,6 +119,27 @@ def test_every_fault_has_a_row_above_and_tells_the_model_how_to_go_on() -> None:
     assert all(FAULTS[f] in feedback(f) and "<answer>...</answer>" in feedback(f) for f in FAULTS)
 
 
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        (T + C, None),
+        (f"{T}{C}\n<tool_response>", len(T + C)),
+        ("</tool_call>", None),
+        ('<tool_call>{"a": "the </tool_call>', 0),
+        ('<tool_call>{"a": "the </tool_call> tag", "b": "\\', 0),
+        ('<tool_call>{"a": "the </tool_call> tag"}</tool_call>', None),
+        ('<tool_call>{"a: 1}\n</tool_call>', None),
+        (f"<think>I would write {C}", 0),
+        (f"<think>I would write {C}</think>", 0),
+        (f"<think>I would write {C}</think>{C}", None),
+        ("<answer>1</answer>", 0),
+    ],
+)
+def test_a_turn_ends_at_the_tag_that_closes_its_call(text: str, end: int | None) -> None:
+    """`end`: None is the end of the text, and 0 says that the turn goes on."""
+    assert end_of_call(text) == (len(text) if end is None else end or None)
+
+
 @pytest.mark.parametrize("finish", ["length", "error"])
 @pytest.mark.parametrize("text", [T + A, T + C, "<think>", ""])
 def test_an_unfinished_turn_has_neither_action_nor_fault(text: str, finish: Any) -> None:
@@ -127,17 +154,19 @@ def test_an_unfinished_turn_has_neither_action_nor_fault(text: str, finish: Any)
             '{"a": -0.5, "b": 1e5, "c": true, "d": null, "e": 9007199254740993}',
             (-0.5, 1e5, True, None, 9007199254740993),
         ),
-        ('{"a": "\\ud83d\\ude00", "b": "</answer>"}', None),
+        ('{"a": "\\ud83d\\ude00", "b": "</answer>"}', ("\U0001f600", "</answer>")),
+        ('{"a": "the </tool_call> tag", "b": "<answer>1</answer>"}', ("the </tool_call> tag", "<answer>1</answer>")),
+        ('{"a": "<think>", "b": "</think>", "c": "<tool_response>"}', ("<think>", "</think>", "<tool_response>")),
+        ('{"a": "\\"</tool_call>\\\\", "b": "<tool_call>"}', ('"</tool_call>\\', "<tool_call>")),
+        ('{"a": "the <\\/tool_call> tag"}', ("the </tool_call> tag",)),
         ('{"a": [[[[1]]]], "b": {"c": "\\u0000"}}', ([[[[1]]]], {"c": "\0"})),
     ],
 )
 def test_arguments_come_out_as_they_were_written(arguments: str, expected: Any) -> None:
     turn = parse_turn(call(f'{{"name": "look", "arguments": {arguments}}}'))
-    if expected is None:
-        assert turn.fault == "stray_tag", "a tag inside of a string is still a tag"
-    else:
-        assert turn.call
-        assert tuple(turn.call.arguments.values()) == expected
+    assert turn.call
+    assert tuple(turn.call.arguments.values()) == expected
+    assert (turn.fault, turn.well_formed) == (None, True)
     assert type(turn).from_json(turn.to_json()) == turn
 
 
@@ -212,7 +241,7 @@ def test_arguments_come_out_as_they_were_written(arguments: str, expected: Any) 
         ("multiple_choice", "B) Vitamin C", "B"),
         ("multiple_choice", "D: none", "D"),
         ("multiple_choice", "E", None),
-        ("multiple_choice", "b", None),
+        ("multiple_choice", "b", "B"),
         ("multiple_choice", "A dog", None),
         ("multiple_choice", "B or C", None),
         ("multiple_choice", "B, C", None),

@@ -55,6 +55,11 @@ def test_a_shipped_recipe_opens_with_the_command_that_runs_it_and_what_it_needs(
             "stages: {grpo1: {num_generations: 2, per_device_train_batch_size: 2, weights: {sucess: 1}}}",
             "unknown key stages.grpo1.weights.sucess. Did you mean 'success'? Parts of hierarchical: format, attempt,",
         ),
+        (
+            "stages: {grpo1: {num_generations: 2, per_device_train_batch_size: 2, reward: accuracy_only, "
+            "success: executed}}",
+            "the reward accuracy_only takes no `success: executed`: leave `success` out",
+        ),
         ("stages: {grpo1: {weights: {format: much}}}", "stages.grpo1.weights.format: Input should be a valid number"),
         ("imports: my_tools.py\nstages: {sft: {}}", "imports: must be a list of files or modules"),
         ("episode: {tools: [image_zom_in_tool]}\nstages: {sft: {}}", "Did you mean 'image_zoom_in_tool'?"),

@@ -24,7 +24,7 @@ def call(place: str, name: str = "peek") -> str:
     return f'{THINK}<tool_call>\n{{"name": "{name}", "arguments": {{"place": "{place}"}}}}\n</tool_call>'
 
 
-GOOD, BAD = call("sky"), call("cellar")
+GOOD, BAD, NOTHING = call("sky"), call("cellar"), call("fog")
 PAIR = Task(id="t", kind="pairwise", question="Which?", responses=("Ulm", "Bern"), gold=1)
 
 
@@ -52,6 +52,9 @@ BRANCHES = {
     # what happened: (turns, encourage_tools, hierarchical, accuracy_only, fixed_bonus)
     "right with a successful call": ([GOOD, RIGHT], "ft", "fas", "fa", "fas"),
     "right with a failed call": ([BAD, RIGHT], "ft", "fa", "fa", "fa"),
+    "right with a call that returned nothing": ([NOTHING, RIGHT], "ft", "fa", "fa", "fa"),
+    "wrong with a call that returned nothing": ([NOTHING, WRONG], "ft", "ft", "f", "f"),
+    "right with a call that returned nothing and one that did": ([NOTHING, GOOD, RIGHT], "ft", "fas", "fa", "fas"),
     "right without a call": ([RIGHT], "f", "fa", "fa", "fa"),
     "wrong with a successful call": ([GOOD, WRONG], "ft", "ft", "f", "fs"),
     "wrong with a failed call": ([BAD, WRONG], "ft", "ft", "f", "f"),
@@ -88,6 +91,16 @@ def test_the_totals_of_the_released_weights_are_the_reference_s(
     trajectory = played(turns)
     totals = [REWARDS[name](trajectory).total for name in ("encourage_tools", "hierarchical")]
     assert totals == pytest.approx([stage_1, stage_2])
+
+
+@pytest.mark.parametrize("name", ["hierarchical", "fixed_bonus"])
+def test_a_recipe_may_count_every_call_that_ran_as_a_success(name: str) -> None:
+    counting = get_reward(name).weighted({"success": 8}).counting("executed")
+    assert [counting(played([turn, RIGHT])).parts["success"] for turn in (GOOD, NOTHING, BAD)] == [8, 8, 0]
+    assert counting.name == name
+    assert get_reward("accuracy_only").counting("returned") is get_reward("accuracy_only")
+    with pytest.raises(ArmliteError, match="reward accuracy_only takes no `success: executed`"):
+        get_reward("accuracy_only").counting("executed")
 
 
 def test_without_a_gold_answer_only_format_and_attempt_can_be_earned() -> None:

@@ -36,6 +36,12 @@ RESULTS = [
     (1, [1, 1], "one\ntwo\r\nthree", T, T, T),
     (1, [2, 2], "  one\n \t \n\n  two  \n\n", T, T, T),
     (1, [2, 2], "# Title\n\none\n\n---\n\n> two", F, F, T),
+    (1, [2, 2], "# One\n\n# Two", T, T, T),
+    (1, [1, 1], "# One\n\n---\n\ntwo", F, F, T),
+    (1, [1, 1], "```python\n# load\nx = 1\n```", T, T, T),
+    (1, [2, 2], "~~~\n> a\n---\n# b\n~~~\n\nend", T, T, T),
+    (1, [1, 1], "# Title\n\n> ```\n> # load\n> ```", F, F, T),
+    (1, [1, 1], "```x``` is code\n\n# Title", F, F, T),
     (6, [2, 3], "one two\n\nthree four five", T, T, T),
     (6, [2, 3], "one two\n\n---\n\nthree four five", F, F, T),
     # 2 to 4: what a sentence is.

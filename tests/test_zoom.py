@@ -87,7 +87,12 @@ BOXES = [
     ([990, 990, 1000, 1000], (1000, 1000), (972, 972, 1000, 1000)),  # and at the bottom right
     ([0, 0, 1000, 10], (1000, 1000), None),  # 100 : 1 may grow, but the image is not wide enough to keep the aspect
     ([0, 0, 1000, 9], (1000, 1000), None),  # more than 100 : 1
-    ([0, 0, 100, 100], (27, 400), None),  # no room for 28 pixels
+    ([0, 0, 100, 100], (27, 400), (0, 0, 27, 400)),  # thinner than 28 pixels: cut in its whole thickness
+    ([0, 0, 500, 500], (20, 20), (0, 0, 20, 20)),
+    ([0, 400, 1000, 600], (20, 20), None),  # 5 : 1 in a square
+    ([0, 0, 1000, 100], (1, 500), (0, 0, 1, 50)),
+    ([0, 0, 1000, 1000], (1, 500), None),  # 500 : 1
+    ([0, 0, 1000, 1000], (1, 1), (0, 0, 1, 1)),
     ([0, 0, 1000, 1000], (28, 28), (0, 0, 28, 28)),
     ([0, 0, 500, 1000], (10_000, 28), None),  # 178 : 1
     ([0, 0, 250, 1000], (10_000, 28), (0, 0, 2500, 28)),
@@ -123,6 +128,9 @@ def test_any_box_gives_a_crop_inside_the_image_or_an_error(size):
         ((300, 224), 10**6, (300, 224)),  # 224 is large enough
         ((300, 223), 10**6, (600, 446)),  # doubled, once
         ((28, 28), 10**6, (56, 56)),
+        ((10, 12), 10**6, (28, 33)),  # enlarged to the smallest side
+        ((1, 1), 10**6, (28, 28)),
+        ((27, 400), 10**6, (54, 800)),
         ((400, 400), 160_000, (400, 400)),  # at the cap
         ((400, 400), 40_000, (200, 200)),  # shrunk to the cap
         ((200, 200), 90_000, (300, 300)),  # doubling ends at the cap
@@ -146,6 +154,16 @@ def test_the_crop_cap_of_the_limits_is_kept_while_detail_comes_from_the_full_ima
     assert {color for _, color in memory.images["img_2"].getcolors()} == {(0, 0, 0), (255, 255, 255)}
 
 
+@pytest.mark.parametrize("size", [(20, 20), (27, 400), (1, 1), (640, 12)])
+def test_a_picture_thinner_than_a_crop_can_be_zoomed(size):
+    memory = Memory([Image.new("RGB", size, "red")])
+    seen = zoom(memory, [100, 100, 600, 600])
+    assert seen.returned
+    crop = memory.images["img_1"]
+    assert min(crop.size) >= 28
+    assert crop.getcolors()[0][1] == (255, 0, 0)
+
+
 BAD_BOXES = [
     ([100, 100, 200], "4 numbers"),
     ([], "4 numbers"),
@@ -165,6 +183,8 @@ BAD_BOXES = [
     ([0, 0, 10**400, 500], r"bbox_2d\[2\]"),
     ([0, 0, 10**5000, 500], r"bbox_2d\[2\]"),
     ([0, 0, 1e308, 500], r"bbox_2d\[2\]"),
+    ([0.25, 0.25, 0.75, 0.75], "0 to 1000, not from 0 to 1: write 0.25 as 250"),
+    ([0, 0, 1, 1], "not from 0 to 1"),
     ([500, 0, 500, 500], "x1 < x2"),
     ([0, 600, 500, 500], "y1 < y2"),
     ([0, 0, 5e-324, 500], "empty"),

@@ -18,16 +18,17 @@ def conduct(items: Sequence[Item], votes: int = 1, seconds: Mapping[tuple[str, i
     """The figures that every benchmark has.
 
     `tool_calls_per_item`, `tokens_per_item` (sampled ones) and `seconds_per_item` add up all judgments of an item, both
-    orders and all votes: what the item costs. `tool_success_rate` is the share of the calls that gave a result (`n`:
-    calls), `format_rate` and `parse_failures` are shares of the judgments. `swap_consistency` is there where items were
-    judged in two orders: both reach the same decision, by the votes' majority; no decision agrees with nothing.
+    orders and all votes: what the item costs. `tool_success_rate` is the share of the calls that returned something
+    (`n`: calls), `format_rate` and `parse_failures` are shares of the judgments. `swap_consistency` is there where
+    items were judged in two orders: both reach the same decision, by the votes' majority; no decision agrees with
+    nothing.
 
     Args:
         votes: rollouts of each order.
         seconds: of each judgment by (task id, rollout); those that are not known count as not taken.
     """
     judged = [(item.task.id, answer.trajectory) for item in items for answer in item.answers]
-    calls = [(i, s.observation is not None and s.observation.ok) for i, t in judged for s in t.calls]
+    calls = [(i, s.observation is not None and s.observation.returned) for i, t in judged for s in t.calls]
     figures = {
         "tool_calls_per_item": _mean([float(sum(len(a.trajectory.calls) for a in i.answers)) for i in items]),
         "tool_success_rate": _share(calls),

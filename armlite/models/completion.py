@@ -1,6 +1,8 @@
 """What a chat completion says: the turn in it, in our wire format whatever the server took out; nothing is asked here.
 
 Servers differ in what they do with stop strings, thoughts and tool calls; `armlite.models.openai` asks, this reads.
+A server stops at `</tool_call>` even in a thought or in a string, since stop strings know no context, and without one
+a model may go on to invent the tool's response; what was cut there is told to the model as a fault.
 """
 
 import hashlib
@@ -8,9 +10,9 @@ import json
 from typing import Any
 
 from armlite.loop import Reply
-from armlite.protocol.render import Conversation
-
-STOP = "</tool_call>"
+from armlite.protocol.parse import CALL_END as STOP
+from armlite.protocol.parse import end_of_call, has_open_call
+from armlite.protocol.render import Conversation, harmless, without_control_tokens
 
 
 def turn_seed(seed: int, conversation: Conversation) -> int:
@@ -28,13 +30,16 @@ def read_reply(value: dict[str, Any]) -> Reply:
     choice = value["choices"][0]
     message = choice["message"]
     finish = choice.get("finish_reason") or "stop"
-    text = _content(message)
+    text = _spoken(message)
     tokens = (value.get("usage") or {}).get("completion_tokens") or 0
     if _was_stripped(choice, text):
-        text += STOP
-    if STOP in text:
+        # Where nothing follows the thought, the server has stopped in it.
+        text = text.removesuffix("</think>\n") + STOP
+    if (end := end_of_call(text)) is not None:
         # A server that knows no stop string has gone on: the turn had ended here.
-        return Reply(text[: text.index(STOP) + len(STOP)], "stop", tokens)
+        return Reply(text[:end], "stop", tokens)
+    if calls := message.get("tool_calls"):
+        return Reply(text + "".join(_plain(_call(call)) for call in calls), "stop", tokens)
     if finish == "length":
         return Reply(text, "length", tokens)
     if finish in ("content_filter", "error"):
@@ -42,24 +47,35 @@ def read_reply(value: dict[str, Any]) -> Reply:
     return Reply(text, "stop", tokens)
 
 
-def _content(message: dict[str, Any]) -> str:
-    """The turn's text. A server that parses thoughts or calls into fields of their own has them put back."""
+def _spoken(message: dict[str, Any]) -> str:
+    """The thought and the text of a turn. A thought that the server gives in a field of its own is put before the text,
+    so that no tag in it can be taken for one of the turn.
+    """
     text = message.get("content") or message.get("refusal") or ""
     if isinstance(text, list):
         text = "".join(block.get("text", "") for block in text)
     thought = message.get("reasoning_content") or message.get("reasoning") or ""
-    if thought and "<think>" not in text:
-        text = f"<think>{thought}</think>\n{text}"
+    if isinstance(thought, str) and thought and not text.lstrip().startswith("<think>"):
+        text = f"<think>{harmless(thought)}</think>\n{text}"
     elif "</think>" in text and "<think>" not in text:
         # The server's own template has opened the thought in the prompt.
         text = "<think>" + text
-    for call in (message.get("tool_calls") or [])[:1]:
-        function = call["function"]
-        name, arguments = json.dumps(function["name"], ensure_ascii=False), function["arguments"]
-        arguments = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        text = f'{text}\n<tool_call>\n{{"name": {name}, "arguments": {arguments}}}\n{STOP}'
-    # JSON can spell half a surrogate pair, of which no UTF-8 record can be made.
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return _plain(text)
+
+
+def _call(call: dict[str, Any]) -> str:
+    """A call that the server gives in a field of its own, as text."""
+    function = call["function"]
+    name, arguments = json.dumps(function["name"], ensure_ascii=False), function["arguments"]
+    arguments = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return f'\n<tool_call>\n{{"name": {name}, "arguments": {arguments or "{}"}}}\n{STOP}'
+
+
+def _plain(text: str) -> str:
+    """What can be recorded and trained on: JSON can spell half a surrogate pair, of which no UTF-8 can be made, and
+    another tokenizer's model can spell our control tokens.
+    """
+    return without_control_tokens(text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _was_stripped(choice: dict[str, Any], text: str) -> bool:
@@ -70,5 +86,4 @@ def _was_stripped(choice: dict[str, Any], text: str) -> bool:
         # vLLM and SGLang say which stop it was: None or a token id is the model's own end of turn.
         if key in choice:
             return choice[key] == STOP
-    opened = text.rfind("<tool_call>")
-    return opened >= 0 and opened > max(text.rfind(tag) for tag in (STOP, "</think>", "</answer>"))
+    return has_open_call(text)

@@ -10,6 +10,8 @@ from armlite.memory import Memory
 from armlite.protocol.render import harmless
 from armlite.types import Task
 
+WORD = 40
+"""Characters of a word that is left out rather than cut."""
 _NUMBERS = {2: "Two", 3: "Three", 4: "Four"}
 
 
@@ -49,15 +51,20 @@ def _task_lines(task: Task, memory: Memory) -> list[str]:
 
 
 def _body(task: Task, order: Sequence[int], memory: Memory) -> list[str]:
-    lines = ["<start_of_question>", harmless(task.question), "<end_of_question>"]
+    lines = ["<start_of_question>", harmless(_question(task)), "<end_of_question>"]
     for constraint in task.constraints:
         lines += ["<start_of_constraint>", harmless(constraint.text), "<end_of_constraint>"]
-    for letter, option in task.options.items():
-        lines.append(f"{letter}. {harmless(option)}")
+    for key, option in task.options.items():
+        lines.append(f"{key}. {harmless(option)}")
     for i, number in enumerate(order, 1):
         name = memory.text_name(i)
         lines += [f"<start_of_{name}>", _shown(task.responses[number - 1], memory), f"<end_of_{name}>"]
     return lines
+
+
+def _question(task: Task) -> str:
+    """The question without the marks that data sets put where an image belongs; `<image>` in other places is text."""
+    return task.question.replace("<image>", "", len(task.images))
 
 
 def _shown(text: str, memory: Memory) -> str:
@@ -65,8 +72,11 @@ def _shown(text: str, memory: Memory) -> str:
     limit = memory.limits.shown_characters
     if len(text) <= limit:
         return harmless(text)
-    words = text[:limit].rsplit(None, 1)
-    return f"{harmless(words[0] if words else '')}\n... (cut here for the eye; a tool sees the whole response)"
+    shown = text[:limit].rstrip()
+    words = "".join(shown.rsplit(None, 1)[:1])
+    if len(words) >= limit - WORD:  # else it ends in an address, or in a script that has no blanks
+        shown = words
+    return f"{harmless(shown)}\n... (cut here for the eye; a tool sees the whole response)"
 
 
 def _answer_format(task: Task) -> str:
@@ -79,7 +89,8 @@ def _answer_format(task: Task) -> str:
     if task.kind == "rating":
         return "<answer>Overall Judgment: X</answer> where X is a whole number from 1 to 10"
     if task.kind == "multiple_choice":
-        return f"<answer>X</answer> where X is one of the letters {', '.join(task.options)}"
+        letters = "the letters " if max(map(len, task.options)) == 1 else ""
+        return f"<answer>X</answer> where X is one of {letters}{', '.join(task.options)}"
     return "<answer>your short answer</answer>"
 
 

@@ -100,10 +100,21 @@ def system_text(tools: Sequence[dict[str, Any]] = ()) -> str:
     return text.removeprefix("<|im_start|>system\n").removesuffix("<|im_end|>\n")
 
 
-def harmless(text: str) -> str:
-    """Text from outside with control tokens like `<|im_end|>` defused and the image marks of data sets taken out.
+_OURS = re.compile(
+    r"<(/?(?:think|tool_call|tool_response|tools|answer|image|(?:start|end)_of_\w+)\s*>)|#(#\s*Output format)"
+    r"|\*(\*\s*Important Requirement)",
+    re.IGNORECASE,
+)
+"""The tags and headings that structure a conversation, but for their first character."""
 
-    A mark inside of a token or of another mark must not complete it by going away: such a one stays, with a blank.
+
+def harmless(text: str) -> str:
+    """Text from outside in which nothing is a control token (`<|im_end|>`), a tag or a heading of ours any more: each
+    gets a blank behind its first character, and stays readable.
     """
-    text = text.replace("<image>", "").replace("<image>", "< image>")
+    return _OURS.sub(lambda m: f"{m[0][0]} {m[0][1:]}", without_control_tokens(text))
+
+
+def without_control_tokens(text: str) -> str:
+    """The text with blanks in what a tokenizer would take for a control token."""
     return re.sub(r"<\|(\w+)\|>", r"< |\1| >", text)

@@ -9,6 +9,7 @@ from typing import Any
 
 from armlite.errors import ToolError, cut
 from armlite.memory import Memory
+from armlite.protocol.render import harmless
 from armlite.tools.documents.pages import Document
 from armlite.tools.documents.passages import excerpt
 from armlite.tools.tool import tool
@@ -33,8 +34,8 @@ def doc_page_retrieval_by_query(memory: Memory, /, filename: str, query: str) ->
         ToolError: another document than the task's, or an empty query.
 
     Note:
-        A query that matches nothing is a finding, not a mistake: the observation is `ok`, holds no pages, and says what
-        to try next.
+        A query that matches nothing is a finding, not a mistake: the observation is `ok` and `empty`, holds no pages,
+        and says what to try next.
     """
     document = _document(memory, filename)
     query = query.strip()[:MAX_QUERY_CHARACTERS]
@@ -51,7 +52,7 @@ def doc_page_retrieval_by_query(memory: Memory, /, filename: str, query: str) ->
             f"printed in the document, or fetch a page by its number, 1 to {len(document)}, with "
             "doc_page_retrieval_by_index."
         )
-        return Observation(ok=True, text=text, tool=name, data=data)
+        return Observation(ok=True, text=text, tool=name, data=data, empty=True)
     head = (
         f'Pages of `{document.name}` for "{cut(query, 200)}", best first: {pages} (of {len(document)}). '
         "If they do not help, ask with other or more specific words."
@@ -84,7 +85,7 @@ def _document(memory: Memory, filename: str) -> Document:
     document = memory.document
     if document is None:
         raise ToolError("Error: this task has no document.")
-    if _plain(filename) != _plain(document.name):
+    if _plain(filename) not in (_plain(document.name), _plain(harmless(document.name))):
         raise ToolError(f"Error: there is no document named '{cut(filename, 80)}'. The document is `{document.name}`.")
     return document
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from armlite.errors import ToolError, cut, nearest
 from armlite.memory import Memory
+from armlite.protocol.render import harmless
 from armlite.types import Observation
 
 Needs = Literal["image", "document", "constraints", "nothing"]
@@ -38,6 +39,8 @@ class Tool:
     """Accepted but not shown in the schema."""
     stands_in: Mapping[str, str] = field(default_factory=dict)
     """Hidden parameter -> the required one that may be missing when it is given."""
+    reminder: str = ""
+    """Follows every result; the only place for tags of ours, since those in results are made harmless."""
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -57,11 +60,25 @@ class Tool:
         }
 
     def __call__(self, memory: Memory, /, **arguments: Any) -> Observation:
-        """Check the arguments and run the tool.
+        """Check the arguments and run the tool. What it says is made harmless: no text of a page, a file's name or a
+        model can forge a tag.
 
         Raises:
             ToolError: a missing, unknown or ill-typed argument, or the tool's own complaint.
+            TypeError, RuntimeError: the tool is written wrongly: it gives no Observation, or paints what is recorded.
         """
+        try:
+            result = self.function(memory, **self._checked(arguments))
+        except ToolError as error:
+            raise ToolError(harmless(str(error))) from error
+        if not isinstance(result, Observation):
+            raise TypeError(f"the tool {self.name} gave {type(result).__name__}, not an Observation")
+        if changed := memory.changed():
+            raise RuntimeError(f"the tool {self.name} changed {changed[0]} itself: let it draw on a copy, and add that")
+        text = " ".join(filter(None, (harmless(result.text), self.reminder)))
+        return result.model_copy(update={"text": text})
+
+    def _checked(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         for name in arguments:
             if name not in self.parameters:
                 hint = nearest(name, self.parameters)
@@ -75,8 +92,8 @@ class Tool:
             if problem:
                 given = cut(json.dumps(value, ensure_ascii=False, default=str), 80)
                 raise ToolError(f"Error: parameter '{name}' of {self.name} {problem}, got {given}. {self.usage()}")
-            checked[name] = value
-        return self.function(memory, **checked)
+            checked[name] = _whole(value, self.parameters[name])
+        return checked
 
     def usage(self) -> str:
         """One line that says how to call the tool."""
@@ -90,6 +107,7 @@ def tool(
     needs: Needs = "nothing",
     hidden: tuple[str, ...] = (),
     stands_in: Mapping[str, str] | None = None,
+    reminder: str = "",
 ) -> Any:
     """Make a tool of a function whose first parameter is the positional-only memory.
 
@@ -97,13 +115,14 @@ def tool(
         function: annotated function with a docstring; `Args:` describes each parameter.
         needs: what the memory must hold for the tool to be shown.
         hidden: parameters that are accepted but not shown to the model.
+        reminder: follows every result; it may hold tags such as `<answer>`, which are made harmless in results.
         stands_in: hidden parameter -> the parameter that need not be given beside it, though the schema requires it.
 
     Raises:
         TypeError: a parameter without a type hint or description, or of a type that JSON has not; no docstring.
     """
     if function is None:
-        return lambda f: tool(f, needs=needs, hidden=hidden, stands_in=stands_in)
+        return lambda f: tool(f, needs=needs, hidden=hidden, stands_in=stands_in, reminder=reminder)
     description, descriptions = _manual(inspect.getdoc(function) or "")
     hints = typing.get_type_hints(function)
     parameters = list(inspect.signature(function).parameters.values())[1:]
@@ -124,6 +143,7 @@ def tool(
         required=tuple(p.name for p in parameters if p.default is p.empty or p.name in (stands_in or {}).values()),
         hidden=frozenset(hidden),
         stands_in=dict(stands_in or {}),
+        reminder=reminder,
     )
 
 
@@ -194,6 +214,15 @@ def _mismatch(value: Any, hint: Any) -> str:
     if isinstance(value, bool):
         fits = hint is bool
     else:
+        value = _whole(value, hint)
         fits = isinstance(value, int | float if hint is float else get_origin(hint) or hint)
     spelt = _spell(hint)
     return "" if fits else f"must be a{'n' if spelt[0] in 'aio' else ''} {spelt}"
+
+
+def _whole(value: Any, hint: Any) -> Any:
+    """The value with 2.0 as 2 where the hint is a whole number: to JSON Schema they are the same."""
+    hint = _plain(hint)
+    if isinstance(value, list) and get_origin(hint) is list:
+        return [_whole(v, get_args(hint)[0]) for v in value]
+    return int(value) if hint is int and isinstance(value, float) and value.is_integer() else value

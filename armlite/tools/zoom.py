@@ -18,7 +18,8 @@ from armlite.types import Observation
 SCALE = 1000
 """Boxes run from 0 to this on both axes."""
 MIN_SIDE = 28
-"""Smallest side of a crop in pixels: one merged patch of Qwen2.5-VL."""
+"""Smallest side of a crop in pixels: one merged patch of Qwen2.5-VL. A picture that is thinner is cut in its whole
+thickness and enlarged."""
 MAX_ASPECT = 100
 """Longest allowed side ratio of a box; the image processor refuses 200."""
 UPSCALE_BELOW = 224
@@ -29,7 +30,7 @@ REMINDER = (
 )
 
 
-@tool(needs="image", hidden=("img_idx", "label"), stands_in={"img_idx": "image"})
+@tool(needs="image", hidden=("img_idx", "label"), stands_in={"img_idx": "image"}, reminder=REMINDER)
 def image_zoom_in_tool(
     memory: Memory,
     /,
@@ -71,7 +72,7 @@ def image_zoom_in_tool(
     name, asked = memory.wire_name(new), "[" + ", ".join(f"{v:g}" for v in box) + "]"
     return Observation(
         ok=True,
-        text=f"Here is `{name}`: region {asked} of `{memory.wire_name(parent)}`. {REMINDER}",
+        text=f"Here is `{name}`: region {asked} of `{memory.wire_name(parent)}`.",
         images=(new,),
         tool="image_zoom_in_tool",
         data={"image": parent, "bbox_2d": list(box), "box": list(pixels), "size": list(crop.size)},
@@ -81,21 +82,22 @@ def image_zoom_in_tool(
 def crop_box(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Pixels (left, top, right, bottom) of a relative box in an image of `size` (width, height).
 
-    A box with a side under `MIN_SIDE` grows about its centre with its aspect kept, as far as the image allows, and is
-    moved inside; corners are rounded outwards.
+    A box with a side under `MIN_SIDE`, or under the image's own shorter side where that is less, grows about its centre
+    with its aspect kept, as far as the image allows, and is moved inside; corners are rounded outwards.
 
     Raises:
         ToolError: the box is too elongated, or the image has no room for the smallest crop.
     """
     width, height = size
+    smallest = min(MIN_SIDE, width, height)
     left, top, right, bottom = (v / SCALE * side for v, side in zip(box, (width, height) * 2, strict=True))
     wide, high = right - left, bottom - top
     if max(wide, high) > MAX_ASPECT * min(wide, high):
         raise ToolError(
             f"Error: the region {_list(box)} is more than {MAX_ASPECT} times longer than thick. Choose a fuller region."
         )
-    if min(wide, high) < MIN_SIDE:
-        grow = MIN_SIDE / min(wide, high)
+    if min(wide, high) < smallest:
+        grow = smallest / min(wide, high)
         grow *= min(1.0, width / (wide * grow), height / (high * grow))
         x, y = (left + right) / 2, (top + bottom) / 2
         wide, high = wide * grow, high * grow
@@ -104,17 +106,19 @@ def crop_box(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int
     # Rounding to a millionth of a pixel first keeps 28.000000000004 from becoming 29.
     first, last = (math.floor(round(left, 6)), math.floor(round(top, 6))), (round(right, 6), round(bottom, 6))
     pixels = (*first, min(math.ceil(last[0]), width), min(math.ceil(last[1]), height))
-    if pixels[2] - pixels[0] < MIN_SIDE or pixels[3] - pixels[1] < MIN_SIDE:
+    if min(pixels[2] - pixels[0], pixels[3] - pixels[1]) < smallest:
         raise ToolError(
             f"Error: the region {_list(box)} of this image of {width} x {height} pixels cannot be widened to "
-            f"{MIN_SIDE} x {MIN_SIDE} pixels. Choose a larger or squarer region."
+            f"{smallest} x {smallest} pixels. Choose a larger or squarer region."
         )
     return pixels
 
 
 def crop_size(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
-    """Size (width, height) in which a crop of `size` is shown: doubled if small, then capped to an area in pixels."""
-    factor = 2.0 if min(size) < UPSCALE_BELOW else 1.0
+    """Size (width, height) in which a crop of `size` is shown: doubled if small, more if under `MIN_SIDE`,
+    then capped to an area in pixels.
+    """
+    factor = max(2.0 if min(size) < UPSCALE_BELOW else 1.0, MIN_SIDE / min(size))
     factor = min(factor, math.sqrt(max_pixels / (size[0] * size[1])))
     # Rounding down keeps a capped crop under its cap; a factor of 1 or 2 is exact.
     return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
@@ -131,6 +135,10 @@ def _checked_box(box: Any) -> tuple[float, float, float, float]:
                 f"Error: bbox_2d[{i}] = {_short(v)} is not between 0 and {SCALE}; coordinates are relative to the "
                 f"image's size, not pixels. Got {_list(box)}."
             )
+    if max(box) <= 1:
+        raise ToolError(
+            f"Error: the values of bbox_2d run from 0 to {SCALE}, not from 0 to 1: write 0.25 as 250. Got {_list(box)}."
+        )
     x1, y1, x2, y2 = box
     if x1 >= x2 or y1 >= y2:
         raise ToolError(f"Error: bbox_2d must have x1 < x2 and y1 < y2, got {_list(box)}.")
@@ -150,9 +158,8 @@ def _by_number(memory: Memory, number: float | None) -> str:
 def _usage(memory: Memory) -> str:
     known = ", ".join(f"`{memory.wire_name(i)}`" for i in memory.images) or "none"
     return (
-        f"Images you have: {known}. A call looks like this: <tool_call>\n"
-        '{"name": "image_zoom_in_tool", "arguments": {"image": "original_image", "bbox_2d": [100, 100, 900, 900]}}\n'
-        "</tool_call>"
+        f"Images you have: {known}. A call looks like this: "
+        '{"name": "image_zoom_in_tool", "arguments": {"image": "original_image", "bbox_2d": [100, 100, 900, 900]}}'
     )
 
 

@@ -211,7 +211,7 @@ def make_trainer(
         environment_factory=environment_factory(recipe.episode, root, deferred=True),
         callbacks=list(callbacks),
         chat=chat,
-        reward=get_reward(stage.reward).weighted(stage.weights),
+        reward=get_reward(stage.reward).weighted(stage.weights).counting(stage.success),
         train_overflow=stage.train_overflow,
         update_tokens=stage.update_tokens,
         shared_prefix=stage.shared_prefix,

@@ -27,7 +27,7 @@ SCREENS = {
     "verdict": lambda t: bool(is_right(t.task, t.decision)),
     "tool": succeeded,
 }
-"""What a trace has to pass. `tool`: at least one call gave a result."""
+"""What a trace has to pass. `tool`: at least one call returned something; a search without a hit does not."""
 
 
 def make_traces(

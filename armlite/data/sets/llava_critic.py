@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from armlite.data.conversations import turns, unmarked
+from armlite.data.conversations import MARK, turns
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
 from armlite.types import TIE, Task
@@ -47,7 +47,7 @@ def _tasks(row: Row) -> Iterator[Task]:
     said = turns(row)
     if [speaker for speaker, _ in said] != ["human", "gpt"]:
         raise row.fail("conversations", "must be one human and one gpt turn")
-    human, judgment = unmarked(said[0][1]), said[1][1]
+    human, judgment = said[0][1].strip().removeprefix(MARK).removesuffix(MARK), said[1][1]
     if found := next((m for template in _BRACKETS if (m := template.search(human))), None):
         task = _pair(row, "brackets", found, *_better(row, judgment))
     elif found := _ARENA.search(human):

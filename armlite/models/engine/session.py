@@ -24,7 +24,7 @@ from armlite.models.engine.scheduler import Scheduler
 from armlite.models.engine.sequence import Sequence, Stats
 from armlite.models.engine.tokens import Span, TokenRecord
 from armlite.models.engine.vision import VisionCache
-from armlite.models.engine.vocabulary import TAIL, Vocabulary
+from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.sampling import EngineSettings, Sampling, random_stream
 from armlite.protocol.render import Conversation, render
 
@@ -254,7 +254,7 @@ class EngineSession:
         full = sequence.length >= self._sampling.max_context
         if token == self._vocabulary.end:
             return "stop"
-        if not full and self._vocabulary.closes_call(sequence.tokens.ids[-min(turn, TAIL) :]):
+        if not full and self._vocabulary.closes_call(sequence.tokens.ids[sequence.turn_start :]):
             sequence.tokens.extend([self._vocabulary.end], [])
             return "stop"
         played = sequence.script is not None and turn == len(sequence.script)

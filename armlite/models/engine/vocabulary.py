@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-CALL_END = "</tool_call>"
+from armlite.protocol.parse import CALL_END, end_of_call
+
 TURN_END = "<|im_end|>"
 TAIL = 2 * len(CALL_END)
 """Tokens at the end of a turn in which `</tool_call>` is looked for when it is spelt out."""
@@ -40,6 +41,9 @@ class Vocabulary:
         return self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     def closes_call(self, turn: list[int]) -> bool:
-        """Whether the last of a turn's ids completes `</tool_call>`, in one token or many; the last `TAIL` will do."""
+        """Whether the last of a turn's ids completes the `</tool_call>` of a call, in one token or many; one in a
+        thought or in a string of the call does not.
+        """
         last = turn[-1]
-        return last == self._call_end or (last in self._may_close and CALL_END in self.text(turn))
+        tag = last == self._call_end or (last in self._may_close and CALL_END in self.text(turn[-TAIL:]))
+        return tag and end_of_call(self.text(turn)) is not None

@@ -6,7 +6,7 @@ ours and reads a response as a person would: the line `strict:` of each docstrin
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from armlite.tools.checks.sentences import Splitter, installed_splitter, split_sentences
@@ -17,6 +17,7 @@ MODES: tuple[Mode, ...] = ("engine", "tool", "strict")
 _BLANK = re.compile(r"\n\s*\n")
 _HEADING = re.compile(r"^#{1,6}(?:[ \t].*)?$", re.MULTILINE)
 _RULE = re.compile(r"^(?:[-*_=][ \t]*){3,}$", re.MULTILINE)
+_CODE = re.compile(r"^(?:>[ \t]*)*(`{3,}(?=[^`\n]*$)|~{3,}).*?(?:^(?:>[ \t]*)*\1[`~]*$|\Z)", re.MULTILINE | re.DOTALL)
 _QUOTE = re.compile(r"^(?:>[ \t]*)+", re.MULTILINE)
 _ITEM = re.compile(r"^(?:[-*+•▪◦–]|(?:\*\*)?\(?\d{1,3}[.)](?:\*\*)?|\(?[A-Za-z]\))[ \t]+", re.MULTILINE)
 _MARKER = re.compile(rf"[> \t]*(?:#{{1,6}}[ \t]+)?(?:{_ITEM.pattern[1:]})?")
@@ -40,7 +41,8 @@ def fold(text: str) -> str:
 def paragraphs(text: str, mode: Mode, raw: bool = False) -> list[str]:
     """The parts between blank lines.
 
-    strict: Markdown headings and rules are no paragraphs, and the `>` of a quotation is not part of one.
+    strict: Markdown headings and rules are no paragraphs, unless there is nothing but headings, and the `>` of a
+    quotation is not part of one. In a block of code nothing is a heading, a rule or a quotation.
 
     Args:
         text: the response.
@@ -49,8 +51,18 @@ def paragraphs(text: str, mode: Mode, raw: bool = False) -> list[str]:
     """
     text = text if raw else clean(text)
     if mode == "strict":
-        text = clean(_RULE.sub("\n", _HEADING.sub("\n", _QUOTE.sub("", text))))
+        unmarked = clean(_prose(text, lambda prose: _RULE.sub("\n", _QUOTE.sub("", prose))))
+        text = clean(_prose(unmarked, lambda prose: _HEADING.sub("\n", prose))) or unmarked
     return [p for p in _BLANK.split(text) if p.strip()]
+
+
+def _prose(text: str, change: Callable[[str], str]) -> str:
+    """The text, changed where it is not code between fences."""
+    parts, at = [], 0
+    for code in _CODE.finditer(text):
+        parts += [change(text[at : code.start()]), code[0]]
+        at = code.end()
+    return "".join([*parts, change(text[at:])])
 
 
 def splitter_of(mode: Mode) -> Splitter:
