@@ -86,6 +86,8 @@ class StageSettings(Settings):
     lr_scheduler_type: Literal["constant", "linear", "cosine"] = "constant"
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
+    max_bad_steps: int = Field(3, gt=0)
+    """A step whose gradient is not finite is skipped; so many in a row end the run."""
     optim: str = "adamw_torch"
     """`paged_adamw_8bit` where memory is short."""
     per_device_train_batch_size: int = Field(1, gt=0)

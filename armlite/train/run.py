@@ -304,6 +304,7 @@ class _Run:
 
     def _stage(self, name: str, stage: SftSettings | GrpoSettings, source: str, resume: bool) -> None:
         from armlite.train.checkpoints import publish
+        from armlite.train.finite import check_trained_weights
         from armlite.train.sharding import full_state_dict, prepare_sharding
         from armlite.train.weights import load_for_stage, save_weights
 
@@ -328,10 +329,13 @@ class _Run:
 
             data = self.tasks, self.tasks_root, self.output
             model, counts = run_grpo(*asked, *data, self.metrics, resume, filtered)
+        check_trained_weights(name, model)
         weights = full_state_dict(model)
 
         def finish() -> None:
-            self._note(name, {"seconds": round(time.monotonic() - start, 1), **counts})
+            skipped = sum("skipped" in row for row in self.metrics.read() if row["stage"] == name)
+            counted = {**counts, "skipped_steps": skipped} if skipped else counts
+            self._note(name, {"seconds": round(time.monotonic() - start, 1), **counted})
             publish(done, lambda folder: save_weights(model, policy.processor, folder, done, weights))
             shutil.rmtree(work, ignore_errors=True)
 
@@ -340,6 +344,7 @@ class _Run:
     def _clear(self, name: str, stage: SftSettings | GrpoSettings, resume: bool) -> None:
         """Remove what an earlier try at a stage left, or what it did after its last checkpoint."""
         from armlite.train.checkpoints import discard, draft_of, last_step
+        from armlite.train.finite import drop_spoilt
 
         work = self.output / "work" / name
         if not resume:
@@ -348,7 +353,8 @@ class _Run:
             discard(draft_of(self.output / "eval" / name))
             for old in (self.output / "filter").glob(f"{name}.*"):
                 old.unlink()
-        taken = last_step(work) if work.is_dir() else 0
+        drop_spoilt(work)
+        taken = last_step(work)
         self.metrics.rewind(name, taken)
         self.notify("stage", {"stage": name, "steps": stage.steps, "done": taken})
 
