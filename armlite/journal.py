@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 from PIL import Image
 
 from armlite.errors import ArmliteError
+from armlite.lock import Lock, hold
 from armlite.store import TORN, Saved, append, read, write_atomic
 
 Row = dict[str, Any]
@@ -44,8 +45,6 @@ def is_begun(file: Path, settings: Mapping[str, Any]) -> bool:
         ArmliteError: it was begun with others (the first that differs is named), or the folder holds something else.
     """
     saved = file.with_name(SETTINGS)
-    if file.parent.exists() and not file.parent.is_dir():
-        raise ArmliteError(f"cannot write to {file.parent}: it is not a folder")
     if not saved.is_file():
         if file.exists():
             raise ArmliteError(f"{file.parent} holds {file.name} of something else; give another --out")
@@ -67,16 +66,19 @@ class Journal:
     Args:
         file: of the rows.
         settings: all that decides them, plain data; files they depend on go in as digests. None: the caller sees to it
-            that the same job goes on.
+            that the same job goes on, and that nobody else writes to the folder.
 
     Raises:
-        ArmliteError: as `is_begun`.
+        ArmliteError: as `is_begun`; another process writes to the folder.
     """
 
     def __init__(self, file: Path, settings: Mapping[str, Any] | None = None):
         self.file, self.folder = file, file.parent
-        if settings is not None and not is_begun(file, settings):
-            write_atomic(file.with_name(SETTINGS), json.dumps(settings, indent=2) + "\n")
+        self._lock: Lock | None = None
+        if settings is not None:
+            self._lock = hold(self.folder)
+            if not is_begun(file, settings):
+                write_atomic(file.with_name(SETTINGS), json.dumps(settings, indent=2) + "\n")
         for torn in self.folder.glob(f"**/{TORN}"):
             torn.unlink()
         _cut_torn_line(file)
@@ -152,6 +154,7 @@ class Journal:
         """Remove the journal's folder: what came of it stands elsewhere."""
         with suppress(OSError):
             shutil.rmtree(self.folder)
+        self._lock = None
 
 
 def key_of(row: Row) -> Key:

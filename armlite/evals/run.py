@@ -26,6 +26,7 @@ from armlite.evals.tasks import ACCURACY, POCKET, is_tasks
 from armlite.images import is_as_stored, open_image
 from armlite.journal import Journal, is_begun
 from armlite.judge import VOTING_TEMPERATURE, Judge
+from armlite.lock import held
 from armlite.loop import ChatModel
 from armlite.memory import image_file
 from armlite.models import model_prefix
@@ -123,15 +124,16 @@ def run_benchmark(
         skip_missing=skip_missing,
     )
     folder = (out or default_folder(model, tools)) / Path(name).stem
-    begun = is_begun(folder / TRAJECTORIES, settings.model_dump(mode="json"))
-    if not begun or not (folder / TASKS).is_file():
-        check_model_of(model)
-        _prepare(benchmark, path, folder, settings, on_progress or (lambda done, total: None))
-    journal = Journal(folder / TRAJECTORIES, settings.model_dump(mode="json"))
-    jobs = jobs_of(read_tasks(folder / TASKS), rules, folder, settings)
-    journal.redo_faults(jobs)
-    judge_jobs(jobs, judge.model, journal, workers, model_prefix(model) is not None, on_progress)
-    return finish(folder)
+    with held(folder):
+        begun = is_begun(folder / TRAJECTORIES, settings.model_dump(mode="json"))
+        if not begun or not (folder / TASKS).is_file():
+            check_model_of(model)
+            _prepare(benchmark, path, folder, settings, on_progress or (lambda done, total: None))
+        journal = Journal(folder / TRAJECTORIES, settings.model_dump(mode="json"))
+        jobs = jobs_of(read_tasks(folder / TASKS), rules, folder, settings)
+        journal.redo_faults(jobs)
+        judge_jobs(jobs, judge.model, journal, workers, model_prefix(model) is not None, on_progress)
+        return finish(folder)
 
 
 def finish(folder: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from packaging.version import Version
 
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError
+from armlite.lock import Lock, held, hold
 from armlite.plan import check_fits
 from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, check_names, difference, saved_recipe
 from armlite.store import TORN, read_json, write_atomic
@@ -101,7 +102,7 @@ def run_control(recipe: Recipe, output: Path, notify: Notify) -> None:
     time_spent = notes["grpo1"]["seconds"] + notes["grpo2"]["seconds"]
     stage = recipe.stages.sft
     steps = max(1, round(stage.steps * time_spent / notes["sft"]["seconds"]))
-    with disk_errors(output):
+    with disk_errors(output), held(output):
         _Run(recipe, output, notify).control(stage.model_copy(update={"steps": steps}))
 
 
@@ -111,9 +112,16 @@ class _Run:
         self.unreadable = read_unreadable(output)
         self.tasks: list[Task] = []
         self.tasks_root = Path()
+        self._lock: Lock | None = None
 
     def go(self, only: StageName | None, resume: bool, force: bool) -> Path:
-        on_first(lambda: self._begin(only, resume, force))
+        try:
+            on_first(lambda: self._begin(only, resume, force))
+            return self._all_stages(only, resume)
+        finally:
+            self._lock = None
+
+    def _all_stages(self, only: StageName | None, resume: bool) -> Path:
         from armlite.train.report import write_report
 
         self._ready()
@@ -190,12 +198,9 @@ class _Run:
 
     def _open(self) -> None:
         """Make the run directory, or clear the one there is of files that a kill left half-written."""
+        self._lock = hold(self.output)
         for torn in self.output.rglob(TORN):
             torn.unlink()
-        try:
-            self.output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ArmliteError(f"{self.output} cannot be made: {error.strerror}") from error
         write_atomic(self.output / "recipe.yaml", self.recipe.to_yaml())
         if {self.recipe.data.tasks, self.recipe.data.traces} != {"pocket"}:
             write_unreadable(self.output, self.unreadable)
