@@ -116,10 +116,15 @@ def held(folder: Path) -> Iterator[None]:
         del lock
 
 
+def command_line(*more: str) -> str:
+    """What this process was called with, and words that were not yet among them, to be typed into a shell."""
+    program = Path(sys.argv[0]).name.replace("__main__.py", "armlite")
+    return shlex.join([program, *sys.argv[1:], *(word for word in more if word not in sys.argv)])
+
+
 def _myself() -> dict[str, Any]:
-    words = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     since = datetime.now().astimezone().isoformat(" ", "seconds")
-    return {"pid": os.getpid(), "host": socket.gethostname(), "since": since, "command": words}
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": since, "command": command_line()}
 
 
 def _holder(path: Path) -> str:
