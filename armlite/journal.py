@@ -7,6 +7,7 @@ Evaluations, stage evaluations, filters, traces, pairs and mixes all write their
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,6 +25,8 @@ Row = dict[str, Any]
 Key = tuple[str, int]
 """Task id and rollout."""
 SETTINGS = "settings.json"
+DIGEST = re.compile(r"[0-9a-f+]{32,}")
+"""The hash of a file or folder, or several of them."""
 SYNC_EVERY = 1.0
 """Seconds between two syncs of small rows: a sync of each would take longer than what it tells of."""
 
@@ -50,14 +53,28 @@ def is_begun(file: Path, settings: Mapping[str, Any]) -> bool:
             raise ArmliteError(f"{file.parent} holds {file.name} of something else; give another --out")
         return False
     old, new = json.loads(saved.read_text(encoding="utf-8")), json.loads(json.dumps(settings))
-    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    changed = differences(old, new)
     if changed and file.is_file():
-        key = changed[0]
+        key, was, now = changed[0]
+        hint = " (hashes: the files have changed since)" if DIGEST.fullmatch(str(was)) else ""
         raise ArmliteError(
-            f"{file.parent} was begun with {key} {old.get(key)!r}, not {new.get(key)!r}: give another --out, the same "
-            "settings to go on with it, or delete the folder to begin anew"
+            f"{file.parent} was begun with {key} {was!r}, not {now!r}{hint}: give another --out, the same settings to "
+            "go on with it, or delete the folder to begin anew"
         )
     return not changed
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(dotted name, value of one, value of the other) where two nested settings disagree; None: it is not there."""
+    a, b = _flat(one), _flat(other)
+    return [(key, a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    for key, value in tree.items():
+        rows |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return rows
 
 
 class Journal:

@@ -22,6 +22,7 @@ from pydantic import (
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError, nearest
 from armlite.imports import located, run_imports
+from armlite.journal import differences
 from armlite.models.sampling import EngineSettings
 from armlite.rewards import REWARDS, get_reward
 from armlite.tools import get_tool
@@ -346,18 +347,10 @@ def difference(old: Recipe, new: Recipe, free: str | None = None) -> str | None:
     """The first value that two recipes disagree on, as a sentence; name, imports (files move) and keys that begin with
     `free` may differ.
     """
-    one, other = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
-    for key in sorted({*one, *other} - {"name", "imports"}):
-        if one.get(key) != other.get(key) and not (free and f"{key}.".startswith(free)):
-            return f"{key} is {one.get(key)!r} there and {other.get(key)!r} here"
+    for key, there, here in sorted(differences(old.model_dump(mode="json"), new.model_dump(mode="json"))):
+        if key not in ("name", "imports") and not (free and f"{key}.".startswith(free)):
+            return f"{key} is {there!r} there and {here!r} here"
     return None
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    rows: dict[str, Any] = {}
-    for key, value in tree.items():
-        rows |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return rows
 
 
 def _override(raw: dict[str, Any], override: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from armlite.data.convert import MISSING, convert, missing_words
+from armlite.data.files import find_files
 from armlite.data.tasks import moved, read_tasks, write_tasks
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError
@@ -30,8 +31,9 @@ from armlite.lock import held
 from armlite.loop import ChatModel
 from armlite.memory import image_file
 from armlite.models import model_prefix
+from armlite.models.lazy import writer_of
 from armlite.runner import Job, run_jobs
-from armlite.store import Saved, file_digest
+from armlite.store import Saved, file_digest, pieces_digest
 from armlite.types import Task, Trajectory
 
 POCKET_TASKS = 300
@@ -113,7 +115,7 @@ def run_benchmark(
         benchmark=name,
         model=re.sub(r"//[^/@]*@", "//", model),
         path=None if path is None else str(path.resolve()),
-        digest=file_digest(Path(name)) if is_tasks(name) and name != POCKET else None,
+        digest=_input_digest(benchmark, name, path),
         n=n,
         tools=tools,
         votes=votes,
@@ -121,6 +123,8 @@ def run_benchmark(
         temperature=warmth,
         seed=seed,
         max_calls=rules.max_calls if rules.tools != () else 0,
+        episode=rules.model_dump(mode="json", exclude={"max_calls"}),
+        writer=writer_of(judge.model),
         skip_missing=skip_missing,
     )
     folder = (out or default_folder(model, tools)) / Path(name).stem
@@ -134,6 +138,16 @@ def run_benchmark(
         journal.redo_faults(jobs)
         judge_jobs(jobs, judge.model, journal, workers, model_prefix(model) is not None, on_progress)
         return finish(folder)
+
+
+def _input_digest(benchmark: Benchmark, name: str, path: Path | None) -> str | None:
+    if is_tasks(name):
+        return None if name == POCKET else file_digest(Path(name))
+    if path is None or benchmark.dataset is None:
+        return None
+    with suppress(ArmliteError):  # files that are not there are told of when they are read
+        return pieces_digest(find_files(benchmark.dataset, path), path if path.is_dir() else path.parent)
+    return None
 
 
 def finish(folder: Path) -> dict[str, Any]:

@@ -88,6 +88,20 @@ def check_model(spec: str) -> None:
     _resolve(spec)
 
 
+def folders_of(spec: str) -> list[Path]:
+    """The folders that a word for a model on this disk stands for, an adapter's before its base's; none of a hub id.
+
+    Raises:
+        ArmliteError: as `load`.
+    """
+    place = _resolve(spec) if Path(spec).expanduser().exists() else None
+    found = []
+    while place is not None:
+        found += [Path(place.source)] if Path(place.source).is_dir() else []
+        place = place.base
+    return found
+
+
 def _resolve(spec: str) -> _Place:
     """Find out what a word for a model stands for, without loading it."""
     folder = Path(spec).expanduser()

@@ -24,7 +24,7 @@ from armlite.plan import check_fits
 from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, check_names, difference, saved_recipe
 from armlite.store import TORN, read_json, write_atomic
 from armlite.train.processes import on_first
-from armlite.train.provenance import environment
+from armlite.train.provenance import INPUTS, check_inputs, environment, inputs_of
 from armlite.train.unreadable import find_unreadable, read_unreadable, write_unreadable
 from armlite.types import Task
 
@@ -78,10 +78,12 @@ def train(
     Raises:
         ArmliteError: the directory holds another run, a predecessor's checkpoint is missing, the data cannot be read,
         or this machine cannot run it.
+        Stopped: by SIGINT or SIGTERM, in the main thread.
     """
     from armlite.train.checkpoints import disk_errors
+    from armlite.train.stopping import on_signal, stop_at_once
 
-    with disk_errors(output):
+    with disk_errors(output), on_signal(stop_at_once):
         return _Run(recipe, output, notify).go(only, resume, force)
 
 
@@ -184,6 +186,8 @@ class _Run:
 
             check_model(self.recipe.model.path)
         self._read_tasks()
+        self._inputs = inputs_of(self.recipe)
+        check_inputs(self.output, self._inputs)
         cold = self.recipe.data.traces != "pocket" and self.recipe.stages.sft is not None and only in (None, "sft")
         if self.unreadable is None:
             self.unreadable = find_unreadable(self.recipe, self.tasks, self.tasks_root, cold)
@@ -204,6 +208,11 @@ class _Run:
         write_atomic(self.output / "recipe.yaml", self.recipe.to_yaml())
         if {self.recipe.data.tasks, self.recipe.data.traces} != {"pocket"}:
             write_unreadable(self.output, self.unreadable)
+        if self._inputs:
+            write_atomic(
+                self.output / INPUTS,
+                json.dumps({**self._inputs, **read_json(self.output / INPUTS, {})}, indent=2) + "\n",
+            )
         write_atomic(self.output / "environment.json", json.dumps(environment(), indent=2) + "\n")
 
     def _settle(self) -> None:
