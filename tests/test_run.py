@@ -127,7 +127,7 @@ def test_a_run_leaves_what_the_design_says(run):
     assert {p.name for p in (folder / "checkpoints").iterdir()} == {"sft", "grpo1", "grpo2"}
     assert (folder / "checkpoints" / "sft" / "model.safetensors").is_file()
     adapter = json.loads((folder / "checkpoints" / "grpo2" / "adapter_config.json").read_text())
-    assert adapter["base_model_name_or_path"] == "../sft"
+    assert adapter["base_model_name_or_path"] == str(folder / "checkpoints" / "sft")
     assert (folder / "checkpoints" / "grpo2" / "tokenizer_config.json").is_file()
     assert {p.name for p in (folder / "eval").iterdir()} == {"base", "sft", "grpo1", "grpo2", "baselines.json"}
     assert {p.name for p in (folder / "eval" / "sft").iterdir()} == {

@@ -184,7 +184,9 @@ class _Run:
         if self.recipe.model.path != "pocket" and not (self.output / "eval" / "base").is_dir():
             from armlite.models.loading import check_model
 
-            check_model(self.recipe.model.path)
+            stages = self.recipe.stages.named().values()
+            quantize = "4bit" if self.recipe.model.quantize == "4bit" else None
+            check_model(self.recipe.model.path, quantize, any(stage.adapter == "none" for stage in stages))
         self._read_tasks()
         self._inputs = inputs_of(self.recipe)
         check_inputs(self.output, self._inputs)
@@ -350,7 +352,7 @@ class _Run:
             skipped = sum("skipped" in row for row in self.metrics.read() if row["stage"] == name)
             counted = {**counts, "skipped_steps": skipped} if skipped else counts
             self._note(name, {"seconds": round(time.monotonic() - start, 1), **counted})
-            publish(done, lambda folder: save_weights(model, policy.processor, folder, done, weights))
+            publish(done, lambda folder: save_weights(model, policy.processor, folder, weights))
             shutil.rmtree(work, ignore_errors=True)
 
         on_first(finish)
