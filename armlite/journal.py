@@ -7,6 +7,7 @@ Evaluations, stage evaluations, filters, traces, pairs and mixes all write their
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,12 +18,15 @@ from typing import Any, Protocol, TypeVar
 from PIL import Image
 
 from armlite.errors import ArmliteError, DataError
+from armlite.lock import Lock, hold
 from armlite.store import TORN, Saved, append, read, write_atomic
 
 Row = dict[str, Any]
 Key = tuple[str, int]
 """Task id and rollout."""
 SETTINGS = "settings.json"
+DIGEST = re.compile(r"[0-9a-f+]{32,}")
+"""The hash of a file or folder, or several of them."""
 SYNC_EVERY = 1.0
 """Seconds between two syncs of small rows: a sync of each would take longer than what it tells of."""
 
@@ -44,21 +48,33 @@ def is_begun(file: Path, settings: Mapping[str, Any]) -> bool:
         ArmliteError: it was begun with others (the first that differs is named), or the folder holds something else.
     """
     saved = file.with_name(SETTINGS)
-    if file.parent.exists() and not file.parent.is_dir():
-        raise ArmliteError(f"cannot write to {file.parent}: it is not a folder")
     if not saved.is_file():
         if file.exists():
             raise ArmliteError(f"{file.parent} holds {file.name} of something else; give another --out")
         return False
     old, new = _read_settings(saved), json.loads(json.dumps(settings))
-    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    changed = differences(old, new)
     if changed and file.is_file():
-        key = changed[0]
+        key, was, now = changed[0]
+        hint = " (hashes: the files have changed since)" if DIGEST.fullmatch(str(was)) else ""
         raise ArmliteError(
-            f"{file.parent} was begun with {key} {old.get(key)!r}, not {new.get(key)!r}: give another --out, the same "
-            "settings to go on with it, or delete the folder to begin anew"
+            f"{file.parent} was begun with {key} {was!r}, not {now!r}{hint}: give another --out, the same settings to "
+            "go on with it, or delete the folder to begin anew"
         )
     return not changed
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(dotted name, value of one, value of the other) where two nested settings disagree; None: it is not there."""
+    a, b = _flat(one), _flat(other)
+    return [(key, a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key)]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    for key, value in tree.items():
+        rows |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return rows
 
 
 class Journal:
@@ -67,16 +83,19 @@ class Journal:
     Args:
         file: of the rows.
         settings: all that decides them, plain data; files they depend on go in as digests. None: the caller sees to it
-            that the same job goes on.
+            that the same job goes on, and that nobody else writes to the folder.
 
     Raises:
-        ArmliteError: as `is_begun`.
+        ArmliteError: as `is_begun`; another process writes to the folder.
     """
 
     def __init__(self, file: Path, settings: Mapping[str, Any] | None = None):
         self.file, self.folder = file, file.parent
-        if settings is not None and not is_begun(file, settings):
-            write_atomic(file.with_name(SETTINGS), json.dumps(settings, indent=2) + "\n")
+        self._lock: Lock | None = None
+        if settings is not None:
+            self._lock = hold(self.folder)
+            if not is_begun(file, settings):
+                write_atomic(file.with_name(SETTINGS), json.dumps(settings, indent=2) + "\n")
         for torn in self.folder.glob(f"**/{TORN}"):
             torn.unlink()
         _cut_torn_line(file)
@@ -156,6 +175,7 @@ class Journal:
         """Remove the journal's folder: what came of it stands elsewhere."""
         with suppress(OSError):
             shutil.rmtree(self.folder)
+        self._lock = None
 
 
 def _read_settings(file: Path) -> dict[str, Any]:

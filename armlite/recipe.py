@@ -22,6 +22,7 @@ from pydantic import (
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError, nearest
 from armlite.imports import located, run_imports
+from armlite.journal import differences
 from armlite.models.sampling import EngineSettings
 from armlite.rewards import REWARDS, Success, get_reward
 from armlite.tools import get_tool
@@ -86,6 +87,8 @@ class StageSettings(Settings):
     lr_scheduler_type: Literal["constant", "linear", "cosine"] = "constant"
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
+    max_bad_steps: int = Field(3, gt=0)
+    """A step whose gradient is not finite is skipped; so many in a row end the run."""
     optim: str = "adamw_torch"
     """`paged_adamw_8bit` where memory is short."""
     per_device_train_batch_size: int = Field(1, gt=0)
@@ -347,18 +350,10 @@ def difference(old: Recipe, new: Recipe, free: str | None = None) -> str | None:
     """The first value that two recipes disagree on, as a sentence; name, imports (files move) and keys that begin with
     `free` may differ.
     """
-    one, other = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
-    for key in sorted({*one, *other} - {"name", "imports"}):
-        if one.get(key) != other.get(key) and not (free and f"{key}.".startswith(free)):
-            return f"{key} is {one.get(key)!r} there and {other.get(key)!r} here"
+    for key, there, here in sorted(differences(old.model_dump(mode="json"), new.model_dump(mode="json"))):
+        if key not in ("name", "imports") and not (free and f"{key}.".startswith(free)):
+            return f"{key} is {there!r} there and {here!r} here"
     return None
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    rows: dict[str, Any] = {}
-    for key, value in tree.items():
-        rows |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return rows
 
 
 def _override(raw: dict[str, Any], override: str) -> None:

@@ -25,6 +25,8 @@ from armlite.types import ImageInfo, Record, Score, Trajectory
 
 TORN = ".[0-9a-f]*.tmp"
 """Names (a glob pattern) of the files that `whole_file` had not finished when its process was killed."""
+PIECE = 1 << 16
+"""Bytes of a large file that go into its hash at each of 64 places."""
 _FIRST_LINE = re.compile(rb'\s*\{\s*"trajectory"\s*:')
 
 
@@ -106,6 +108,23 @@ def file_digest(file: Path) -> str:
             return hashlib.file_digest(content, "sha256").hexdigest()[:32]
     except OSError as error:
         raise ArmliteError(f"cannot read {file}: {error.strerror or error}") from error
+
+
+def pieces_digest(files: Iterable[Path], root: Path) -> str:
+    """Hash of the names below a folder, sizes and 64 pieces each of large files: of weights, in milliseconds.
+
+    Raises:
+        ArmliteError: a file cannot be read.
+    """
+    found = hashlib.sha256()
+    for path in sorted(files):
+        with _one_line("read", path), path.open("rb") as file:
+            size = path.stat().st_size
+            found.update(f"{path.relative_to(root)} {size}\n".encode())
+            for start in range(0, size, max(PIECE, size // 64)):
+                file.seek(start)
+                found.update(file.read(PIECE))
+    return found.hexdigest()[:32]
 
 
 def save(path: str | Path, rows: Iterable[Saved], images: Mapping[str, Image.Image] | None = None) -> None:

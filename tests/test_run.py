@@ -127,7 +127,7 @@ def test_a_run_leaves_what_the_design_says(run):
     assert {p.name for p in (folder / "checkpoints").iterdir()} == {"sft", "grpo1", "grpo2"}
     assert (folder / "checkpoints" / "sft" / "model.safetensors").is_file()
     adapter = json.loads((folder / "checkpoints" / "grpo2" / "adapter_config.json").read_text())
-    assert adapter["base_model_name_or_path"] == "../sft"
+    assert adapter["base_model_name_or_path"] == str(folder / "checkpoints" / "sft")
     assert (folder / "checkpoints" / "grpo2" / "tokenizer_config.json").is_file()
     assert {p.name for p in (folder / "eval").iterdir()} == {"base", "sft", "grpo1", "grpo2", "baselines.json"}
     assert {p.name for p in (folder / "eval" / "sft").iterdir()} == {
@@ -343,6 +343,8 @@ MOMENTS = {
     "near the end": lambda run: (run / "rollouts" / "grpo2" / "step_000002.jsonl").exists(),
 }
 """What is on disk then."""
+ASKED = {"in an evaluation": signal.SIGTERM, "in a rollout": signal.SIGINT}
+"""Moments at which a run is asked to end, and not killed."""
 
 
 @pytest.mark.slow
@@ -353,11 +355,13 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights_bit_for
         while process.poll() is None and not reached(folder):
             time.sleep(0.002)
         assert process.poll() is None, f"{name}: {process.stderr.read()}"
-        process.send_signal(signal.SIGINT if name == "in a rollout" else signal.SIGKILL)
+        process.send_signal(ASKED.get(name, signal.SIGKILL))
         _, err = process.communicate(timeout=60)
         killed.append(process.returncode)
         assert "Traceback" not in err
-    assert killed == [130 if name == "in a rollout" else -signal.SIGKILL for name in MOMENTS]
+        told = f"go on with: armlite train {folder.parent / 'tiny.yaml'} --output {folder} --resume\n"
+        assert err.endswith(told) == (name in ASKED), err
+    assert killed == [128 + ASKED[name] if name in ASKED else -signal.SIGKILL for name in MOMENTS]
     process = _start(folder, "--resume")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err

@@ -84,7 +84,7 @@ def report(error: BaseException) -> int:
         BaseException: the error again, where it is a bug of ours.
     """
     if isinstance(error, KeyboardInterrupt):
-        return 130
+        return getattr(error, "status", 130)
     if isinstance(error, BrokenPipeError):
         # Whoever read our output has gone; what is left in the buffer must not be missed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

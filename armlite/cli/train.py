@@ -1,5 +1,6 @@
 """`armlite train`: run a recipe."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -44,14 +45,21 @@ def train(
         prepare()
     folder = output or Path("runs") / loaded.name
     from armlite.cli.screen import TrainingScreen, numbers
+    from armlite.lock import command_line
 
-    with TrainingScreen() as screen:
-        if seeds is not None:
-            from armlite.train.seeds import run_seeds, write_results
+    try:
+        with TrainingScreen() as screen:
+            if seeds is not None:
+                from armlite.train.seeds import run_seeds, write_results
 
-            write_results(recipe.with_suffix(".results.json"), run_seeds(loaded, folder, numbers(seeds), screen.notify))
-            return
-        from armlite.train.run import train as run
+                runs = run_seeds(loaded, folder, numbers(seeds), screen.notify)
+                write_results(recipe.with_suffix(".results.json"), runs)
+                return
+            from armlite.train.run import train as run
 
-        run(loaded, folder, stage, resume, screen.notify, force)  # type: ignore[arg-type]
+            run(loaded, folder, stage, resume, screen.notify, force)  # type: ignore[arg-type]
+    except KeyboardInterrupt as stop:
+        again = command_line(*([] if seeds is not None else ["--resume"]))
+        print(f"{stop or 'stopped'}; go on with: {again}", file=sys.stderr)
+        raise
     screen.finish(folder)

@@ -92,4 +92,8 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 def _said(error: Exception) -> str:
+    from huggingface_hub.errors import GatedRepoError
+
+    if isinstance(error, GatedRepoError) or isinstance(error.__cause__, GatedRepoError):
+        return "it is gated: ask for access on its page there, then hf auth login"
     return " ".join(str(error).split())[:160] or type(error).__name__

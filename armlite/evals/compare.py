@@ -10,7 +10,7 @@ from typing import Any
 from armlite.errors import ArmliteError
 from armlite.evals.conduct import conduct
 from armlite.evals.figures import Benchmark, Figure, Figures, Item
-from armlite.evals.folder import EvalRun, differences, read_run, read_settings
+from armlite.evals.folder import EvalRun, read_run, read_settings
 from armlite.evals.intervals import (
     clustered_interval,
     mcnemar,
@@ -21,7 +21,7 @@ from armlite.evals.intervals import (
 from armlite.evals.paper import differing, rows_of, same_model
 from armlite.evals.report import all_figures, shown
 from armlite.evals.run import benchmark_of
-from armlite.journal import SETTINGS
+from armlite.journal import SETTINGS, differences
 
 ALL_ITEMS = "acc_all"
 """Where a benchmark has this figure, which counts failures as wrong, items are compared by it."""
@@ -111,12 +111,16 @@ def beside_paper(one: EvalRun, other: EvalRun) -> list[dict[str, Any]]:
     return rows
 
 
+BESIDE = ("model", "path", "writer.digest")
+"""Settings that may differ between runs that are compared."""
+
+
 def _common(one: EvalRun, other: EvalRun) -> tuple[list[tuple[Item, Item]], list[str]]:
     """The items of both runs, and what makes the runs less comparable."""
     warnings = [
         f"{name} differs: {a!r} in a, {b!r} in b"
-        for name, a, b in differences(one.settings, other.settings)
-        if name not in ("model", "path") and not (name == "max_calls" and one.settings.tools != other.settings.tools)
+        for name, a, b in differences(one.settings.model_dump(), other.settings.model_dump())
+        if name not in BESIDE and not (name == "max_calls" and one.settings.tools != other.settings.tools)
     ]
     theirs = {item.task.id: item for item in other.items}
     pairs = [(item, theirs[item.task.id]) for item in one.items if item.task.id in theirs]

@@ -30,7 +30,7 @@ class EvalSettings(Record):
     path: str | None = None
     """Folder of the published files; None: from the hub."""
     digest: str | None = None
-    """Hash of the file of tasks, where it is one."""
+    """Hash of the file of tasks, where it is one, or of the published files below `path`."""
     n: int | None = None
     """The first so many tasks; None: all."""
     tools: bool = True
@@ -40,6 +40,10 @@ class EvalSettings(Record):
     temperature: float = 0.0
     seed: int = 0
     max_calls: int = 5
+    episode: dict[str, Any] = {}
+    """The rules of an episode beside `max_calls`: names of tools, limits, how verifiers count."""
+    writer: dict[str, Any] = {}
+    """How the model writes beside `temperature` and `seed`: budgets, options, and `digest` of local weights."""
     skip_missing: bool = False
     """Items whose image files are not there were left out."""
     extract: str = "rule"
@@ -71,12 +75,6 @@ def read_settings(folder: Path) -> EvalSettings:
         raise ArmliteError(f"{folder} holds no evaluation: there is no {SETTINGS} in it") from error
     except ValidationError as error:
         raise ArmliteError(f"{folder / SETTINGS} is not that of an evaluation") from error
-
-
-def differences(one: EvalSettings, other: EvalSettings) -> list[tuple[str, Any, Any]]:
-    """(name, value of one, value of the other) of all settings that differ."""
-    a, b = one.model_dump(), other.model_dump()
-    return [(name, a[name], b[name]) for name in a if a[name] != b[name]]
 
 
 def read_run(folder: Path) -> EvalRun:

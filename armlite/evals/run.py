@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from armlite.data.convert import MISSING, convert, missing_words
+from armlite.data.files import find_files
 from armlite.data.tasks import moved, read_tasks, write_tasks
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError, InputError
@@ -25,11 +26,13 @@ from armlite.evals.tasks import ACCURACY, POCKET, is_tasks
 from armlite.images import is_as_stored, open_image
 from armlite.journal import Journal, is_begun
 from armlite.judge import VOTING_TEMPERATURE, Judge
+from armlite.lock import held
 from armlite.loop import ChatModel
 from armlite.memory import image_file
 from armlite.models import asked_at_once, maker_of, model_prefix
+from armlite.models.lazy import writer_of
 from armlite.runner import Job, run_jobs
-from armlite.store import Saved, file_digest, relative
+from armlite.store import Saved, file_digest, pieces_digest, relative
 from armlite.types import Task, Trajectory
 
 POCKET_TASKS = 300
@@ -109,7 +112,7 @@ def run_benchmark(
         benchmark=Path(name).name if is_tasks(name) else name,
         model=re.sub(r"//[^/@]*@", "//", model),
         path=None if path is None else str(path.resolve()),
-        digest=file_digest(Path(name)) if is_tasks(name) and name != POCKET else None,
+        digest=_input_digest(benchmark, name, path),
         n=n,
         tools=tools,
         votes=votes,
@@ -117,18 +120,31 @@ def run_benchmark(
         temperature=warmth,
         seed=seed,
         max_calls=rules.max_calls if rules.tools != () else 0,
+        episode=rules.model_dump(mode="json", exclude={"max_calls"}),
+        writer=writer_of(judge.model),
         skip_missing=skip_missing,
     )
     folder = (out or default_folder(model, tools)) / Path(name).stem
-    begun = is_begun(folder / TRAJECTORIES, settings.model_dump(mode="json"))
-    if not begun or not (folder / TASKS).is_file():
-        check_model_of(model)
-        _prepare(name, path, folder, settings, on_progress or (lambda done, total: None))
-    journal = Journal(folder / TRAJECTORIES, settings.model_dump(mode="json"))
-    jobs = jobs_of(read_tasks(folder / TASKS), rules, folder, settings)
-    journal.redo_faults(jobs)
-    judge_jobs(jobs, judge.model, journal, workers, model_prefix(model) is not None, on_progress)
-    return finish(folder)
+    with held(folder):
+        begun = is_begun(folder / TRAJECTORIES, settings.model_dump(mode="json"))
+        if not begun or not (folder / TASKS).is_file():
+            check_model_of(model)
+            _prepare(name, path, folder, settings, on_progress or (lambda done, total: None))
+        journal = Journal(folder / TRAJECTORIES, settings.model_dump(mode="json"))
+        jobs = jobs_of(read_tasks(folder / TASKS), rules, folder, settings)
+        journal.redo_faults(jobs)
+        judge_jobs(jobs, judge.model, journal, workers, model_prefix(model) is not None, on_progress)
+        return finish(folder)
+
+
+def _input_digest(benchmark: Benchmark, name: str, path: Path | None) -> str | None:
+    if is_tasks(name):
+        return None if name == POCKET else file_digest(Path(name))
+    if path is None or benchmark.dataset is None:
+        return None
+    with suppress(ArmliteError):  # files that are not there are told of when they are read
+        return pieces_digest(find_files(benchmark.dataset, path), path if path.is_dir() else path.parent)
+    return None
 
 
 def finish(folder: Path) -> dict[str, Any]:

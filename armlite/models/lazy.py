@@ -4,11 +4,19 @@ What `Judge.load` hands to the runner. Weights are loaded once and shared by all
 """
 
 import copy
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from armlite.loop import ChatModel, ChatSession
+from armlite.models import model_prefix
 from armlite.models.sampling import Sampling
+from armlite.store import pieces_digest
+
+BESIDE = ("settings", "device", "workers", "api_key", "timeout", "retries", "backoff", "max_wait")
+"""Options that do not decide what a model writes, but where, how fast and how patiently."""
+WEIGHTS = (".safetensors", ".bin", ".json", ".jinja")
+"""Endings of the files that do."""
 
 
 class LazyModel:
@@ -72,3 +80,29 @@ def at_temperature(model: Any, temperature: float) -> Any:
     other = copy.copy(model)
     other.sampling = sampling.model_copy(update={"temperature": temperature})
     return other
+
+
+def writer_of(model: ChatModel) -> dict[str, Any]:
+    """All that decides what a model writes beside its name, temperature and seed, as plain data for settings on disk.
+
+    Of one that is not made from a word nothing is known. Local weights go in as `digest`; a hub's are not looked up.
+    """
+    if not isinstance(model, LazyModel):
+        return {}
+    options = {name: value for name, value in model._options.items() if name not in BESIDE}
+    if model_prefix(model.spec) is None:
+        options["digest"] = weights_digest(model.spec)
+    sampling = model.sampling.model_dump(mode="json", exclude={"temperature", "seed"})
+    return sampling | json.loads(json.dumps(options, default=str))
+
+
+def weights_digest(spec: str) -> str | None:
+    """Hash of the weights that a word for a local model stands for, an adapter's base included; None: not on this disk.
+
+    Raises:
+        ArmliteError: a folder that holds no model.
+    """
+    from armlite.models.loading import folders_of
+
+    found = [pieces_digest((f for f in d.iterdir() if f.suffix in WEIGHTS), d) for d in folders_of(spec)]
+    return "+".join(found) or None

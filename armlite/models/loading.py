@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import torch
 from huggingface_hub import HfApi, try_to_load_from_cache
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.constants import ENDPOINT
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from safetensors import SafetensorError
 from transformers import BitsAndBytesConfig, PreTrainedConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.utils.logging import disable_progress_bar
@@ -26,6 +27,8 @@ from armlite.recipe import STAGES
 SKIP = ["model.visual", "lm_head"]
 """What 4-bit leaves alone. Transformers matches from the start of a module's name, so `visual` would skip nothing."""
 MODEL_TYPE = "qwen2_5_vl"
+OLD_NAMES = {r"^visual\.": "model.visual.", r"^model\.(?!language_model\.|visual\.)": "model.language_model."}
+"""Names before transformers 4.52, which adapters of older LLaMA-Factory, ms-swift and TRL have -> ours."""
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 
 
@@ -37,6 +40,12 @@ class _Place:
     """Folder or hub id."""
     base: "_Place | None" = None
     """What the adapter at `source` goes on top of; None: `source` is a whole model."""
+    packed: bool = False
+    """The whole model is stored in 4 bits (bitsandbytes)."""
+
+    @property
+    def whole(self) -> "_Place":
+        return self if self.base is None else self.base.whole
 
 
 def load(
@@ -60,7 +69,8 @@ def load(
         trainable: an adapter's weights are to be trained further.
 
     Raises:
-        ArmliteError: nothing is there, it holds no model, it is another architecture, or an adapter's base is missing.
+        ArmliteError: nothing is there, it holds no model, it is another architecture or quantised in a way that is not
+            known, an adapter's base is missing, or its tensors are not those that the base wants.
     """
     if quantize not in (None, "4bit"):
         raise ArmliteError(f"quantize is {quantize!r}; it can be '4bit' or nothing")
@@ -70,6 +80,7 @@ def load(
     if device.startswith("cuda") and not has_cuda:
         raise ArmliteError(f"device is {device!r}, but this machine (or this build of torch) has no CUDA: use 'cpu'")
     place = _resolve(str(spec))
+    _check_merging(place, quantize)
     device = ("cuda" if has_cuda else "cpu") if device == "auto" else device
     if dtype == "auto":
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
@@ -79,13 +90,45 @@ def load(
     return model.eval(), load_processor(_processor_source(place))
 
 
-def check_model(spec: str) -> None:
-    """Find out before long work that a model is missing; reads no weights.
+def check_model(spec: str, quantize: str | None = None, train_all: bool = False) -> None:
+    """Find out before long work that a model is missing or cannot be used so; reads no weights.
+
+    Args:
+        quantize: as for `load`.
+        train_all: all of its weights are to be trained, not an adapter on it.
 
     Raises:
         ArmliteError: as `load`.
     """
-    _resolve(spec)
+    place = _resolve(spec)
+    _check_merging(place, quantize)
+    if train_all and place.whole.packed:
+        raise ArmliteError(
+            f"{place.whole.source} is stored in 4 bits, and such weights cannot be trained: use adapter: lora, or the "
+            "model that it was made of"
+        )
+
+
+def _check_merging(place: _Place, quantize: str | None) -> None:
+    if place.base is not None and place.base.base is not None and (quantize or place.whole.packed):
+        raise ArmliteError(
+            f"{place.source} is an adapter on the adapter {place.base.source}; two of them cannot go on a 4-bit model: "
+            "merge the lower one into a whole model first"
+        )
+
+
+def folders_of(spec: str) -> list[Path]:
+    """The folders that a word for a model on this disk stands for, an adapter's before its base's; none of a hub id.
+
+    Raises:
+        ArmliteError: as `load`.
+    """
+    place = _resolve(spec) if Path(spec).expanduser().exists() else None
+    found = []
+    while place is not None:
+        found += [Path(place.source)] if Path(place.source).is_dir() else []
+        place = place.base
+    return found
 
 
 def _resolve(spec: str) -> _Place:
@@ -111,24 +154,35 @@ def _resolve(spec: str) -> _Place:
 
 
 def _whole(folder: Path) -> _Place:
-    _check_kind(folder, _read(folder / "config.json"))
+    config = _read(folder / "config.json")
+    packed = _check_kind(folder, config)
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
         raise ArmliteError(f"{folder} has a config.json but no weights (*.safetensors)")
-    return _Place(str(folder))
+    return _Place(str(folder), packed=packed)
 
 
-def _check_kind(source: Path | str, config: dict[str, Any]) -> None:
-    kind = config.get("model_type")
+def _check_kind(source: Path | str, config: dict[str, Any]) -> bool:
+    """See that a model can be loaded; returns whether it is stored in 4 bits."""
+    kind, stored = config.get("model_type"), config.get("quantization_config")
     if kind != MODEL_TYPE:
         raise ArmliteError(f"{source} is a {kind or 'nameless'} model; only {MODEL_TYPE} (Qwen2.5-VL) can be loaded")
+    if stored and not (stored.get("load_in_4bit") or stored.get("_load_in_4bit")):
+        how = "bitsandbytes 8-bit" if stored.get("load_in_8bit") else stored.get("quant_method", "an unknown method")
+        raise ArmliteError(
+            f"{source} is quantised already ({how}), and of such only bitsandbytes 4-bit can be loaded: take the model "
+            "that it was made of, with 4bit quantisation if memory is short, or serve it and say openai:MODEL@URL"
+        )
+    return bool(stored)
 
 
 def _adapter(folder: Path) -> _Place:
     name = _read(folder / "adapter_config.json").get("base_model_name_or_path")
     if not name:
         raise ArmliteError(f"the adapter {folder} does not say what its base model is (base_model_name_or_path)")
-    # A run directory may have been moved as a whole: then its stages are still each other's neighbours.
-    for base in (folder / name, Path(name), folder.parent / Path(name).name):
+    # A run directory may have been moved or copied as a whole: its stages are each other's neighbours.
+    beside = folder.parent / Path(name).name
+    own = [beside] if Path(name).parent.name == folder.resolve().parent.name else []
+    for base in (*own, folder / name, Path(name), beside):
         if base.is_dir() and base.resolve() != folder.resolve():
             return _Place(str(folder), _resolve(str(base)))
     try:
@@ -138,13 +192,14 @@ def _adapter(folder: Path) -> _Place:
 
 
 def _on_hub(name: str) -> _Place:
-    if "adapter_config.json" in (files := _hub_files(name)) and "config.json" not in files:
-        from peft import PeftConfig
+    files = _hub_files(name)
+    with _one_line(name):
+        if "adapter_config.json" in files and "config.json" not in files:
+            from peft import PeftConfig
 
-        return _Place(name, _resolve(str(PeftConfig.from_pretrained(name).base_model_name_or_path)))
-    config, _ = PreTrainedConfig.get_config_dict(name)
-    _check_kind(name, config)
-    return _Place(name)
+            return _Place(name, _resolve(str(PeftConfig.from_pretrained(name).base_model_name_or_path)))
+        config, _ = PreTrainedConfig.get_config_dict(name)
+    return _Place(name, packed=_check_kind(name, config))
 
 
 def _hub_files(name: str) -> set[str]:
@@ -154,8 +209,12 @@ def _hub_files(name: str) -> set[str]:
         return here
     try:
         return {file.rfilename for file in HfApi().model_info(name, timeout=10).siblings or ()}
+    except GatedRepoError as error:
+        raise ArmliteError(_gated(name)) from error
     except RepositoryNotFoundError as error:
-        raise ArmliteError(f"{name} is no folder here, and the hub has no public model of that name") from error
+        raise ArmliteError(
+            f"{name} is no folder here, and the hub has no public model of that name; is it private: hf auth login"
+        ) from error
     except Exception as error:  # whatever its HTTP library raises, which changes between versions
         why = first_line(error)
         raise ArmliteError(f"{name} is no folder here, and the hub cannot be asked for it: {why}") from error
@@ -180,35 +239,62 @@ def _load(
 ) -> Any:
     if place.base is None:
         with _one_line(place.source):
-            return _load_whole(place.source, quantize, dtype, device, attn)
-    from peft import PeftModel
-
-    if place.base.base is not None and quantize:
-        raise ArmliteError(
-            f"{place.source} is an adapter on the adapter {place.base.source}; two of them cannot go on a 4-bit model: "
-            "merge the lower one into a whole model first"
-        )
+            return _load_whole(place, quantize, dtype, device, attn)
     base = _load(place.base, quantize, dtype, device, attn)
     if place.base.base is not None:
         base = base.merge_and_unload()
     with _one_line(place.source):
-        return PeftModel.from_pretrained(base, place.source, is_trainable=trainable)
+        return _with_adapter(base, place.source, trainable)
 
 
-def _load_whole(source: str, quantize: str | None, dtype: torch.dtype, device: str, attn: str) -> Any:
+def _with_adapter(base: Any, source: str, trainable: bool) -> Any:
+    """Put an adapter on a model; its names may be those of before transformers 4.52.
+
+    Raises:
+        ArmliteError: its tensors are not the ones that the model wants: PEFT would go on with those that fit.
+    """
+    from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+    from peft.utils.save_and_load import load_peft_weights
+
+    config = PeftConfig.from_pretrained(source)
+    given = set(load_peft_weights(source, device="cpu", key_mapping=OLD_NAMES))
+    wanted = config.target_modules
+    modules = [name for name, _ in base.named_modules()]
+    if isinstance(wanted, str) and not any(re.fullmatch(wanted, name) for name in modules):  # of old names too
+        config.target_modules = sorted({_module_of(name) for name in given if ".lora_" in name})
+    try:
+        model = PeftModel.from_pretrained(base, source, config=config, is_trainable=trainable, key_mapping=OLD_NAMES)
+    except ValueError as error:  # PEFT's word for targets that are not there
+        raise ArmliteError(f"the adapter {source} is for another model: {str(error).splitlines()[0]}") from error
+    expected = set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    missing, unexpected = sorted(expected - given), sorted(given - expected - set(model.state_dict()))
+    if missing or unexpected:
+        named = f", such as {(unexpected or missing)[0]}"
+        raise ArmliteError(
+            f"the adapter {source} does not fit its base: {len(unexpected)} of its {len(given)} tensors have no place "
+            f"there, and {len(missing)} are missing{named}"
+        )
+    return model
+
+
+def _module_of(tensor: str) -> str:
+    return tensor.removeprefix("base_model.model.").partition(".lora_")[0]
+
+
+def _load_whole(place: _Place, quantize: str | None, dtype: torch.dtype, device: str, attn: str) -> Any:
     if not sys.stderr.isatty():  # a bar in a log or a pipe is noise
         disable_progress_bar()
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": attn, "output_loading_info": True}
-    if quantize:
+    if quantize and not place.packed:  # which has a configuration of its own
         options["quantization_config"] = nf4(dtype)
-    if quantize or torch.device(device).type != "cpu":
+    if quantize or place.packed or torch.device(device).type != "cpu":
         options["device_map"] = {"": device}
-    model, info = Qwen2_5_VLForConditionalGeneration.from_pretrained(source, **options)
+    model, info = Qwen2_5_VLForConditionalGeneration.from_pretrained(place.source, **options)
     if missing := sorted(info["missing_keys"]):
         raise ArmliteError(
-            f"the weights in {source} are incomplete: {missing[0]} and {len(missing) - 1} more are missing"
+            f"the weights in {place.source} are incomplete: {missing[0]} and {len(missing) - 1} more are missing"
         )
-    if quantize:
+    if quantize or place.packed:
         _keep_unpacked(model)
     return model
 
@@ -230,7 +316,14 @@ def _one_line(source: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ImportError, RuntimeError, SafetensorError) as error:
+        chain = [error, error.__cause__, error.__context__]
+        if any(isinstance(e, GatedRepoError) for e in chain):
+            raise ArmliteError(_gated(source)) from error
         raise ArmliteError(f"the weights of {source} could not be loaded: {first_line(error)}") from error
+
+
+def _gated(name: str) -> str:
+    return f"{name} is gated: ask for access at {ENDPOINT}/{name}, then hf auth login, and try again"
 
 
 def nf4(dtype: torch.dtype) -> BitsAndBytesConfig:

@@ -16,6 +16,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from armlite.errors import ArmliteError
 from armlite.store import sync, write_atomic
+from armlite.train.stopping import StopAfterStep
 
 MARKER = "complete"
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
@@ -48,6 +49,9 @@ def train_to_end(trainer: Any, resume: bool) -> Any:
     """Train, from the last complete checkpoint with `resume`; returns the trained model.
 
     A Trainer that resumes when all steps are done takes one more, so then the weights are only loaded.
+
+    Raises:
+        Stopped: by a signal (`armlite.train.stopping`).
     """
     trainer.remove_callback(PrinterCallback)  # stdout is not for progress
     if not isinstance(trainer.model, PeftModel):
@@ -57,7 +61,7 @@ def train_to_end(trainer: Any, resume: bool) -> Any:
     if newest is not None and last_step(folder) >= trainer.args.max_steps:
         trainer._load_from_checkpoint(newest)
     else:
-        trainer.train(resume_from_checkpoint=newest)
+        StopAfterStep(partial(last_step, folder)).train(trainer, newest)
     return trainer.model
 
 

@@ -24,6 +24,7 @@ from armlite.runner import Outcome
 from armlite.store import Saved, save, write_atomic
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.environment import environment_factory
+from armlite.train.finite import BadSteps
 from armlite.train.metrics import MetricsFile
 from armlite.train.policy import Policy
 from armlite.train.processes import index, is_first, on_first
@@ -159,7 +160,7 @@ def run_grpo(
         kept,
         root,
         work,
-        callbacks=[CompleteCheckpoints(), metrics.callback(name)],
+        callbacks=[CompleteCheckpoints(), BadSteps(name, stage.max_bad_steps), metrics.callback(name)],
         on_rollouts=lambda step, *rows: save_rollouts(output / "rollouts" / name, step, *rows),
     )
     with chat.vision.features_from_ids():

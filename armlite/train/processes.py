@@ -38,6 +38,17 @@ def wait() -> None:
         PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE).wait_for_everyone()
 
 
+def any_process(yes: bool) -> bool:
+    """Whether it is so in any of the processes; all of them have to ask."""
+    if count() == 1:
+        return yes
+    import torch
+
+    flag = torch.tensor(int(yes), device="cuda" if torch.cuda.is_available() else "cpu")
+    torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+    return bool(flag)
+
+
 def on_first(work: Callable[[], None]) -> None:
     """Do something in the first process while the others wait for it."""
     if is_first():

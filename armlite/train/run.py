@@ -19,11 +19,12 @@ from packaging.version import Version
 
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError
+from armlite.lock import Lock, held, hold
 from armlite.plan import check_fits
 from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, check_names, difference, saved_recipe
 from armlite.store import TORN, read_json, write_atomic
 from armlite.train.processes import on_first
-from armlite.train.provenance import environment
+from armlite.train.provenance import INPUTS, check_inputs, environment, inputs_of
 from armlite.train.unreadable import find_unreadable, read_unreadable, write_unreadable
 from armlite.types import Task
 
@@ -77,10 +78,12 @@ def train(
     Raises:
         ArmliteError: the directory holds another run, a predecessor's checkpoint is missing, the data cannot be read,
         or this machine cannot run it.
+        Stopped: by SIGINT or SIGTERM, in the main thread.
     """
     from armlite.train.checkpoints import disk_errors
+    from armlite.train.stopping import on_signal, stop_at_once
 
-    with disk_errors(output):
+    with disk_errors(output), on_signal(stop_at_once):
         return _Run(recipe, output, notify).go(only, resume, force)
 
 
@@ -101,7 +104,7 @@ def run_control(recipe: Recipe, output: Path, notify: Notify) -> None:
     time_spent = notes["grpo1"]["seconds"] + notes["grpo2"]["seconds"]
     stage = recipe.stages.sft
     steps = max(1, round(stage.steps * time_spent / notes["sft"]["seconds"]))
-    with disk_errors(output):
+    with disk_errors(output), held(output):
         _Run(recipe, output, notify).control(stage.model_copy(update={"steps": steps}))
 
 
@@ -111,9 +114,16 @@ class _Run:
         self.unreadable = read_unreadable(output)
         self.tasks: list[Task] = []
         self.tasks_root = Path()
+        self._lock: Lock | None = None
 
     def go(self, only: StageName | None, resume: bool, force: bool) -> Path:
-        on_first(lambda: self._begin(only, resume, force))
+        try:
+            on_first(lambda: self._begin(only, resume, force))
+            return self._all_stages(only, resume)
+        finally:
+            self._lock = None
+
+    def _all_stages(self, only: StageName | None, resume: bool) -> Path:
         from armlite.train.report import write_report
 
         self._ready()
@@ -174,8 +184,12 @@ class _Run:
         if self.recipe.model.path != "pocket" and not (self.output / "eval" / "base").is_dir():
             from armlite.models.loading import check_model
 
-            check_model(self.recipe.model.path)
+            stages = self.recipe.stages.named().values()
+            quantize = "4bit" if self.recipe.model.quantize == "4bit" else None
+            check_model(self.recipe.model.path, quantize, any(stage.adapter == "none" for stage in stages))
         self._read_tasks()
+        self._inputs = inputs_of(self.recipe)
+        check_inputs(self.output, self._inputs)
         cold = self.recipe.data.traces != "pocket" and self.recipe.stages.sft is not None and only in (None, "sft")
         if self.unreadable is None:
             self.unreadable = find_unreadable(self.recipe, self.tasks, self.tasks_root, cold)
@@ -190,15 +204,17 @@ class _Run:
 
     def _open(self) -> None:
         """Make the run directory, or clear the one there is of files that a kill left half-written."""
+        self._lock = hold(self.output)
         for torn in self.output.rglob(TORN):
             torn.unlink()
-        try:
-            self.output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ArmliteError(f"{self.output} cannot be made: {error.strerror}") from error
         write_atomic(self.output / "recipe.yaml", self.recipe.to_yaml())
         if {self.recipe.data.tasks, self.recipe.data.traces} != {"pocket"}:
             write_unreadable(self.output, self.unreadable)
+        if self._inputs:
+            write_atomic(
+                self.output / INPUTS,
+                json.dumps({**self._inputs, **read_json(self.output / INPUTS, {})}, indent=2) + "\n",
+            )
         write_atomic(self.output / "environment.json", json.dumps(environment(), indent=2) + "\n")
 
     def _settle(self) -> None:
@@ -304,6 +320,7 @@ class _Run:
 
     def _stage(self, name: str, stage: SftSettings | GrpoSettings, source: str, resume: bool) -> None:
         from armlite.train.checkpoints import publish
+        from armlite.train.finite import check_trained_weights
         from armlite.train.sharding import full_state_dict, prepare_sharding
         from armlite.train.weights import load_for_stage, save_weights
 
@@ -328,11 +345,14 @@ class _Run:
 
             data = self.tasks, self.tasks_root, self.output
             model, counts = run_grpo(*asked, *data, self.metrics, resume, filtered)
+        check_trained_weights(name, model)
         weights = full_state_dict(model)
 
         def finish() -> None:
-            self._note(name, {"seconds": round(time.monotonic() - start, 1), **counts})
-            publish(done, lambda folder: save_weights(model, policy.processor, folder, done, weights))
+            skipped = sum("skipped" in row for row in self.metrics.read() if row["stage"] == name)
+            counted = {**counts, "skipped_steps": skipped} if skipped else counts
+            self._note(name, {"seconds": round(time.monotonic() - start, 1), **counted})
+            publish(done, lambda folder: save_weights(model, policy.processor, folder, weights))
             shutil.rmtree(work, ignore_errors=True)
 
         on_first(finish)
@@ -340,6 +360,7 @@ class _Run:
     def _clear(self, name: str, stage: SftSettings | GrpoSettings, resume: bool) -> None:
         """Remove what an earlier try at a stage left, or what it did after its last checkpoint."""
         from armlite.train.checkpoints import discard, draft_of, last_step
+        from armlite.train.finite import drop_spoilt
 
         work = self.output / "work" / name
         if not resume:
@@ -348,7 +369,8 @@ class _Run:
             discard(draft_of(self.output / "eval" / name))
             for old in (self.output / "filter").glob(f"{name}.*"):
                 old.unlink()
-        taken = last_step(work) if work.is_dir() else 0
+        drop_spoilt(work)
+        taken = last_step(work)
         self.metrics.rewind(name, taken)
         self.notify("stage", {"stage": name, "steps": stage.steps, "done": taken})
 

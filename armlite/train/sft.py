@@ -19,6 +19,7 @@ from armlite.protocol.render import Conversation
 from armlite.recipe import Recipe, SftSettings
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.encode import EncodedRows, collate_rows
+from armlite.train.finite import BadSteps
 from armlite.train.metrics import MetricsFile
 from armlite.train.policy import Policy
 from armlite.train.processes import share
@@ -118,7 +119,7 @@ def run_sft(
         data_collator=lambda batch: collate([rows[item["row"]] for item in batch]),
         processing_class=policy.processor,
         peft_config=policy.peft_config,
-        callbacks=[CompleteCheckpoints(), metrics.callback(name)],
+        callbacks=[CompleteCheckpoints(), BadSteps(name, stage.max_bad_steps), metrics.callback(name)],
     )
     done = [row for row in metrics.read() if row["stage"] == name]
     trainer._total_train_tokens = done[-1]["num_tokens"] if resume and done else 0  # TRL would count from 0 again

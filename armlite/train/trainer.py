@@ -22,6 +22,8 @@ from armlite.models.engine.tokens import TokenRecord, Tokens
 from armlite.models.local import LocalModel
 from armlite.rewards import Reward, is_right
 from armlite.runner import Outcome, run_jobs
+from armlite.train.fruitless import UNSEEN, Fruitless
+from armlite.train.processes import is_first
 from armlite.train.sharding import unsharded
 from armlite.train.update import LeanGRPOTrainer
 from armlite.types import Score, StopReason, Trajectory
@@ -29,8 +31,6 @@ from armlite.types import Score, StopReason, Trajectory
 RESULTS = "prompt_ids, completion_ids, tool_mask, completions, logprobs, extra_fields, images, tool_images"
 """What `_generate` returns."""
 Rollouts = Callable[[int, Sequence[Outcome], Sequence[Score]], None]
-_UNSEEN = (StopReason.CONTEXT_BUDGET, StopReason.TURN_BUDGET)
-"""Stops at which the policy did not say its last word."""
 
 
 def check_seam() -> None:
@@ -93,6 +93,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
             raise ArmliteError("the environment has no public tool method: TRL would drop the images of tools")
         self.remove_callback(PrinterCallback)  # metrics.jsonl and the screen have it all
         chat.model = self.model
+        self._fruitless = Fruitless(-(-self.args.max_steps // self.num_iterations))
 
     def _part(self, name: str) -> Callable[..., list[float]]:
         def part(**_: Any) -> list[float]:
@@ -123,6 +124,8 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         self._scores = [self._earned(outcome) for outcome in self.outcomes]
         if training and self._on_rollouts is not None:
             self._on_rollouts(self.state.global_step, self.outcomes, self._scores)
+        if training and is_first() and (said := self._fruitless.see(trajectories, self._scores, group)):
+            self._tell(said)
         masks = [
             r.mask if self._teaches(t.stop) else [0] * len(r.mask) for r, t in zip(records, trajectories, strict=True)
         ]
@@ -164,7 +167,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
             print_to_stderr(f"rollouts: {what}")
 
     def _teaches(self, stop: StopReason) -> bool:
-        return stop is not StopReason.BAD_INPUT and (self._train_overflow or stop not in _UNSEEN)
+        return stop is not StopReason.BAD_INPUT and (self._train_overflow or stop not in UNSEEN)
 
     def _earned(self, outcome: Outcome) -> Score:
         """A rollout that could not be played earns nothing, whatever the reward says."""
@@ -199,7 +202,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         values = {
             "completions/mean_length": sum(sampled) / n,
             "completions/max_length": max(sampled),
-            "completions/clipped_ratio": sum(t.stop in _UNSEEN for t in trajectories) / n,
+            "completions/clipped_ratio": sum(t.stop in UNSEEN for t in trajectories) / n,
             "tools/call_frequency": len(calls) / n,
             "tools/failure_frequency": failed / len(calls) if calls else 0.0,
             "tools/malformed_frequency": faults / n,

@@ -113,7 +113,8 @@ class LeanGRPOTrainer(GRPOTrainer):
             part = inputs if whole and len(parts) == 1 else select_rows(inputs, rows_here)
             tokens.append(count_loss_tokens(part))
             if "old_per_token_logps" in part:  # a ratio that nobody learns from must not overflow
-                part = {**part, "old_per_token_logps": part["old_per_token_logps"] * part["wanted"]}
+                old = part["old_per_token_logps"]
+                part = {**part, "old_per_token_logps": old.masked_fill(part["wanted"] == 0, 0)}
             with nullcontext() if number == len(parts) or not learn else self.accelerator.no_sync(model):
                 loss = self._compute_loss(model, part) * loss_weight(self.loss_type, part, inputs)
                 if learn and loss.requires_grad:

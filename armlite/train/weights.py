@@ -2,7 +2,6 @@
 one).
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +45,11 @@ def load_for_stage(recipe: Recipe, stage: SftSettings | GrpoSettings, source: st
     return policy if has_adapter else policy.with_adapter(recipe.lora)
 
 
-def save_weights(model: Any, processor: Any, folder: Path, final: Path, weights: dict[str, Any] | None = None) -> None:
-    """Write a model folder or an adapter folder, loadable by itself.
+def save_weights(model: Any, processor: Any, folder: Path, weights: dict[str, Any] | None = None) -> None:
+    """Write a model folder or an adapter folder, loadable by itself; its base is named so that others find it too.
 
     Args:
         folder: where to write.
-        final: the name that the folder will have; an adapter's base inside the same run is named relative to it.
         weights: what to write, where the model itself holds only a part of it.
     """
     import peft
@@ -60,7 +58,7 @@ def save_weights(model: Any, processor: Any, folder: Path, final: Path, weights:
         config = model.peft_config["default"]
         base = Path(config.base_model_name_or_path or "")
         if base.is_dir():
-            config.base_model_name_or_path = os.path.relpath(base.resolve(), final.resolve())
+            config.base_model_name_or_path = str(base.resolve())
         model.save_pretrained(folder, selected_adapters=["default"], state_dict=weights)
     else:
         model.save_pretrained(folder, state_dict=weights)

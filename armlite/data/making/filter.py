@@ -12,6 +12,7 @@ from armlite.data.making.rollouts import WHY, Progress, pass_rates, rollout_jobs
 from armlite.data.tasks import moved, read_tasks
 from armlite.episode import EpisodeSettings
 from armlite.loop import ChatModel
+from armlite.models.lazy import writer_of
 from armlite.store import file_digest
 from armlite.types import Task
 
@@ -45,7 +46,7 @@ def filter_tasks(
     """
     tasks = read_tasks(file)
     setup = {"tasks": file_digest(file), "model": name, "k": k, "temperature": temperature, "seed": seed}
-    journal = begin(out, setup | {"settings": settings.model_dump(mode="json")})
+    journal = begin(out, setup | {"settings": settings.model_dump(mode="json"), "writer": writer_of(model)})
     jobs = rollout_jobs([t for t in tasks if t.gold is not None], k, settings, file.parent, seed)
     rates, faults = pass_rates(jobs, model, journal, in_flight, on_task, len(tasks))
     kept: list[Task] = []

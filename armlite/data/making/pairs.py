@@ -24,6 +24,7 @@ from armlite.errors import ArmliteError, ToolError
 from armlite.journal import Journal
 from armlite.loop import ChatModel
 from armlite.memory import Limits
+from armlite.models.lazy import writer_of
 from armlite.runner import Outcome, run_jobs
 from armlite.store import file_digest
 from armlite.types import Task
@@ -75,6 +76,7 @@ def make_pairs(
         "temperature": temperature,
         "seed": seed,
         "limits": limits.model_dump(),
+        "writer": {} if model is None else writer_of(model),
     }
     journal = begin(out, setup | {"benchmarks": [file_digest(f) for f in files]})
     names = _name_pools(tasks)

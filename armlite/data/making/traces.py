@@ -17,6 +17,7 @@ from armlite.data.tasks import moved, read_tasks
 from armlite.episode import EpisodeSettings
 from armlite.journal import Journal
 from armlite.loop import ChatModel
+from armlite.models.lazy import writer_of
 from armlite.rewards import format_ok, is_right, succeeded
 from armlite.runner import run_jobs
 from armlite.store import Saved, file_digest, image_path, relative, save, write_atomic
@@ -64,7 +65,7 @@ def make_traces(
     """
     tasks = read_tasks(file)[:n]
     setup = {"tasks": file_digest(file), "model": name, "n": n, "k": k, "temperature": temperature, "seed": seed}
-    journal = begin(out, setup | {"settings": settings.model_dump(mode="json")})
+    journal = begin(out, setup | {"settings": settings.model_dump(mode="json"), "writer": writer_of(model)})
     rejects: list[dict[str, Any]] = [{"id": t.id, "why": "has no gold answer"} for t in tasks if t.gold is None] * k
     jobs = rollout_jobs([t for t in tasks if t.gold is not None], k, settings, file.parent, seed)
     left = journal.left(jobs)

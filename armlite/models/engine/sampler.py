@@ -1,9 +1,11 @@
 """From logits to tokens: forbidden ids, temperature, top-k, top-p, and draws by inverse CDF from given uniforms."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 
+from armlite.errors import ArmliteError
 from armlite.models.sampling import Sampling
 
 
@@ -23,6 +25,9 @@ def sample_tokens(
         uniforms: one number in [0, 1) a row; not used when greedy.
         forced: token to take whatever the logits say, or -1, for each row.
 
+    Raises:
+        ArmliteError: logits that are not finite (NaN, or infinity).
+
     Returns:
         The tokens, and their log-probabilities under softmax(logits / temperature) over the whole vocabulary, as TRL
         computes them: neither forbidden ids nor top-k and top-p renormalise. At temperature 0: under softmax(logits).
@@ -41,7 +46,13 @@ def sample_tokens(
         given = torch.tensor(forced, device=logits.device)[:, None]
         tokens = torch.where(given >= 0, given, tokens)
     logprobs = logits.gather(-1, tokens)[:, 0] - logits.logsumexp(-1)
-    return tokens[:, 0].tolist(), logprobs.tolist()
+    said = logprobs.tolist()
+    if not all(map(math.isfinite, said)):
+        raise ArmliteError(
+            "the model's logits are not finite (NaN or infinity): its weights are damaged, or its precision too low; "
+            "take an earlier checkpoint, train again with a lower learning rate, or load it as float32"
+        )
+    return tokens[:, 0].tolist(), said
 
 
 def _filter(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
@@ -61,4 +72,5 @@ def _inverse_cdf(logits: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
     """First token (B, 1) at which the cumulated probability exceeds the row's uniform: never one of probability 0."""
     cumulated = logits.softmax(-1).cumsum(-1, dtype=torch.float64)
     target = uniforms.clamp(max=1 - 1e-9)[:, None] * cumulated[:, -1:]
-    return torch.searchsorted(cumulated, target, right=True)
+    # Where a logit is NaN nothing exceeds it; an id behind the last would end the process on a GPU.
+    return torch.searchsorted(cumulated, target, right=True).clamp(max=logits.shape[-1] - 1)
