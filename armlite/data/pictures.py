@@ -17,6 +17,8 @@ from typing import Any
 from PIL import Image
 
 from armlite.data.archives import Zips
+from armlite.errors import InputError
+from armlite.images import to_rgb
 from armlite.store import write_atomic
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -51,7 +53,10 @@ class Pictures:
             value = value.get("bytes") or value.get("path")
         if isinstance(value, Image.Image):
             png = io.BytesIO()
-            (value if value.mode in _PNG_MODES else value.convert("RGB")).save(png, "PNG")
+            try:
+                (value if value.mode in _PNG_MODES else to_rgb(value)).save(png, "PNG")
+            except InputError as error:
+                raise ValueError(str(error)) from error
             return self._write(png.getvalue())
         if isinstance(value, bytes | bytearray | memoryview):
             return self._write(bytes(value))

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from armlite.errors import InputError
-from armlite.images import MAX_PIXELS, open_image, shrink
+from armlite.images import check_head, open_image, shrink
 from armlite.tools.documents.page_text import Pages, PageText
 from armlite.tools.documents.pdf import PdfPages
 from armlite.tools.documents.ranking import PageIndex, rank
@@ -149,7 +149,7 @@ class FolderPages:
         if not self.files:
             raise InputError(f"folder {path} holds no page images ({', '.join(IMAGE_SUFFIXES)})")
         for file in self.files:
-            _check_image(file)
+            check_head(file)
 
     def read(self, number: int) -> PageText:
         """Nothing: a picture has no text layer."""
@@ -163,19 +163,6 @@ class FolderPages:
 
     def outline(self) -> list[tuple[int, str, int]]:
         return []
-
-
-def _check_image(file: Path) -> None:
-    """Look at a picture's head only: decoding every page of a long document would take minutes."""
-    try:
-        with Image.open(file) as image:
-            area = image.width * image.height
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"page image {file} cannot be read ({error}): is it a complete picture file?") from error
-    if area > MAX_PIXELS:
-        raise InputError(
-            f"page image {file} has {area / 1e6:.0f} megapixels; the most is {MAX_PIXELS / 1e6:.0f}: make it smaller"
-        )
 
 
 _OPENED: OrderedDict[tuple[str, int, int], Document] = OrderedDict()
