@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 
 EXTRAS = {
     "ocr": "reads the text of scanned pages",
+    "heic": "opens pictures of iPhones",
     "unsloth": "loads and trains with unsloth's kernels",
     "sentences": "splits sentences as the published verifiers do",
     "xlsx": "writes spreadsheets beside the other exports of a benchmark run",

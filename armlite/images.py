@@ -6,15 +6,16 @@ before it changes them.
 """
 
 import hashlib
+import importlib.util
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageChops, ImageCms
 
 from armlite.errors import InputError
 
@@ -22,11 +23,30 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Endings of the files that are taken for pictures."""
 MAX_PIXELS = 120_000_000
 """Larger pictures are refused before decoding: their pixels alone would take more than 0.34 GiB."""
-MAX_RATIO = 200
-"""Side ratio above which Qwen2.5-VL's image processor refuses an image."""
+MAX_ASPECT = 200
+"""Pictures longer than so many times their width are refused here, since image processors do so without a name."""
 CACHE_BYTES = 256 << 20
 """Decoded files that are kept, the last opened ones; Pillow holds an RGB pixel in 4 bytes."""
 _NOTES = "_armlite_notes"
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what shows the picture upright."""
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_FOREIGN = (
+    (b"<svg", "it is an SVG drawing; export it as PNG first"),
+    (b"%PDF-", "it is a PDF; give it as the document, or save the page as PNG"),
+    (b"JXL ", "it is a JPEG XL picture; save it as PNG or JPEG first"),
+    (b"<html", "it is a web page, not the picture on it"),
+    (b"git-lfs", "it is a Git LFS pointer; fetch the file itself with `git lfs pull`"),
+)
+"""What a file that is no picture may begin with, and the way out."""
 Key = TypeVar("Key")
 Thing = TypeVar("Thing")
 
@@ -58,16 +78,16 @@ _OPENED: Kept[tuple[str, int, int], tuple[Image.Image, bool]] = Kept()
 
 
 def open_image(path: Path | str) -> Image.Image:
-    """An image file as RGB, turned as its EXIF data says, transparency on white.
+    """An image file as RGB, as a colour-managed viewer shows it: see `to_rgb`; turned as its EXIF data says.
 
     Raises:
-        InputError: missing, not an image, damaged, or more than `MAX_PIXELS` pixels.
+        InputError: missing, not an image, damaged, more than `MAX_PIXELS` pixels, longer than `MAX_ASPECT` allows.
     """
     return shared_view(_opened(Path(path))[0])
 
 
 def is_as_stored(path: Path | str) -> bool:
-    """Whether `open_image` gives the pixels that any reader finds in the file: it is neither turned nor flattened.
+    """Whether `open_image` gives the pixels that any reader finds in the file: not turned, flattened or converted.
 
     Raises:
         InputError: as `open_image`.
@@ -107,50 +127,99 @@ def state_of(path: Path) -> tuple[str, int, int]:
     return str(path.resolve()), status.st_mtime_ns, status.st_size
 
 
-def check_head(path: Path) -> None:
-    """Look at a file's head only, since decoding every page of a long document would take minutes.
-
-    Raises:
-        InputError: as `open_image`, where the head tells.
-    """
-    with _reading(path):
-        pass
-
-
 def check_image(path: Path | str) -> None:
     """Read a file to its end, at an eighth of its size where its format allows; keeps nothing.
 
     Raises:
         InputError: as `open_image`.
     """
-    with _reading(Path(path)) as image:
-        image.draft("RGB", (image.width // 8, image.height // 8))
-        image.load()
+    _read(Path(path), eighth=True)
+
+
+def check_head(path: Path | str) -> None:
+    """Look at a file's head only: decoding every page of a long document would take minutes.
+
+    Raises:
+        InputError: as `open_image`, where the head shows it.
+    """
+    _read(Path(path), pixels=False)
 
 
 def _decode(path: Path) -> tuple[Image.Image, bool]:
-    with _reading(path) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        return to_rgb(ImageOps.exif_transpose(image)), not turned and not _has_transparency(image)
+    image = _read(path)
+    rgb, converted = _shown(image, f"image {path}")
+    turn = _TURNS.get(image.info["orientation"])
+    as_stored = not converted and turn is None and image.format != "HEIF"
+    return rgb if turn is None else rgb.transpose(turn), as_stored
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[Image.Image]:
-    """A file's image, its pixels not read yet; what is wrong with the file as an InputError."""
+def _read(path: Path, eighth: bool = False, pixels: bool = True) -> Image.Image:
+    """A file's image, its EXIF orientation in `info`; what is wrong with the file as an InputError."""
     if not path.is_file():
         raise InputError(f"image {path} does not exist" if not path.exists() else f"image {path} is not a file")
+    advice = "is it a complete picture file?"
     try:
+        with path.open("rb") as file:
+            head = file.read(1024)
+        advice = next((way for mark, way in _FOREIGN if mark.lower() in head.lower()), advice)
+        if head[4:8] == b"ftyp" and head[8:12] in _HEIC:
+            advice = _read_heic()
         with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(
-                    f"image {path} has {image.width * image.height / 1e6:.0f} megapixels; the most is "
-                    f"{MAX_PIXELS / 1e6:.0f}: make it smaller first"
-                )
-            yield image
+            check_shape(image.size, f"image {path}")
+            if eighth:
+                image.draft("RGB", (image.width // 8, image.height // 8))
+            if pixels:
+                image.load()
+                image.info["orientation"] = _orientation(image)
+            return image
+    except InputError:
+        raise
     except Image.DecompressionBombError as error:
         raise InputError(f"image {path} is too large: the most is {MAX_PIXELS / 1e6:.0f} megapixels") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"image {path} cannot be read ({error}): is it a complete picture file?") from error
+    except Exception as error:  # only Pillow is at work here; its decoders raise all sorts at what they do not know
+        raise InputError(f"image {path} cannot be read ({error}): {advice}") from error
+
+
+def _read_heic() -> str:
+    """Let Pillow read HEIC, the iPhone's format, where the `heic` extra is installed; what to do if that fails."""
+    if importlib.util.find_spec("pillow_heif") is None:
+        return "it is a HEIC picture; `pip install pillow-heif` (the extra `heic`), or save it as JPEG first"
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return "is it a complete HEIC file?"
+
+
+def _orientation(image: Image.Image) -> int:
+    """How EXIF data say that the picture is turned: 1 (upright) to 8."""
+    # Pillow's own answer looks at XMP data as well, which no viewer does: so it is asked without these.
+    bare = Image.Image()
+    bare.info = {key: value for key, value in image.info.items() if "exif" in key}
+    try:
+        declared = bare.getexif()
+        return int(declared.get(ExifTags.Base.Orientation) or getattr(image, "tag_v2", declared).get(0x112, 1))
+    except Exception:  # damaged EXIF data do not make the picture unreadable
+        return 1
+
+
+def check_shape(size: tuple[float, float], name: str) -> None:
+    """Refuse what no model can be shown.
+
+    Raises:
+        InputError: without area, too large, or too thin.
+    """
+    if not min(size) > 0:
+        raise InputError(f"{name} cannot be read: it has no area ({size[0]:g} x {size[1]:g})")
+    if size[0] * size[1] > MAX_PIXELS:
+        raise InputError(
+            f"{name} has {size[0] * size[1] / 1e6:.0f} megapixels; the most is {MAX_PIXELS / 1e6:.0f}: "
+            "make it smaller first"
+        )
+    if max(size) > MAX_ASPECT * min(size):
+        raise InputError(
+            f"{name} cannot be read: at {size[0]:g} x {size[1]:g} it is more than {MAX_ASPECT} times longer than "
+            "thick; cut it into pieces or pad it"
+        )
 
 
 def _notes(image: Image.Image) -> dict[Any, Any]:
@@ -171,30 +240,102 @@ def shared_view(image: Image.Image) -> Image.Image:
     return view
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """RGB copy with transparency on white."""
-    if _has_transparency(image):
-        image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(ground, image).convert("RGB")
-    return image.convert("RGB")
+def to_rgb(image: Image.Image, name: str = "the image") -> Image.Image:
+    """RGB copy as a colour-managed viewer shows it.
+
+    Its colour profile or gamma is applied, transparency is on white, and 16-bit grey is scaled. Numbers (floats, 32-bit
+    integers) from 0 to 1 run from black to white, others from the least to the greatest; infinite ones are black.
+
+    Args:
+        name: what an error calls it.
+
+    Raises:
+        InputError: as `check_shape`; no number is finite.
+    """
+    return _shown(image, name)[0]
 
 
-def _has_transparency(image: Image.Image) -> bool:
-    return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+def _shown(image: Image.Image, name: str) -> tuple[Image.Image, bool]:
+    """The image as `to_rgb` says, and whether more was done than to spell its pixels as RGB."""
+    check_shape(image.size, name)
+    numeric = image.mode[0] in "IF"
+    if numeric:
+        image = _grey(image, name)
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    managed = _managed(image)
+    rgb = managed or _solid(image).convert("RGB")
+    if alpha is not None:
+        rgb = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
+    return rgb, numeric or managed is not None or alpha is not None
+
+
+def _solid(image: Image.Image) -> Image.Image:
+    """The image without its alpha channel and without a palette."""
+    if image.mode == "LA":
+        return image.getchannel("L")
+    return image.convert("RGB") if image.mode in ("P", "PA", "RGBA", "1") else image
+
+
+def _grey(image: Image.Image, name: str) -> Image.Image:
+    """Numbers as 8-bit grey. Pillow would cut them off at 255."""
+    import numpy as np
+
+    values = np.asarray(image.convert("F"))
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise InputError(f"{name} cannot be read: none of its numbers is finite; save it as 8- or 16-bit grey")
+    low, high = float(values[finite].min()), float(values[finite].max())
+    if image.mode.startswith("I;16") or image.format in ("PNG", "PPM"):
+        low, high = 0, 65535
+    elif low >= 0 and high <= 1 and image.mode == "F":
+        low, high = 0, 1
+    scale = 255 / ((high - low) or 1)
+    grey = Image.fromarray(np.where(finite, (values - low) * scale + 0.5, 0).astype(np.uint8))
+    grey.info = {key: value for key, value in image.info.items() if key in ("icc_profile", "gamma", "srgb")}
+    if isinstance(clear := image.info.get("transparency"), int):
+        grey.info["transparency"] = round(clear * scale)
+    return grey
+
+
+def _managed(image: Image.Image) -> Image.Image | None:
+    """The image, without transparency, in sRGB; None if it is already, as far as it says."""
+    solid = _solid(image)
+    profile = image.info.get("icc_profile") or b""
+    if (profile or image.mode == "LAB") and (transform := _transform(profile, solid.mode)):
+        return ImageCms.applyTransform(solid, transform)
+    gamma = image.info.get("gamma")
+    if profile or not gamma or "srgb" in image.info or abs(gamma * 2.2 - 1) < 0.05:
+        return None
+    curve = [round(255 * (v / 255) ** (1 / (gamma * 2.2))) for v in range(256)]
+    return solid.convert("RGB").point(curve * 3)
+
+
+@lru_cache(maxsize=16)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """From a colour profile to sRGB; None if that changes nothing, or if the profile is broken or for other pictures.
+
+    As viewers do, a picture with such a profile is shown as if it had none.
+    """
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile else ImageCms.createProfile("LAB")
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return None
+    if mode not in ("L", "RGB"):
+        return transform
+    # Colours all over the cube: a profile that leaves them as they are is sRGB by another name.
+    colours = Image.merge("RGB", [Image.linear_gradient("L").rotate(turn) for turn in (0, 90, 45)]).convert(mode)
+    seen = ImageCms.applyTransform(colours, transform) or colours
+    return transform if max(ImageChops.difference(seen, colours.convert("RGB")).tobytes()) > 2 else None
 
 
 def shrink(image: Image.Image, max_pixels: int) -> Image.Image:
     """The image with its proportions and at most `max_pixels` pixels; never enlarged, and shrunk to a size once.
 
     Raises:
-        InputError: it is more than `MAX_RATIO` times as long as wide.
+        InputError: as `check_shape`.
     """
-    if max(image.size) > MAX_RATIO * min(image.size):
-        raise InputError(
-            f"an image of {image.width} x {image.height} pixels cannot be shown: it is more than {MAX_RATIO} times as "
-            "long as wide; cut it into parts"
-        )
+    check_shape(image.size, "the image")
     area = image.width * image.height
     if area <= max_pixels:
         return image
@@ -203,7 +344,7 @@ def shrink(image: Image.Image, max_pixels: int) -> Image.Image:
         scale = (max_pixels / area) ** 0.5
         width, height = (max(1, int(side * scale)) for side in image.size)
         # A side of 0.3 pixels is one of 1: a thin strip gets shorter, or it would be too long and too large.
-        most = min(MAX_RATIO, max_pixels)
+        most = min(MAX_ASPECT, max_pixels)
         size = (min(width, most * height), min(height, most * width))
         notes[key] = image.resize(size, Image.Resampling.BICUBIC)
     return shared_view(notes[key])

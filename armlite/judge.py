@@ -280,7 +280,9 @@ def make_task(
     if kind in ("pairwise", "listwise") and len(responses) < 2:
         raise ArmliteError(f"there is nothing to compare: give two or more responses, not {len(responses)}")
     pictures = [images] if isinstance(images, str | Path | Image.Image) else list(images)
-    opened = [to_rgb(p) if isinstance(p, Image.Image) else open_image(p) for p in pictures]
+    opened = [
+        to_rgb(p, f"image {n}") if isinstance(p, Image.Image) else open_image(p) for n, p in enumerate(pictures, 1)
+    ]
     name = None if document is None else open_document(Path(document)).name
     files = [image_file(image) for image in opened]
     paths = [f"images/{f}" if isinstance(p, Image.Image) else str(p) for p, f in zip(pictures, files, strict=True)]

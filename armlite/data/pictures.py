@@ -17,7 +17,8 @@ from typing import Any
 from PIL import Image
 
 from armlite.data.archives import Zips
-from armlite.images import SUFFIXES, as_png
+from armlite.errors import InputError
+from armlite.images import SUFFIXES, as_png, to_rgb
 from armlite.store import relative, write_atomic
 
 _PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
@@ -50,7 +51,11 @@ class Pictures:
         if isinstance(value, dict):
             value = value.get("bytes") or value.get("path")
         if isinstance(value, Image.Image):
-            return self._write(as_png(value if value.mode in _PNG_MODES else value.convert("RGB")))
+            try:
+                png = as_png(value if value.mode in _PNG_MODES else to_rgb(value))
+            except InputError as error:
+                raise ValueError(str(error)) from error
+            return self._write(png)
         if isinstance(value, bytes | bytearray | memoryview):
             return self._write(bytes(value))
         if not isinstance(value, str) or not value:
