@@ -8,6 +8,7 @@ before it changes them.
 import hashlib
 import importlib.util
 import io
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 
 from PIL import ExifTags, Image, ImageChops, ImageCms
 
-from armlite.errors import InputError
+from armlite.errors import InputError, cut
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Endings of the files that are taken for pictures."""
@@ -116,9 +117,26 @@ def _opened(path: Path) -> tuple[Image.Image, bool]:
     """A file's image and whether it is as stored: from the cache unless the file is another by now."""
     try:
         key = state_of(path)
-    except OSError:  # `_reading` says what is wrong
+    except (OSError, ValueError):  # `_read` says what is wrong
         return _decode(path)
     return _OPENED.take(key, lambda: _decode(path), CACHE_BYTES, lambda kept: 4 * kept[0].width * kept[0].height)
+
+
+def check_file(path: Path, name: str, folders: bool = False) -> None:
+    """See that there is a file (or a folder), and that this may be known.
+
+    Raises:
+        InputError: so it is not.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{cut(name, 300)} does not exist") from error
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"{cut(name, 300)} cannot be read ({why})") from error
+    if not (stat.S_ISREG(mode) or (folders and stat.S_ISDIR(mode))):
+        raise InputError(f"{cut(name, 300)} is not a file")
 
 
 def state_of(path: Path) -> tuple[str, int, int]:
@@ -155,8 +173,7 @@ def _decode(path: Path) -> tuple[Image.Image, bool]:
 
 def _read(path: Path, eighth: bool = False, pixels: bool = True) -> Image.Image:
     """A file's image, its EXIF orientation in `info`; what is wrong with the file as an InputError."""
-    if not path.is_file():
-        raise InputError(f"image {path} does not exist" if not path.exists() else f"image {path} is not a file")
+    check_file(path, f"image {path}")
     advice = "is it a complete picture file?"
     try:
         with path.open("rb") as file:

@@ -15,6 +15,7 @@ from armlite.episode import Episode, EpisodeSettings
 from armlite.errors import InputError
 from armlite.images import check_image, image_key, is_as_stored, open_image, shrink, to_rgb
 from armlite.memory import Limits
+from armlite.tools.documents.pages import open_document
 from armlite.types import Task
 
 
@@ -265,3 +266,12 @@ def test_a_picture_too_thin_for_any_model_is_refused_by_name(tmp_path, size):
     for read in (open_image, check_image):
         with pytest.raises(InputError, match=r"a\.png.*200 times longer"):
             read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("path", ["a" * 300 + ".png", "a\0b.png", "there.png/a.png", "gone.png", "folder", "/dev/null"])
+@pytest.mark.parametrize("opens", [open_image, check_image, open_document])
+def test_what_is_no_path_or_no_file_is_one_line(opens, path, tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "there.png")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=r"does not exist|cannot be read|is not a file|holds no"):
+        opens(tmp_path / path)

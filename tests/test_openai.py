@@ -304,3 +304,11 @@ def test_a_spec_that_lacks_a_part_is_an_error_of_the_user(spec: str) -> None:
 def test_options_that_cannot_work_are_refused_at_once(options: dict[str, Any]) -> None:
     with pytest.raises(ArmliteError):
         OpenAIModel("m", "http://h:1/v1", **options)
+
+
+@pytest.mark.parametrize(
+    ("said", "tokens"), [(7, 7), (7.0, 7), ("7", 0), (-1, 0), (None, 0), (float("nan"), 0), ([1], 0)]
+)
+def test_a_count_of_tokens_that_is_none_is_no_reason_to_lose_the_reply(said, tokens):
+    message = {"message": {"content": "<answer>1</answer>"}, "finish_reason": "stop"}
+    assert read_reply({"choices": [message], "usage": {"completion_tokens": said}}).tokens == tokens

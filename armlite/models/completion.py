@@ -31,7 +31,7 @@ def read_reply(value: dict[str, Any]) -> Reply:
     message = choice["message"]
     finish = choice.get("finish_reason") or "stop"
     text = _spoken(message)
-    tokens = (value.get("usage") or {}).get("completion_tokens") or 0
+    tokens = _count((value.get("usage") or {}).get("completion_tokens"))
     if _was_stripped(choice, text):
         # Where nothing follows the thought, the server has stopped in it.
         text = text.removesuffix("</think>\n") + STOP
@@ -45,6 +45,11 @@ def read_reply(value: dict[str, Any]) -> Reply:
     if finish in ("content_filter", "error"):
         return Reply(f"the server ended the turn ({finish})", "error", tokens)
     return Reply(text, "stop", tokens)
+
+
+def _count(value: object) -> int:
+    """A count of a server; 0 for what is none."""
+    return int(value) if isinstance(value, int | float) and 0 <= value < 2**31 else 0
 
 
 def _spoken(message: dict[str, Any]) -> str:

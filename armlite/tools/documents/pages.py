@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from armlite.errors import InputError
-from armlite.images import SUFFIXES, Kept, check_head, open_image, shrink, state_of
+from armlite.images import SUFFIXES, Kept, check_file, check_head, open_image, shrink, state_of
 from armlite.tools.documents.page_text import Pages, PageText
 from armlite.tools.documents.pdf import PdfPages
 from armlite.tools.documents.ranking import PageIndex, rank
@@ -43,8 +43,7 @@ class Document:
     def __init__(self, path: Path | str, ranker: Ranker = rank):
         self.path = Path(path)
         self.ranker = ranker
-        if not self.path.exists():
-            raise InputError(f"document {path} does not exist; give a PDF file or a folder of page images")
+        check_file(self.path, f"document {path}", folders=True)
         try:
             self._pages: Pages = FolderPages(self.path) if self.path.is_dir() else PdfPages(self.path)
         except OSError as error:
@@ -164,9 +163,11 @@ def open_document(path: Path | str) -> Document:
         InputError: as `Document`.
     """
     path = Path(path)
-    if not path.exists():
+    try:
+        key = state_of(path)
+    except (OSError, ValueError):  # `Document` says what is wrong
         return Document(path)
-    return _OPENED.take(state_of(path), lambda: Document(path), DOCUMENTS_KEPT)
+    return _OPENED.take(key, lambda: Document(path), DOCUMENTS_KEPT)
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
