@@ -95,7 +95,7 @@ def test_accuracies_are_of_rows_and_an_unreadable_one_is_wrong():
 
 
 def test_our_own_reading_stands_beside_the_scripts():
-    (one, two, whole), text = problem("p", "11", "1"), "<think>x</think><answer>Answer: A</answer>"
+    (one, two, whole), text = problem("p", "11", "1"), "<think>x</think><answer>Answer: A, I think</answer>"
     figures = BENCHMARK.score([one, two, Item(whole.task, (answered(whole.task, text),))])
     assert (figures["score_strict"].value, figures["score_strict_ours"].value) == (1, 0.5)
     assert (figures["s2"].value, figures["s2_ours"].value) == (1, 0)

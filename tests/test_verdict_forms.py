@@ -150,5 +150,13 @@ def test_an_option_is_named_by_its_key_and_by_its_place_where_no_key_is_a_letter
     assert parse_decision(answer, "multiple_choice", options=keys) == key
 
 
+@pytest.mark.parametrize("kind", ["pairwise", "pointwise", "rating", "multiple_choice"])
+@pytest.mark.parametrize(
+    "text", ["The answer is" + " \n" * 50_000 + "x", "Answer " * 10_000, "((" * 50_000, "A. " + "or B, " * 20_000]
+)
+def test_a_long_answer_is_read_at_once(kind: Kind, text: str) -> None:
+    assert parse_decision(text, kind, 2, ANIMALS) is None
+
+
 def test_the_whole_text_of_an_option_may_follow_its_key() -> None:
     assert parse_decision(f"D. {ANIMALS['D']}", "multiple_choice", options=ANIMALS) == "D"

@@ -67,8 +67,8 @@ def parse_turn(text: str, finish: Literal["stop", "length", "error"] = "stop", t
         call, fault = _read_call(text[skipped + m.start(1) : skipped + m.end(1)])
     elif fault is None and (m := re.search(r"<answer>(.*?)</answer>", tail, re.DOTALL)):
         answer = m[1].strip()
-    rest = re.sub(r"<(tool_call|answer)>.*?</\1>", "", tail, flags=re.DOTALL)
     acts = call is not None or bool(answer)
+    rest = re.sub(r"<(tool_call|answer)>.*?</\1>", "", tail, flags=re.DOTALL) if acts else ""
     well_formed = acts and bool(think and think.strip()) and not lead.strip() and not rest.strip()
     return Turn(
         text=text,
@@ -243,11 +243,12 @@ def parse_decision(answer: str, kind: Kind, choices: int = 0, options: Collectio
     Returns:
         The presented number (0 for a tie), bool, rating, key or text; None if it cannot be read or contradicts itself.
     """
-    judgment = r"^[\s*]*Overall Judg(?:e)?ment\s*:?[\s*]*"
+    judgment = r"\A[\s*]*Overall Judg(?:e)?ment\s*:?[\s*]*"
     text = re.sub(judgment, "", answer, flags=re.IGNORECASE).strip()
     if kind == "open_qa":
         return text or None
-    text = re.sub("[*`]", "", text).strip()
+    # Runs of blanks are one: patterns with two `\s*` take time by their square.
+    text = re.sub(r"\n\s+", "\n", re.sub(r"[^\S\n]+", " ", re.sub("[*`]", "", text))).strip()
     if kind in ("pairwise", "listwise"):
         return _choice(text, choices)
     if kind == "pointwise":
