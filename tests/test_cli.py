@@ -211,6 +211,14 @@ def test_output_without_a_terminal_has_no_colours_and_fits_any_alphabet(files):
     assert done.stderr == b""
 
 
+def test_a_warning_of_a_library_is_one_line_once_and_what_it_tells_developers_is_none(tmp_path):
+    lines = ["import warnings", "for _ in 1, 2:", "    warnings.warn('two\\nlines')"]
+    (tmp_path / "mine.py").write_text("\n".join([*lines, "    warnings.warn('old', FutureWarning)", ""]))
+    done = subprocess.run([*ARMLITE, "tools", "list", "--import", tmp_path / "mine.py"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.endswith(": two lines\n") and done.stderr.count("\n") == 1, done.stderr
+
+
 def test_an_interrupt_exits_with_130(files):
     code = "import armlite.view.selection as s; s.load = lambda *a: (_ for _ in ()).throw(KeyboardInterrupt)"
     call = f"{code}; from armlite.cli import main; main(['view', '--demo'])"

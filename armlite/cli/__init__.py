@@ -123,13 +123,20 @@ def armlite(
     """
 
 
+def _one_line(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+    parts = filename.replace("\\", "/").rpartition("site-packages/")[2].split("/")
+    print(f"warning ({parts[0]}): {' '.join(str(message).split())}", file=sys.stderr)
+
+
 def main(args: list[str] | None = None) -> None:
     """Run a command line and exit: 0 done, 1 ran and failed, 2 a mistake of the user, 130 interrupted."""
     args = sys.argv[1:] if args is None else args
     args = sorted(args, key=lambda word: word != "--debug")  # it may stand anywhere
     if args[:1] != ["--debug"] and not sys.warnoptions:
-        # What libraries tell their developers; they have ways of their own to say what matters.
+        # Of what libraries say their users' warnings count, a line each and once; not what they tell developers.
         warnings.simplefilter("ignore")
+        warnings.simplefilter("once", UserWarning)
+        warnings.showwarning = _one_line
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if sys.platform == "linux" and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
         # Sizes differ from step to step: segments that grow leave fewer holes in a card's memory. Read by torch 2.9 on.

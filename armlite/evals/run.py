@@ -33,6 +33,7 @@ from armlite.models import asked_at_once, maker_of, model_prefix
 from armlite.models.lazy import writer_of
 from armlite.runner import Job, run_jobs
 from armlite.store import Saved, file_digest, pieces_digest, relative
+from armlite.tools.documents import ocr
 from armlite.types import Task, Trajectory
 
 POCKET_TASKS = 300
@@ -120,7 +121,7 @@ def run_benchmark(
         temperature=warmth,
         seed=seed,
         max_calls=rules.max_calls if rules.tools != () else 0,
-        episode=rules.model_dump(mode="json", exclude={"max_calls"}),
+        episode={**rules.model_dump(mode="json", exclude={"max_calls"}), "ocr": ocr.available()},
         writer=writer_of(judge.model),
         skip_missing=skip_missing,
     )

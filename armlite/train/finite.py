@@ -69,7 +69,8 @@ class BadSteps(TrainerCallback):
 def all_finite(tensors: Iterable[torch.Tensor]) -> bool:
     """Whether all numbers of some tensors are finite; of one that is sharded, those that this process holds."""
     local = (t.to_local() if hasattr(t, "to_local") else t for t in tensors)
-    return all(bool(torch.isfinite(t).all()) for t in local if t.is_floating_point())
+    found = [torch.isfinite(t).all() for t in local if t.is_floating_point()]
+    return not found or bool(torch.stack([f.to(found[0].device) for f in found]).all())  # asks the device once
 
 
 def trained_weights_finite(model: Any) -> bool:

@@ -140,6 +140,8 @@ class _Run:
         """All that is read and written before the first stage."""
         check_names(self.recipe)
         self._check_folder(only, resume)
+        if self.output.is_dir():
+            self._lock = hold(self.output)
         if not force:
             check_fits(self.recipe)
         self._check_sources(only)
