@@ -183,6 +183,12 @@ def _read(path: Path, eighth: bool = False, pixels: bool = True) -> Image.Image:
             advice = _read_heic()
         with Image.open(path) as image:
             check_shape(image.size, f"image {path}")
+            area = image.width * image.height
+            if area > MAX_PIXELS:
+                raise InputError(
+                    f"image {path} has {area / 1e6:.0f} megapixels; the most is {MAX_PIXELS / 1e6:.0f}: "
+                    "make it smaller first"
+                )
             if eighth:
                 image.draft("RGB", (image.width // 8, image.height // 8))
             if pixels:
@@ -223,15 +229,10 @@ def check_shape(size: tuple[float, float], name: str) -> None:
     """Refuse what no model can be shown.
 
     Raises:
-        InputError: without area, too large, or too thin.
+        InputError: without area, or too thin.
     """
     if not min(size) > 0:
         raise InputError(f"{name} cannot be read: it has no area ({size[0]:g} x {size[1]:g})")
-    if size[0] * size[1] > MAX_PIXELS:
-        raise InputError(
-            f"{name} has {size[0] * size[1] / 1e6:.0f} megapixels; the most is {MAX_PIXELS / 1e6:.0f}: "
-            "make it smaller first"
-        )
     if max(size) > MAX_ASPECT * min(size):
         raise InputError(
             f"{name} cannot be read: at {size[0]:g} x {size[1]:g} it is more than {MAX_ASPECT} times longer than "

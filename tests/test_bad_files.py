@@ -1,5 +1,5 @@
-"""500 tasks of which some files are missing, cut off, empty, or break amid an episode: every command ends, names the
-same faults, counts them, and judges the rest.
+"""500 tasks of which some files are missing, cut off, empty, or open without a page in them: every command ends, names
+the same faults, counts them, and judges the rest.
 """
 
 import json
@@ -26,16 +26,17 @@ N = 500
 ANSWER = "<think>I know.</think>\n<answer>Overall Judgment: Answer %d is better.</answer>"
 CALL = '<think>I look.</think>\n<tool_call>\n{"name": "%s", "arguments": %s}\n</tool_call>'
 ZOOM = CALL % ("image_zoom_in_tool", '{"image": "original_image", "bbox_2d": [0, 0, 900, 900]}')
-PAGE = CALL % ("doc_page_retrieval_by_index", '{"filename": "%s", "image_idx": 35}')
+PAGE = CALL % ("doc_page_retrieval_by_index", '{"filename": "gap", "image_idx": 35}')
 
 
-def without_a_page(pdf, number):
-    """Let one of a PDF's pages name an object that is not there."""
+def without_pages(pdf, but=()):
+    """Let a PDF's pages, but for some (from 1), name objects that are not there."""
     data = pdf.read_bytes()
     start = data.index(b"/Kids [") + len(b"/Kids [")
-    kids = data[start : data.index(b"]", start)].split(b" R")
-    kids[number - 1] = b" 99999 0" if number > 1 else b"99999 0"
-    pdf.write_bytes(data[:start] + b" R".join(kids) + data[data.index(b"]", start) :])
+    end = data.index(b"]", start)
+    kids = data[start:end].split(b" R")[:-1]
+    gone = [kid if n in but else b" " * (len(kid) - 3) + b"0 0" for n, kid in enumerate(kids, 1)]
+    pdf.write_bytes(data[:start] + b"".join(kid + b" R" for kid in gone) + data[end:])
 
 
 def spoil(folder, names):
@@ -50,10 +51,10 @@ def spoil(folder, names):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The tasks, and which of them cannot be played: 3 % by a picture, two by a document that breaks at page 35."""
+    """The tasks, and which of them cannot be played: 3 % by a picture, two by a document that has no page to show."""
     folder = tmp_path_factory.mktemp("bad")
-    for kind in ("torn", "rent"):
-        without_a_page(write_pdf(folder / f"{kind}.pdf", [f"Page {n} of it." for n in range(1, 41)]), 35)
+    for kind, but in (("torn", ()), ("rent", ()), ("gap", {*range(1, 41)} - {35})):
+        without_pages(write_pdf(folder / f"{kind}.pdf", [f"Page {n} of it." for n in range(1, 41)]), but)
     tasks = [pair(f"t{i}", images=(f"{i}.png",)) for i in range(N)]
     for i in range(N):
         photo(folder / f"{i}.png", i, (40, 32))
@@ -62,6 +63,7 @@ def folder(tmp_path_factory):
     for i, kind in ((20, "torn"), (300, "rent")):
         tasks[i] = pair(f"t{i}", document=f"{kind}.pdf")
         bad[f"t{i}"] = f"{kind}.pdf"
+    tasks[41] = pair("t41", document="gap.pdf")  # a page asked for by number is not there, and that is told
     write_tasks(folder / "tasks.jsonl", tasks)
     return folder, bad
 
@@ -71,7 +73,7 @@ def says(conversation):
     text = conversation.messages[0].text
     if conversation.turns:
         return ANSWER % (1 if "<start_of_resp_1>\na\n" in text else 2)
-    return next((PAGE % name for name in ("torn", "rent") if f"`{name}`" in text), ZOOM)
+    return PAGE if "`gap`" in text else ZOOM
 
 
 def check(said, bad):
@@ -117,13 +119,13 @@ def test_eval_filter_and_traces_end_and_name_the_same_faults(folder, tmp_path, c
 
 @pytest.fixture
 def pocket_tasks(tmp_path):
-    """45 tasks of the pocket world: two pictures cannot be read, one document's second page is not there."""
+    """45 tasks of the pocket world: two pictures cannot be read, one document has no page to show."""
     tasks = list(generate("train", 45, 0, tmp_path))
     pictures = [task for task in tasks if task.images]
     spoilt = [pictures[1], pictures[4], pictures[6]]
     spoil(tmp_path, [task.images[0] for task in spoilt])
     torn = next(task for task in tasks if task.document)
-    without_a_page(tmp_path / torn.document, 2)
+    without_pages(tmp_path / torn.document)
     write_tasks(tmp_path / "tasks.jsonl", tasks)
     return tmp_path / "tasks.jsonl", {task.id for task in spoilt}, torn.id
 
@@ -143,7 +145,7 @@ def test_training_leaves_out_what_cannot_be_opened_and_counts_what_breaks_later(
     assert all(f"data.tasks: {name} is left out: " in said for name in spoilt)
     rollouts = [row.trajectory for row in read(run / "rollouts")]
     faulty = [t for t in rollouts if t.fault is not None]
-    assert {t.task.id for t in faulty} == {torn} and all("page 2 cannot be read" in t.fault.reason for t in faulty)
+    assert {t.task.id for t in faulty} == {torn} and all("page 1 cannot be read" in t.fault.reason for t in faulty)
     assert not {t.task.id for t in rollouts} & spoilt
     assert f"rollouts: task {torn} cannot be played" in said
     metrics = MetricsFile(run / "metrics.jsonl").read()

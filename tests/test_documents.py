@@ -1,5 +1,6 @@
 """Documents and their two tools, on real PDF files and page images made here."""
 
+import json
 import re
 import subprocess
 import sys
@@ -10,14 +11,25 @@ import pypdf
 import pytest
 from make_pdf import write_pdf
 from PIL import Image, ImageDraw
+from pypdf.generic import (
+    ArrayObject,
+    DictionaryObject,
+    FloatObject,
+    NameObject,
+    NumberObject,
+    StreamObject,
+    TextStringObject,
+)
 
-from armlite.errors import ArmliteError, ToolError
+from armlite.errors import ArmliteError, InputError, ToolError
 from armlite.images import image_key
 from armlite.memory import Limits, Memory
 from armlite.tools.document import doc_page_retrieval_by_index, doc_page_retrieval_by_query
 from armlite.tools.documents import ocr
+from armlite.tools.documents.page_text import PageText
 from armlite.tools.documents.pages import Document, open_document
 from armlite.tools.documents.sheet import contact_sheet
+from armlite.tools.documents.text_cache import PageTexts
 
 FILLER = "\n".join(f"General remarks on the yearly course of affairs, part {n}." for n in range(12))
 SUBJECTS = ["cover", "harvest", "tunnels", "dividends", "penguins", "volcanoes", "orchestras", "bridges"]
@@ -129,7 +141,6 @@ def broken(tmp_path: Path, kind: str) -> Path:
     elif kind == "damaged":
         path = tmp_path / "damaged"
         path.mkdir()
-        picture("red").save(path / "p_1.png")
         (path / "p_2.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
     elif kind == "no pages":
         write_pdf(path, [])
@@ -405,3 +416,177 @@ def test_the_sample_paper_answers_page_24_and_questions_about_later_tables(share
     ):
         seen = doc_page_retrieval_by_query(memory, filename=document.name, query=query)
         assert page in seen.data["pages"], query
+
+
+NO_AREA = b"/MediaBox [0 0 612 792]", b"/CropBox [700 0 800 9] "
+"""What makes a page one without area: it shows a part of the paper that there is not."""
+
+
+@pytest.fixture
+def torn(tmp_path) -> Document:
+    """Four pages, of which the second is not there and the third has no area."""
+    data = write_pdf(tmp_path / "torn.pdf", [f"Page {n} speaks of {SUBJECTS[n]}." for n in range(4)]).read_bytes()
+    kids = data[data.index(b"/Kids [") + 7 : data.index(b"]", data.index(b"/Kids ["))].split(b" R")
+    data = data.replace(kids[1] + b" R", b" 0 0 R", 1)
+    third = data.index(NO_AREA[0], data.index(kids[2].strip().split()[0] + b" 0 obj"))
+    (tmp_path / "torn.pdf").write_bytes(data[:third] + data[third:].replace(*NO_AREA, 1))
+    return Document(tmp_path / "torn.pdf")
+
+
+def test_a_page_that_cannot_be_read_is_an_empty_page_and_the_rest_works(torn):
+    assert [page.source for page in torn.page_texts] == ["text", "unreadable", "unreadable", "text"]
+    assert torn.search("dividends harvest tunnels bridges cover") != [] and torn.text(2) == ""
+    for number in (2, 3):
+        with pytest.raises(InputError, match=rf"torn\.pdf: page {number} cannot be read"):
+            torn.render(number, 10_000)
+    sheet = contact_sheet(torn)
+    assert sheet.width > 3 * sheet.height / 2
+    memory = Memory([sheet], document=torn)
+    seen = doc_page_retrieval_by_index(memory, filename="torn", image_idx=2)
+    assert seen.ok and seen.images == () and "[page 2]" in seen.text and "cannot be read" in seen.text
+    assert "Page 0 speaks" in doc_page_retrieval_by_index(memory, filename="torn", image_idx=1).text
+    found = doc_page_retrieval_by_query(memory, filename="torn", query="What is on page 2 about tunnels and dividends?")
+    assert found.data["pages"] == [4, 1] and len(found.images) == 2
+
+
+def test_a_folder_with_a_page_that_cannot_be_read_opens_and_says_so_when_asked(tmp_path):
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    picture("red").save(folder / "p_1.png")
+    (folder / "p_2.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
+    Image.new("RGB", (1000, 4)).save(folder / "p_3.png")
+    document = Document(folder)
+    assert len(document) == 3 and [page.source for page in document.page_texts][1:] == ["unreadable"] * 2
+    with pytest.raises(InputError, match=r"p_2\.png cannot be read"):
+        document.render(2, 10_000)
+    assert contact_sheet(document).width > 1
+
+
+def test_a_document_without_a_page_that_can_be_shown_is_refused(tmp_path):
+    flat = write_pdf(tmp_path / "flat.pdf", ["one page", "another page"])
+    flat.write_bytes(flat.read_bytes().replace(*NO_AREA))
+    with pytest.raises(InputError, match="page 1 cannot be read: it has no area"):
+        contact_sheet(Document(flat))
+    with pytest.raises(InputError, match="page 1 cannot be read.*200 times longer"):
+        contact_sheet(Document(write_pdf(tmp_path / "line.pdf", ["one page"], size=(612, 2))))
+
+
+class Scan:
+    """Four pages that are pictures, which counts what is asked of it."""
+
+    def __init__(self, folder: Path):
+        self.path, self.count = folder, 4
+        self.asked: list[int] = []
+
+    def read(self, number):
+        self.asked.append(number)
+        return PageText(text=f"running head {number}", covered=True)
+
+    def render(self, number, max_pixels):
+        return Image.new("RGB", (100, 100), "white")
+
+
+def test_a_page_asked_for_by_number_is_the_only_one_that_is_read(tmp_path):
+    scan = Scan(write_pdf(tmp_path / "a.pdf", []))
+    assert PageTexts(scan).page(3).text == "running head 3"
+    assert scan.asked == [3]
+
+
+def helvetica() -> DictionaryObject:
+    font = {"/Type": "/Font", "/Subtype": "/Type1", "/BaseFont": "/Helvetica"}
+    return DictionaryObject({NameObject(k): NameObject(v) for k, v in font.items()})
+
+
+def filled_form(path: Path) -> Path:
+    """A form with a field that is filled in, a note written on the page, and one that is hidden."""
+    writer = pypdf.PdfWriter(clone_from=write_pdf(path, ["Name:"]))
+
+    def annotation(kind, top, **more):
+        box = ArrayObject([FloatObject(v) for v in (120, top - 20, 400, top)])
+        common = {"/Type": NameObject("/Annot"), "/Subtype": NameObject(kind), "/Rect": box}
+        common |= {"/F": NumberObject(4), "/DA": TextStringObject("/Helv 11 Tf 0 g")}
+        return writer._add_object(DictionaryObject({NameObject(k): v for k, v in {**common, **more}.items()}))
+
+    field = {"/FT": NameObject("/Tx"), "/T": TextStringObject("name"), "/V": TextStringObject("Marigold Quux")}
+    note = {"/Contents": TextStringObject("Paid in full")}
+    fields = [annotation("/Widget", 740, **field)]
+    notes = [annotation("/FreeText", 700, **note)]
+    notes += [annotation("/FreeText", 660, **{"/Contents": TextStringObject("secret"), "/F": NumberObject(2)})]
+    writer.pages[0][NameObject("/Annots")] = ArrayObject(fields + notes)
+    fonts = DictionaryObject({NameObject("/Font"): DictionaryObject({NameObject("/Helv"): helvetica()})})
+    form = {"/Fields": ArrayObject(fields), "/DA": TextStringObject("/Helv 0 Tf 0 g"), "/DR": fonts}
+    writer._root_object[NameObject("/AcroForm")] = DictionaryObject({NameObject(k): v for k, v in form.items()})
+    writer.write(path)
+    return path
+
+
+def test_what_is_filled_in_or_written_on_a_page_is_text_of_it_as_the_picture_shows(tmp_path):
+    document = Document(filled_form(tmp_path / "form.pdf"))
+    assert document.text(1).split("\n") == ["Name:", "Marigold Quux", "Paid in full"]
+    assert document.search("Who is Quux?") and document.search("paid")
+    picture = document.render(1, 612 * 792)
+    assert min(picture.crop((120, 52, 400, 72)).convert("L").getextrema()) < 100
+    picture_first = Document(document.path)
+    assert image_key(picture_first.render(1, 612 * 792)) == image_key(picture), (
+        "whether its text was read before or not"
+    )
+
+
+def drawn(path: Path, content: str, scan: bool = False) -> Document:
+    """A page of these drawing commands, on a picture of the page if it is a scan."""
+    write_pdf(
+        path, [Image.radial_gradient("L").convert("RGB").resize((612, 792)) if scan else "Seen: the total is 12."]
+    )
+    writer = pypdf.PdfWriter(clone_from=path)
+    stream, page = StreamObject(), writer.pages[0]
+    stream.set_data(page.get_contents().get_data() + b"\n" + content.encode())
+    page[NameObject("/Contents")] = writer._add_object(stream)
+    page["/Resources"][NameObject("/Font")] = DictionaryObject({NameObject("/F1"): helvetica()})
+    writer.write(path)
+    return Document(path)
+
+
+WRITE = "BT /F1 11 Tf 60 600 Td (Hidden: the total is 99.) Tj ET"
+UNSEEN = {
+    "without ink": f"q 3 Tr {WRITE} Q",
+    "white on white": f"q 1 1 1 rg {WRITE} Q",
+    "outside of the page": WRITE.replace("60 600", "60 900"),
+    "beside the page": WRITE.replace("60 600", "700 600"),
+    "below a picture of nothing": f"q 1 1 1 rg {WRITE} 1 1 1 rg 50 590 300 30 re f Q",
+}
+
+
+@pytest.mark.parametrize("content", UNSEEN.values(), ids=UNSEEN)
+def test_text_that_nobody_sees_is_left_out(tmp_path, content):
+    document = drawn(tmp_path / "a.pdf", content)
+    assert document.text(1) == "Seen: the total is 12."
+    assert len(document.page_texts[0].heights) == 1
+
+
+def test_white_text_on_a_dark_ground_is_seen(tmp_path):
+    bar = "q 0 0 0.4 rg 50 590 300 30 re f 1 1 1 rg BT /F1 11 Tf 60 600 Td (A white heading) Tj ET Q"
+    document = drawn(tmp_path / "a.pdf", bar + " " + UNSEEN["without ink"].replace("60 600", "60 500"))
+    assert document.text(1).split("\n") == ["Seen: the total is 12.", "A white heading"]
+
+
+def test_the_text_layer_of_a_scan_is_kept_and_marked(tmp_path):
+    document = drawn(tmp_path / "a.pdf", UNSEEN["without ink"], scan=True)
+    assert document.page_texts[0].source == "layer"
+    seen = doc_page_retrieval_by_index(Memory(document=document), filename="a", image_idx=1)
+    assert "Hidden: the total is 99." in seen.text and "a scan's text layer" in seen.text
+
+
+@pytest.mark.skipif(not ocr.available(), reason="the ocr extra is not installed")
+@pytest.mark.slow
+def test_many_pages_are_read_side_by_side_each_is_kept_and_a_running_head_is_not_all_of_a_page(tmp_path, cache):
+    words = ["PELICAN 4711", "OSPREY 1234", "HERON 9876"]
+    pages = [Document(write_pdf(tmp_path / "t.pdf", [f"# The code word is\n# {w}"])).render(1, 10**6) for w in words]
+    writer = pypdf.PdfWriter(clone_from=write_pdf(tmp_path / "scan.pdf", [p.convert("RGB") for p in pages]))
+    head = pypdf.PdfReader(write_pdf(tmp_path / "head.pdf", ["Minutes of the committee"])).pages[0]
+    for page in writer.pages:
+        page.merge_page(head)
+    writer.write(tmp_path / "scan.pdf")
+    document = Document(tmp_path / "scan.pdf")
+    assert words[1] in document.text(2) and set(json.loads(next(cache.rglob("*.json")).read_bytes())["pages"]) == {"2"}
+    assert [w in t for w, t in zip(words, document.texts(), strict=True)] == [True] * 3
+    assert {page.source for page in document.page_texts} == {"ocr"}

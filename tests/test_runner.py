@@ -7,11 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from make_pdf import write_pdf
 from PIL import Image
 
 from armlite.episode import EpisodeSettings
-from armlite.errors import ArmliteError
+from armlite.errors import ArmliteError, InputError
 from armlite.judge import Judge
 from armlite.loop import Reply
 from armlite.memory import Memory
@@ -134,10 +133,6 @@ def spoilt(tmp_path):
     (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:-4000])
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "letter.pdf").write_text("Dear Sir,")
-    pdf = write_pdf(tmp_path / "torn.pdf", [f"Page {n}." for n in range(1, 41)])
-    data = pdf.read_bytes()
-    pages = data[data.index(b"/Kids [") : data.index(b"]", data.index(b"/Kids ["))].split(b"[")[1].split(b" R")
-    pdf.write_bytes(data.replace(pages[34] + b" R", b" 99 0 R"[: len(pages[34])].ljust(len(pages[34])) + b" R", 1))
     return tmp_path
 
 
@@ -165,14 +160,25 @@ def test_a_job_that_cannot_be_opened_is_an_outcome_with_a_fault_and_the_rest_is_
     assert len(found["a"].images) == 1
 
 
-def test_a_document_that_breaks_amid_an_episode_ends_that_episode_alone(spoilt):
-    look = call("doc_page_retrieval_by_index", filename="torn", image_idx=35)
-    jobs = [job("torn", spoilt, document="torn.pdf"), job("whole")]
+def test_a_file_that_breaks_amid_an_episode_ends_that_episode_alone(spoilt, monkeypatch):
+    @tool(needs="nothing")
+    def look_up(memory, /, entry: int):
+        """Look into a file of one's own.
+
+        Args:
+            entry: Which.
+        """
+        raise InputError(f"torn.db: entry {entry} cannot be read")
+
+    monkeypatch.setattr("armlite.tools._REGISTERED", {})
+    register(look_up)
+    look = call("look_up", entry=35)
     model = ScriptedModel(lambda c: look if c.task_id == "torn" and c.turns == 0 else ANSWER)
+    jobs = [job("torn", spoilt, images=("good.png",)), job("whole")]
     torn, whole = sorted(run_jobs(jobs, model), key=lambda o: o.task.id)
-    assert torn.fault.whose == "data" and "torn.pdf: page 35 cannot be read" in torn.fault.reason
+    assert torn.fault.whose == "data" and "torn.db: entry 35 cannot be read" in torn.fault.reason
     assert torn.trajectory.stop is StopReason.BAD_INPUT
-    assert torn.trajectory.steps[-1].turn.call.arguments["image_idx"] == 35, "what was asked for is on record"
+    assert torn.trajectory.steps[-1].turn.call.arguments["entry"] == 35, "what was asked for is on record"
     assert torn.trajectory.steps[-1].observation is None and len(torn.trajectory.images) == 1
     assert whole.trajectory.decision == 1
 

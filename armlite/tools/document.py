@@ -7,7 +7,7 @@ named and numbered, with its text beside it.
 from collections.abc import Sequence
 from typing import Any
 
-from armlite.errors import ToolError, cut
+from armlite.errors import InputError, ToolError, cut
 from armlite.memory import Memory
 from armlite.protocol.render import harmless
 from armlite.tools.documents.pages import Document
@@ -99,15 +99,25 @@ def _observe(
 ) -> Observation:
     """Pages as images, and under the headline each one's number with as much of its text as there is room for."""
     limits = memory.limits
-    ids = tuple(memory.add_image(document.render(n, limits.page_max_pixels), page=n) for n in pages)
-    titles = [f"\n\n[`{memory.wire_name(i)}`: page {n}]\n" for i, n in zip(ids, pages, strict=True)]
+    ids, titles, texts = [], [], []
+    for number in pages:
+        page = document.page(number)
+        try:
+            picture = document.render(number, limits.page_max_pixels)
+        except InputError:
+            titles.append(f"\n\n[page {number}]\n")
+            texts.append("(this page of the file is damaged and cannot be read)")
+            continue
+        ids.append(memory.add_image(picture, page=number))
+        note = "; its text is a scan's text layer, trust the image" if page.source == "layer" else ""
+        titles.append(f"\n\n[`{memory.wire_name(ids[-1])}`: page {number}{note}]\n")
+        texts.append(page.text)
     room = limits.observation_max_characters - CALL_ROOM - len(head) - sum(map(len, titles))
-    texts = [document.text(n) for n in pages]
     shares = _shares([min(len(t), limits.page_max_characters) for t in texts], room)
     parts = [head]
     for title, text, share in zip(titles, texts, shares, strict=True):
         parts.append(title + (excerpt(text, query, share) if text else "(no readable text: look at the image)"))
-    return Observation(ok=True, text="".join(parts), images=ids, tool=tool, data=data)
+    return Observation(ok=True, text="".join(parts), images=tuple(ids), tool=tool, data=data)
 
 
 def _shares(wanted: Sequence[int], room: int) -> list[int]:

@@ -15,13 +15,18 @@ class PageText(BaseModel):
     text: str = ""
     """Lines separated by newlines, in the file's reading order."""
     source: str = "none"
-    """Where the text comes from: `text` (the file's text layer), `ocr`, or `none` (nothing to read)."""
+    """Where the text comes from: `text` (the file's text layer), `layer` (that of a scan, which is not what is seen),
+    `ocr`, `none` (nothing to read) or `unreadable` (the page itself cannot be read)."""
     heights: tuple[float, ...] = ()
     """Height of each line's letters in points; empty where unknown."""
     label: str = ""
     """The page's own number where the file declares one, such as `iv`."""
     pictures: int = 0
     """Number of pictures and drawings of a noticeable size."""
+    covered: bool = False
+    """Whether a picture takes up half of the page or more."""
+    looked: bool = False
+    """Whether OCR has been at it."""
 
 
 class Pages(Protocol):

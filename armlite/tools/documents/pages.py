@@ -18,6 +18,7 @@ from armlite.images import SUFFIXES, Kept, check_file, check_head, open_image, s
 from armlite.tools.documents.page_text import Pages, PageText
 from armlite.tools.documents.pdf import PdfPages
 from armlite.tools.documents.ranking import PageIndex, rank
+from armlite.tools.documents.text_cache import PageTexts
 
 PICTURES_KEPT = 8
 """Rendered pages that a Document keeps, newest first: about 2.3 MiB each at the default size."""
@@ -37,7 +38,8 @@ class Document:
         ranker: how pages are ranked for a query.
 
     Raises:
-        InputError: missing, empty, not a PDF, damaged, encrypted, no pages, or a page image that cannot be read.
+        InputError: missing, empty, not a PDF, damaged, encrypted, or no pages that can be read. A page that cannot be
+            read among others is found out when it is asked for.
     """
 
     def __init__(self, path: Path | str, ranker: Ranker = rank):
@@ -45,10 +47,11 @@ class Document:
         self.ranker = ranker
         check_file(self.path, f"document {path}", folders=True)
         try:
-            self._pages: Pages = FolderPages(self.path) if self.path.is_dir() else PdfPages(self.path)
+            self.pages: Pages = FolderPages(self.path) if self.path.is_dir() else PdfPages(self.path)
         except OSError as error:
             raise InputError(f"document {path} cannot be read: {error.strerror or error}") from error
-        self._lock = threading.RLock()
+        self._texts = PageTexts(self.pages)
+        self._lock = threading.Lock()
         self.sheets: dict[tuple[int, int], Image.Image] = {}
         """Contact sheets by (pages, pixels), for `sheet`."""
         self._pictures: Kept[tuple[int, int], Image.Image] = Kept()
@@ -59,7 +62,7 @@ class Document:
         return re.sub(r"\.pdf$", "", Path(os.path.abspath(self.path)).name, flags=re.IGNORECASE)
 
     def __len__(self) -> int:
-        return self._pages.count
+        return self.pages.count
 
     @property
     def title(self) -> str:
@@ -68,28 +71,29 @@ class Document:
 
     @cached_property
     def metadata(self) -> dict[str, str]:
-        return self._pages.metadata()
+        return self.pages.metadata()
 
     @cached_property
     def outline(self) -> list[tuple[int, str, int]]:
         """Table of contents as (level from 0, title, page from 1)."""
-        return self._pages.outline()
+        return self.pages.outline()
 
-    @cached_property
+    @property
     def page_texts(self) -> tuple[PageText, ...]:
-        """The text of each page and where it comes from, read once and kept on disk under the content's hash."""
-        from armlite.tools.documents.text_cache import read_pages
+        """The text of each page and where it comes from: all are read now, if they have not been."""
+        return self._texts.all()
 
-        with self._lock:
-            return read_pages(self._pages)
-
-    def text(self, page: int) -> str:
-        """Text of a page (from 1); empty where there is none to read.
+    def page(self, page: int) -> PageText:
+        """What can be read on a page (from 1); no other page is read for it.
 
         Raises:
             IndexError: no such page.
         """
-        return self.page_texts[self._checked(page) - 1].text
+        return self._texts.page(self._checked(page))
+
+    def text(self, page: int) -> str:
+        """Text of a page (from 1), as `page`; empty where there is none to read."""
+        return self.page(page).text
 
     def texts(self) -> list[str]:
         """Text of each page in order."""
@@ -103,16 +107,17 @@ class Document:
             InputError: the page cannot be read.
         """
         asked = self._checked(page), max_pixels
-        return self._pictures.take(asked, lambda: self._pages.render(*asked), PICTURES_KEPT)
+        return self._pictures.take(asked, lambda: self.pages.render(*asked), PICTURES_KEPT)
 
     @cached_property
     def index(self) -> PageIndex:
-        """What queries are ranked with."""
+        """What queries are ranked with; made from all pages when the first query comes."""
         return PageIndex(self.page_texts, self.outline)
 
     def search(self, query: str) -> list[tuple[int, float]]:
-        """Pages (from 1) for a query with their scores, best first; empty where nothing matches."""
-        return self.ranker(self.index, query)
+        """Pages (from 1) for a query with their scores, best first; none that cannot be read; empty if none matches."""
+        pages = self.page_texts
+        return [(n, score) for n, score in self.ranker(self.index, query) if pages[n - 1].source != "unreadable"]
 
     def _checked(self, page: int) -> int:
         if not 1 <= page <= len(self):
@@ -124,7 +129,7 @@ class FolderPages:
     """The page images of a folder, in natural order of their names.
 
     Raises:
-        InputError: no images in it, or one that is not readable.
+        InputError: no images in it, or none that is readable.
     """
 
     def __init__(self, path: Path):
@@ -136,12 +141,21 @@ class FolderPages:
         self.count = len(self.files)
         if not self.files:
             raise InputError(f"folder {path} holds no page images ({', '.join(SUFFIXES)})")
-        for file in self.files:
-            check_head(file)
+        self.complaints: dict[int, str] = {}
+        """Number (from 1) -> what is wrong with a page that cannot be read."""
+        for number, file in enumerate(self.files, 1):
+            try:
+                check_head(file)
+            except InputError as error:
+                self.complaints[number] = str(error)
+        if len(self.complaints) == self.count:
+            raise InputError(self.complaints[1])
 
     def read(self, number: int) -> PageText:
         """Nothing: a picture has no text layer."""
-        return PageText(pictures=1)
+        if number in self.complaints:
+            raise InputError(self.complaints[number])
+        return PageText(pictures=1, covered=True)
 
     def render(self, number: int, max_pixels: int) -> Image.Image:
         return shrink(open_image(self.files[number - 1]), max_pixels)

@@ -1,4 +1,4 @@
-"""Reading PDF files through pypdfium2: opening, page text with its layout, pictures of pages.
+"""Reading PDF files through pypdfium2: opening, pages, pictures of pages; their text is made in `layer`.
 
 PDFium is not thread safe, so every call into it, in any thread and for any file, happens under `LOCK`. Only
 `pages` uses this file; what a page's words mean for a search is decided in `passages`.
@@ -7,6 +7,7 @@ PDFium is not thread safe, so every call into it, in any thread and for any file
 import atexit
 import functools
 import math
+import sys
 import threading
 import weakref
 from contextlib import closing
@@ -16,6 +17,8 @@ from typing import Any
 from PIL import Image
 
 from armlite.errors import InputError
+from armlite.images import check_shape
+from armlite.tools.documents.layer import content, lines
 from armlite.tools.documents.page_text import PageText
 
 LOCK = threading.RLock()
@@ -77,25 +80,35 @@ class PdfPages:
                     self._load(number).close()
 
     def _load(self, number: int) -> Any:
+        """A page; what was filled into forms, written as notes or stamped on it becomes part of it."""
         import pypdfium2 as pdfium
+        import pypdfium2.raw as raw
 
         try:
-            return self._pdf[number - 1]
+            page = self._pdf[number - 1]
+            if raw.FPDFPage_GetAnnotCount(page) > 0 and raw.FPDFPage_Flatten(page, raw.FLAT_NORMALDISPLAY) == 1:
+                page.close()
+                page = self._pdf[number - 1]
         except pdfium.PdfiumError as error:
             raise InputError(
                 f"document {self.path}: page {number} cannot be read; the file is damaged or cut off. "
                 "Fetch it again, or try to repair it with `qpdf IN.pdf OUT.pdf`"
             ) from error
+        check_shape(page.get_size(), f"document {self.path}: page {number}")
+        return page
 
     def read(self, number: int) -> PageText:
         """Text and layout of a page (from 1)."""
         with LOCK, closing(self._load(number)) as page:
-            text, heights = _lines(page)
-            pictures = _pictures(page)
+            seen = content(page)
+            text, heights, of_scan = lines(page, seen)
             label = self._pdf.get_page_label(number - 1)
         if not readable(text):
-            return PageText(label=label, pictures=max(1, pictures))
-        return PageText(text=text, source="text", heights=heights, label=label, pictures=pictures)
+            return PageText(label=label, pictures=max(1, seen.pictures), covered=seen.covered)
+        source = "layer" if of_scan else "text"
+        return PageText(
+            text=text, source=source, heights=heights, label=label, pictures=seen.pictures, covered=seen.covered
+        )
 
     def render(self, number: int, max_pixels: int) -> Image.Image:
         """Picture of a page (from 1), RGB, as large as fits in `max_pixels` (an area), at most `MAX_SCALE`."""
@@ -126,13 +139,15 @@ class PdfPages:
 
     def close(self) -> None:
         """Close the file; may be called twice."""
-        if "_pdf" in self.__dict__:
+        pdf = vars(self).pop("_pdf", None)
+        if pdf is not None:
             with LOCK:
-                self._pdf.close()
+                pdf.close()
 
     def __del__(self) -> None:
-        # PDFium's own finaliser would run without the lock.
-        self.close()
+        # PDFium's own finaliser would run without the lock. While Python ends, names of this module may be gone.
+        if "_pdf" in self.__dict__ and LOCK is not None and not sys.is_finalizing():
+            self.close()
 
 
 def readable(text: str) -> bool:
@@ -166,47 +181,3 @@ def _refusal(path: Path, error: str) -> str:
         f"document {path} is damaged or cut off and cannot be opened; fetch it again, "
         "or try to repair it with `qpdf IN.pdf OUT.pdf`"
     )
-
-
-def _lines(page: Any) -> tuple[str, tuple[float, ...]]:
-    """A page's lines as text, and the letter height of each in points."""
-    import pypdfium2.raw as raw
-
-    with closing(page.get_textpage()) as textpage:
-        whole = textpage.get_text_range()
-        # Text and character numbers run in step only when nothing was left out of the text.
-        exact = len(whole) == textpage.count_chars()
-        lines, heights, start = [], [], 0
-        for line in whole.split("\n"):
-            clean = line.replace("\ufffe", "").replace("\x00", "").strip()
-            if clean:
-                height = 0.0
-                if exact:
-                    middle = start + len(line.rstrip()) // 2
-                    box = raw.FS_RECTF()
-                    if raw.FPDFText_GetLooseCharBox(textpage, middle, box):
-                        height = round(box.top - box.bottom, 1)
-                lines.append(clean)
-                heights.append(height)
-            start += len(line) + 1
-    return "\n".join(lines), tuple(heights) if any(heights) else ()
-
-
-def _pictures(page: Any) -> int:
-    """Number of pictures, shadings and form drawings that cover at least 1 % of the page, plus 1 for many strokes."""
-    import ctypes
-
-    import pypdfium2.raw as raw
-
-    width, height = page.get_size()
-    count = strokes = 0
-    edges = [ctypes.c_float() for _ in range(4)]
-    for i in range(raw.FPDFPage_CountObjects(page)):
-        item = raw.FPDFPage_GetObject(page, i)
-        kind = raw.FPDFPageObj_GetType(item)
-        if kind == raw.FPDF_PAGEOBJ_PATH:
-            strokes += 1
-        elif kind != raw.FPDF_PAGEOBJ_TEXT and raw.FPDFPageObj_GetBounds(item, *edges):
-            left, bottom, right, top = (e.value for e in edges)
-            count += (right - left) * (top - bottom) >= 0.01 * width * height
-    return count + (strokes >= 40)

@@ -4,6 +4,7 @@ import math
 
 from PIL import Image, ImageDraw, ImageFont
 
+from armlite.errors import InputError
 from armlite.images import shared_view, shrink
 from armlite.memory import Limits
 from armlite.tools.documents.pages import Document
@@ -17,10 +18,11 @@ def contact_sheet(document: Document, limits: Limits | None = None) -> Image.Ima
     """Pages from 1, left to right and then down, five to a row, each with its number; RGB.
 
     Shows at most `limits.sheet_max_pages` pages within `limits.sheet_max_pixels` (an area); how many there are in all
-    is said by the prompt, not by the picture. Drawn once for all episodes that share the document.
+    is said by the prompt, not by the picture. A page that cannot be read is an empty place with its number. Drawn once
+    for all episodes that share the document.
 
     Raises:
-        ArmliteError: a page cannot be read.
+        InputError: none of these pages can be read; tells of the first.
     """
     limits = limits or Limits()
     key = limits.sheet_max_pages, limits.sheet_max_pixels
@@ -34,8 +36,17 @@ def _draw(document: Document, limits: Limits) -> Image.Image:
     columns = min(COLUMNS, count)
     rows = math.ceil(count / columns)
     share = max(1, limits.sheet_max_pixels // (columns * rows))
-    pages = [document.render(n, share) for n in range(1, count + 1)]
-    wide, high = max(p.width for p in pages), max(p.height for p in pages)
+    pages: list[Image.Image | None] = []
+    complaints = []
+    for number in range(1, count + 1):
+        try:
+            pages.append(document.render(number, share))
+        except InputError as error:
+            pages.append(None)
+            complaints.append(error)
+    if len(complaints) == count:
+        raise complaints[0]
+    wide, high = max(p.width for p in pages if p), max(p.height for p in pages if p)
     # One cell size for all: scaled so that the widest and the tallest page fit and the whole keeps to its area.
     area = (columns * (wide + GAP) + GAP) * (rows * (high + GAP) + GAP)
     scale = min(1.0, math.sqrt(limits.sheet_max_pixels / area))
@@ -46,10 +57,9 @@ def _draw(document: Document, limits: Limits) -> Image.Image:
     font = ImageFont.load_default(size=max(10, min(cell) // 7))
     for i, page in enumerate(pages):
         left, top = (i % columns) * (cell[0] + gap) + gap, (i // columns) * (cell[1] + gap) + gap
-        small = page.resize(
-            (max(1, int(page.width * scale)), max(1, int(page.height * scale))), Image.Resampling.BICUBIC
-        )
-        sheet.paste(small, (left, top))
+        if page is not None:
+            size = max(1, int(page.width * scale)), max(1, int(page.height * scale))
+            sheet.paste(page.resize(size, Image.Resampling.BICUBIC), (left, top))
         box = draw.textbbox((left + 2, top + 1), str(i + 1), font=font)
         draw.rectangle((left, top, box[2] + 2, box[3] + 2), fill="black")
         draw.text((left + 2, top + 1), str(i + 1), fill="white", font=font)

@@ -1,27 +1,30 @@
-"""Page texts on disk under the hash of the document's content: a document is read, and seen by OCR, once.
+"""What can be read on the pages of a document: read when first asked for, and kept on disk under the content's hash.
 
-The cache is a convenience: an entry that cannot be read is made again, and a folder that takes no files is ignored.
+A page that is a picture goes through OCR when it is asked for itself, or when the whole document is. The disk is a
+convenience: an entry that cannot be read is made again, and a folder that takes no files is ignored.
 """
 
 import hashlib
 import os
 import sys
+import threading
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from armlite.errors import ArmliteError
+from armlite.errors import ArmliteError, InputError
 from armlite.store import write_atomic
 from armlite.tools.documents import ocr
 from armlite.tools.documents.page_text import Pages, PageText
 
-VERSION = 1
+VERSION = 2
 """Raised whenever what is read from a page changes; older entries are then made again."""
 KEEP_FROM = 10
 """Documents with fewer pages and no OCR are read faster than an entry is found, and are not kept."""
-KEEP_EVERY = 10
-"""Pages between two writes of a document that OCR is at work on."""
+TELL_FROM = 5
+"""Pages to be read with OCR of which stderr tells: fewer take seconds."""
 
 
 class Entry(BaseModel):
@@ -30,9 +33,8 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: int
-    ocr: bool
-    """Whether pages without a text layer were looked at with OCR."""
-    pages: tuple[PageText, ...]
+    pages: dict[int, PageText]
+    """By number, from 1; perhaps not all of them."""
 
 
 def cache_folder() -> Path:
@@ -46,45 +48,72 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "armlite"
 
 
-def read_pages(pages: Pages) -> tuple[PageText, ...]:
-    """The text of all pages, from the cache where it is there.
+class PageTexts:
+    """The texts of a document's pages. A page that cannot be read is an empty one with the source `unreadable`."""
 
-    Pages without a readable text layer go through OCR when the `ocr` extra is installed.
-    """
-    with_ocr = ocr.available()
-    file = cache_folder() / "pages" / f"{_digest(pages.path)}.json"
-    entry = _load(file, pages.count)
-    if entry is not None and (entry.ocr or not with_ocr or not any(map(ocr.wanted, entry.pages))):
-        return entry.pages
-    found = entry.pages if entry is not None else tuple(pages.read(n) for n in range(1, pages.count + 1))
-    if with_ocr:
-        found = _with_ocr(pages, found, file)
-    if len(found) >= KEEP_FROM or any(p.source == "ocr" for p in found):
-        _save(file, Entry(version=VERSION, ocr=with_ocr, pages=found))
-    return found
+    def __init__(self, pages: Pages):
+        self._pages = pages
+        self._found: dict[int, PageText] = {}
+        self._lock = threading.RLock()
 
+    def page(self, number: int) -> PageText:
+        """One page (from 1); no other is read."""
+        with self._lock:
+            if number in self._found:
+                return self._found[number]
+            found = self._read(number)
+            if ocr.wanted(found):
+                kept = self._load().get(number, found)
+                found = ocr.read_page(self._pages, number, kept)
+                if found != kept:
+                    self._save({number: found})
+            self._found[number] = found
+            return found
 
-def _with_ocr(pages: Pages, found: tuple[PageText, ...], file: Path) -> tuple[PageText, ...]:
-    """Fill in the pages that are pictures; what is done is kept now and then, so that an interrupted run goes on."""
-    read = list(found)
-    for i, page in enumerate(found):
-        read[i] = ocr.read_page(pages, i + 1, page)
-        if i % KEEP_EVERY == KEEP_EVERY - 1 and read != list(found):
-            _save(file, Entry(version=VERSION, ocr=False, pages=tuple(read)))
-    return tuple(read)
+    def all(self) -> tuple[PageText, ...]:
+        """All pages in order; those that are pictures are read side by side, and each is kept as it is done."""
+        with self._lock:
+            numbers = range(1, self._pages.count + 1)
+            if len(self._found) < len(numbers):
+                kept = self._load()
+                found = {n: self._found.get(n) or kept.get(n) or self._read(n) for n in numbers}
+                left = [n for n in numbers if ocr.wanted(found[n])]
+                for done, (number, page) in enumerate(ocr.read_pages(self._pages, left, found), 1):
+                    found[number] = page
+                    self._save({number: page})
+                    self._tell(done, len(left))
+                if kept != found and len(numbers) >= KEEP_FROM:
+                    self._save(found)
+                self._found = found
+            return tuple(self._found[n] for n in numbers)
 
+    def _read(self, number: int) -> PageText:
+        try:
+            return self._pages.read(number)
+        except InputError:
+            return PageText(source="unreadable")
 
-def _load(file: Path, count: int) -> Entry | None:
-    try:
-        entry = Entry.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError):
-        return None
-    return entry if entry.version == VERSION and len(entry.pages) == count else None
+    def _tell(self, done: int, of: int) -> None:
+        if of >= TELL_FROM and sys.stderr.isatty():
+            end = "\n" if done == of else ""
+            print(f"\r{self._pages.path.name}: page {done} of {of} read with OCR", end=end, file=sys.stderr, flush=True)
 
+    @cached_property
+    def _file(self) -> Path:
+        return cache_folder() / "pages" / f"{_digest(self._pages.path)}.json"
 
-def _save(file: Path, entry: Entry) -> None:
-    with suppress(ArmliteError):  # the folder takes no files
-        write_atomic(file, entry.model_dump_json().encode("utf-8", "replace"))
+    def _load(self) -> dict[int, PageText]:
+        try:
+            entry = Entry.model_validate_json(self._file.read_bytes())
+        except (OSError, ValidationError):
+            return {}
+        return entry.pages if entry.version == VERSION else {}
+
+    def _save(self, pages: dict[int, PageText]) -> None:
+        """Add pages to what is kept."""
+        entry = Entry(version=VERSION, pages=dict(sorted((self._load() | pages).items())))
+        with suppress(ArmliteError):  # the folder takes no files
+            write_atomic(self._file, entry.model_dump_json().encode("utf-8", "replace"))
 
 
 def _digest(path: Path) -> str:
