@@ -225,14 +225,11 @@ def _json(file: Path) -> Iterator[Found | DataError]:
         raise ArmliteError(f"{file} is not JSON: {error}") from error
     if isinstance(rows, dict) and isinstance(rows.get("data"), list):
         rows = rows["data"]
-    if isinstance(rows, dict):
-        for number, (key, values) in enumerate(rows.items(), 1):
-            yield _mapping(file, number, key, values)
-    elif isinstance(rows, list):
-        for number, values in enumerate(rows, 1):
-            yield _mapping(file, number, None, values)
-    else:
+    if not isinstance(rows, dict | list):
         raise ArmliteError(f"{file} must hold a list or a mapping of rows, not {type(rows).__name__}")
+    keyed = rows.items() if isinstance(rows, dict) else ((None, values) for values in rows)
+    for number, (key, values) in enumerate(keyed, 1):
+        yield _mapping(file, number, key, values)
 
 
 def _mapping(file: Path, number: int, key: str | None, values: Any) -> Found | DataError:

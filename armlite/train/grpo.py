@@ -32,19 +32,17 @@ from armlite.train.sft import common_arguments
 from armlite.train.trainer import JudgeGRPOTrainer, Rollouts
 from armlite.types import Score, Task
 
+TRL_ALIKE = {"num_generations", "num_iterations", "temperature", "top_p"}
+TRL_ALIKE |= {"beta", "epsilon", "epsilon_high", "loss_type", "scale_rewards"}
+"""Settings of a stage that TRL calls by the same names."""
 FILTER_ROLLOUT = 1_000_000
 """Rollout numbers of the difficulty filter start here, apart from those of training."""
 
 
 def chat_model(recipe: Recipe, stage: GrpoSettings, policy: Policy) -> LocalModel:
     """The policy as a chat model, sampling as the stage says."""
-    sampling = Sampling(
-        temperature=stage.temperature,
-        top_p=stage.top_p,
-        max_new_tokens=stage.max_new_tokens,
-        max_context=stage.max_context,
-        seed=recipe.seed,
-    )
+    own = stage.model_dump(include={"temperature", "top_p", "max_new_tokens", "max_context"})
+    sampling = Sampling(**own, seed=recipe.seed)
     vision = VisionCache(policy.model, policy.processor, frozen=not stage.train_vision)
     return LocalModel(policy.model, policy.processor, sampling, recipe.engine, vision, name="policy")
 
@@ -190,17 +188,9 @@ def make_trainer(
     chat.processor.tokenizer.response_template = qwen3_template  # TRL demands one; ours is no template it knows
     arguments = GRPOConfig(
         **common_arguments(recipe, stage, work),
-        num_generations=stage.num_generations,
-        num_iterations=stage.num_iterations,
+        **stage.model_dump(include=TRL_ALIKE),
         shuffle_dataset=False,
         max_completion_length=stage.max_context,
-        temperature=stage.temperature,
-        top_p=stage.top_p,
-        beta=stage.beta,
-        epsilon=stage.epsilon,
-        epsilon_high=stage.epsilon_high,
-        loss_type=stage.loss_type,
-        scale_rewards=stage.scale_rewards,
         mask_truncated_completions=False,  # it would hide image tokens from attention; our masks do it instead
     )
     return JudgeGRPOTrainer(

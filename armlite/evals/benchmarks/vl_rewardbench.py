@@ -28,14 +28,6 @@ class Meta(TaskMeta):
     ground_truth: Any = None
 
 
-_BY_PREFIX = {
-    "rlaif": "hallucination",
-    "rlhf": "hallucination",
-    "hallucination": "hallucination",
-    "mathverse": "reasoning",
-    "mmmu": "reasoning",
-}
-"""First part of an id, in lower case -> group; all others are `general` (data card)."""
 _BY_FOLDER = {
     "vlfeedback": "general",
     "wildvision-battle": "general",
@@ -45,6 +37,16 @@ _BY_FOLDER = {
     "reasoning_tasks": "reasoning",
 }
 """Folder of an image in the repository -> group (its `cal.py`)."""
+_FOLDERS = {
+    "rlaif": "rlaif-v",
+    "rlhf": "rlhf-v",
+    "hallucination": "povid",
+    "mathverse": "reasoning_tasks",
+    "mmmu": "reasoning_tasks",
+    "wildvision": "wildvision-battle",
+}
+"""First part of an id, in lower case -> its folder; `vlfeedback` for all others. The groups that follow are those of
+the data card."""
 
 
 def _tasks(row: Row) -> Iterator[Task]:
@@ -88,7 +90,11 @@ def _group(row: Row, identity: str) -> str:
     folder = str(row.get("image_path") or "").split("/")
     if len(folder) > 2 and folder[-2] in _BY_FOLDER:
         return _BY_FOLDER[folder[-2]]
-    return _BY_PREFIX.get(re.split("[_-]", identity)[0].lower(), "general")
+    return _BY_FOLDER[_folder(identity)]
+
+
+def _folder(identity: str) -> str:
+    return _FOLDERS.get(re.split("[_-]", identity)[0].lower(), "vlfeedback")
 
 
 def _rest(row: Row) -> dict[str, Any]:
@@ -97,15 +103,6 @@ def _rest(row: Row) -> dict[str, Any]:
 
 
 GROUPS = ("general", "hallucination", "reasoning")
-_FOLDERS = {
-    "rlaif": "rlaif-v",
-    "rlhf": "rlhf-v",
-    "hallucination": "povid",
-    "mathverse": "reasoning_tasks",
-    "mmmu": "reasoning_tasks",
-    "wildvision": "wildvision-battle",
-}
-"""First part of an id -> the folder of images that `cal.py` groups by; `vlfeedback` for all others."""
 
 Outcome = Literal["agree", "reject", "other"]
 
@@ -183,11 +180,10 @@ def _line(item: Item, vote: Answer) -> dict[str, Any]:
     published, meta = str(item.published_id), Meta.of(task)
     shown = order.index(vote.decision) + 1 if vote.decision in (1, 2) else -1
     status = "doesntMatch" if shown < 0 else "agree" if vote.decision == task.gold else "reject"
-    folder = _FOLDERS.get(published.replace("_", "-").split("-")[0].lower(), "vlfeedback")
     return {
         "id": published,
         # Only its second part is read: the folder tells the group.
-        "image_path": f"images/{folder}/{published}.jpg",
+        "image_path": f"images/{_folder(published)}/{published}.jpg",
         "query": task.question,
         "response": list(task.responses),
         "ranking": [0, 1] if task.gold == 1 else [1, 0],
