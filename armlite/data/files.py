@@ -135,13 +135,11 @@ def _parquet(file: Path) -> Iterator[Found | DataError]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
     try:
         with pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as parquet:
-            for batch in parquet.iter_batches(batch_size=BATCH, use_threads=False):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield number, None, values
+            batches = parquet.iter_batches(batch_size=BATCH, use_threads=False)
+            for number, values in enumerate((values for batch in batches for values in batch.to_pylist()), 1):
+                yield number, None, values
     except pa.ArrowException as error:
         raise ArmliteError(f"{file} is no parquet file, or a damaged one ({first_line(error)})") from error
 

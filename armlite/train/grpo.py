@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from trl import GRPOConfig
 from trl.chat_template_utils import qwen3_template
 
 from armlite.data.making.rollouts import Progress, pass_rates, rollout_jobs
-from armlite.episode import EpisodeSettings, presented_order
+from armlite.episode import presented_order
 from armlite.errors import ArmliteError
 from armlite.journal import Journal
 from armlite.models.engine.vision import VisionCache
@@ -48,15 +49,13 @@ def chat_model(recipe: Recipe, stage: GrpoSettings, policy: Policy) -> LocalMode
 
 
 def filter_tasks(
-    tasks: Sequence[Task],
+    recipe: Recipe,
     rollouts: int,
     chat: LocalModel,
-    settings: EpisodeSettings,
+    tasks: Sequence[Task],
     root: Path,
-    seed: int,
     file: Path,
-    in_flight: int | None = None,
-    on_task: Progress | None = None,
+    on_task: Progress | None,
 ) -> list[Task]:
     """Drop the tasks that the model gets right in every rollout (paper, section on data: 5 of 5), and those that cannot
     be played.
@@ -68,8 +67,8 @@ def filter_tasks(
 
     def rate() -> None:
         journal = Journal(file.with_suffix(".rows.jsonl"))
-        jobs = rollout_jobs(tasks, rollouts, settings, root, seed, FILTER_ROLLOUT)
-        rates, faults = pass_rates(jobs, chat, journal, in_flight, on_task)
+        jobs = rollout_jobs(tasks, rollouts, recipe.episode, root, recipe.seed, FILTER_ROLLOUT)
+        rates, faults = pass_rates(jobs, chat, journal, recipe.evaluation.batch, on_task)
         said = {task: fault.reason for task, fault in faults.items()}
         write_atomic(file, json.dumps({"rollouts": rollouts, "pass_rate": rates, "faults": said}))
         journal.file.unlink(missing_ok=True)
@@ -133,34 +132,16 @@ def run_grpo(
     kept = list(tasks)
     if stage.filter_rollouts:
         file = output / "filter" / f"{name}.json"
-        kept = filter_tasks(
-            tasks,
-            stage.filter_rollouts,
-            chat,
-            recipe.episode,
-            root,
-            recipe.seed,
-            file,
-            recipe.evaluation.batch,
-            on_filter,
-        )
+        kept = filter_tasks(recipe, stage.filter_rollouts, chat, tasks, root, file, on_filter)
     if len(kept) < stage.tasks_per_step:
         raise ArmliteError(
             f"{name}: the difficulty filter left {len(kept)} of {len(tasks)} tasks, fewer than tasks_per_step "
             f"({stage.tasks_per_step}); give more or harder tasks, or set stages.{name}.filter_rollouts=0"
         )
     work = output / "work" / name
-    trainer = make_trainer(
-        recipe,
-        stage,
-        chat,
-        policy.peft_config,
-        kept,
-        root,
-        work,
-        callbacks=[CompleteCheckpoints(), BadSteps(name, stage.max_bad_steps), metrics.callback(name)],
-        on_rollouts=lambda step, *rows: save_rollouts(output / "rollouts" / name, step, *rows),
-    )
+    callbacks = [CompleteCheckpoints(), BadSteps(name, stage.max_bad_steps), metrics.callback(name)]
+    keep = partial(save_rollouts, output / "rollouts" / name)
+    trainer = make_trainer(recipe, stage, chat, policy.peft_config, kept, root, work, callbacks, keep)
     with chat.vision.features_from_ids():
         trained = train_to_end(trainer, resume)
     return trained, {"tasks": len(tasks), "kept": len(kept)}

@@ -15,7 +15,7 @@ from armlite.data.row import Row
 from armlite.evals.benchmarks.shares import mean, share, unweighted
 from armlite.evals.exports import jsonl
 from armlite.evals.figures import Answer, Benchmark, Figure, Figures, Item, TaskMeta
-from armlite.types import Task
+from armlite.types import Task, Trajectory
 
 
 class Meta(TaskMeta):
@@ -140,12 +140,11 @@ def orders(item: Item) -> list[list[Answer]]:
 
 def outcome(item: Item) -> Outcome:
     """What more than half of the votes of the first order say; a tie or an unreadable vote is neither side's."""
-    votes = orders(item)
-    winner = _majority(votes[0]) if votes else None
+    winner = _majority(item.votes)
     return "other" if winner is None else "agree" if winner == item.task.gold else "reject"
 
 
-def _majority(votes: Sequence[Answer]) -> int | None:
+def _majority(votes: Sequence[Answer | Trajectory]) -> int | None:
     for number in (1, 2):
         if sum(vote.decision == number for vote in votes) > len(votes) / 2:
             return number
@@ -161,8 +160,8 @@ def _without_repeats(items: Sequence[Item]) -> list[Item]:
 
 
 def _unread(items: Sequence[Item]) -> Figure:
-    votes = [(orders(item) or [[]])[0] for item in items]
-    return mean([sum(vote.decision is None for vote in v) / len(v) if v else 1.0 for v in votes])
+    votes = [[vote.decision is None for vote in item.votes] or [True] for item in items]
+    return mean([sum(unread) / len(unread) for unread in votes])
 
 
 def _consistency(items: Sequence[Item]) -> Figure:
