@@ -12,7 +12,7 @@ from PIL import Image
 
 from armlite.errors import ArmliteError, nearest
 from armlite.images import open_image
-from armlite.judge import Judge, OnStep, make_task, save
+from armlite.judge import Asked, Judge, OnStep, make_task, save
 from armlite.memory import Memory
 from armlite.tools import tools_for
 from armlite.types import Constraint, Kind, Verdict
@@ -137,14 +137,13 @@ class Chat:
             raise ArmliteError(f"one response can be rated, not {count}: /judge compares them")
         given = (case.question, case.responses, case.images, case.document, case.constraints)
         self.several = swap or how == "rank"
+        asked: Asked = {"tools": tools, "on_step": self.on_step, "rollout": rollout}
         if how == "rank":
-            verdict = self.judge.rank(*given, tools=tools, on_step=self.on_step, rollout=rollout)
+            verdict = self.judge.rank(*given, **asked)
         else:
             kinds: dict[int, Kind] = {1: "rating" if how == "rate" else "pointwise", 2: "pairwise"}
             task, images = make_task(kinds.get(count, "listwise"), *given)
-            verdict = self.judge.judge(
-                task, images=images, swap=swap, tools=tools, on_step=self.on_step, rollout=rollout
-            )
+            verdict = self.judge.judge(task, images=images, swap=swap, **asked)
         # The next retry's rollouts must be new: of a ranking each pair has two.
         self._asked, self._next = (how, swap), rollout + (2 if self.several else 1)
         self.history.append(verdict)

@@ -5,7 +5,6 @@ a time on its device, so that a 7B never stands in 16 bits anywhere. Called by `
 """
 
 import inspect
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -131,8 +130,9 @@ def random_model(config: Any, quantize: bool, dtype: torch.dtype, device: torch.
     if quantize:
         _replace_linears(model, dtype)
     generator = torch.Generator(device).manual_seed(0)
-    for module, name, parameter in list(_own_parameters(model)):
-        setattr(module, name, _drawn(module, name, parameter, dtype, device, generator))
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, _drawn(module, name, parameter, dtype, device, generator))
     text, vision = model.model.language_model, model.model.visual
     text.rotary_emb = type(text.rotary_emb)(config.text_config).to(device)
     vision.rotary_pos_emb = _vision_rotary(type(vision.rotary_pos_emb), config.vision_config).to(device)
@@ -148,12 +148,6 @@ def _vision_rotary(kind: Any, config: Any) -> Any:
     if "config" in inspect.signature(kind).parameters:
         return kind(config)
     return kind(config.hidden_size // config.num_heads // 2)
-
-
-def _own_parameters(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
-    for module in model.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            yield module, name, parameter
 
 
 def _drawn(

@@ -216,18 +216,10 @@ class _Bench:
         for n in range(repetitions):
             forget_peaks()
             start = at_rest()
-            folder = self._folder / f"sft-{n}"
+            folder, policy = self._folder / f"sft-{n}", self._policy(self._processor)
             folder.mkdir()
-            run_sft(
-                self.recipe,
-                "sft",
-                cold,
-                self._policy(self._processor),
-                conversations,
-                folder,
-                MetricsFile(folder / "metrics.jsonl"),
-                False,
-            )
+            metrics = MetricsFile(folder / "metrics.jsonl")
+            run_sft(self.recipe, "sft", cold, policy, conversations, folder, metrics, False)
             step = (at_rest() - start) / cold.steps
             figures.append({"step_seconds": step, "tokens": self._longest, **memory()})
         return figures
@@ -249,12 +241,8 @@ class _Bench:
                     for i, r in enumerate(batch["records"])
                 ]
             )
-            figures.append(
-                {
-                    "logprob_mean_difference": differences.mean().item(),
-                    "logprob_largest_difference": differences.max().item(),
-                }
-            )
+            mean, largest = differences.mean().item(), differences.max().item()
+            figures.append({"logprob_mean_difference": mean, "logprob_largest_difference": largest})
         return figures
 
 

@@ -90,8 +90,8 @@ def filter_(
     """
     from armlite.data.making.filter import filter_tasks
 
-    more = {"k": k, "drop_always_wrong": drop_always_wrong, "in_flight": batch}
-    _played("rollouts", filter_tasks, tasks, model, out, as_json, temperature=temperature, seed=seed, **more)
+    how = {"k": k, "drop_always_wrong": drop_always_wrong, "temperature": temperature, "seed": seed, "in_flight": batch}
+    _print(_played("rollouts", filter_tasks, tasks, model, out, how), out, as_json)
 
 
 def traces(
@@ -113,8 +113,8 @@ def traces(
     """
     from armlite.data.making.traces import make_traces
 
-    more = {"n": n, "k": k, "messages": messages, "in_flight": batch}
-    _played("traces", make_traces, tasks, model, out, as_json, temperature=temperature, seed=seed, **more)
+    how = {"n": n, "k": k, "messages": messages, "temperature": temperature, "seed": seed, "in_flight": batch}
+    _print(_played("traces", make_traces, tasks, model, out, how), out, as_json)
 
 
 def mix(
@@ -135,28 +135,17 @@ def mix(
 
 
 def _played(
-    what: str,
-    make: "Callable[..., Counts]",
-    tasks: Path,
-    model: str,
-    out: Path,
-    as_json: bool,
-    *,
-    temperature: float,
-    seed: int,
-    **more: Any,
-) -> None:
-    """Make something of the rollouts of a model, and print the counts."""
+    what: str, make: "Callable[..., Counts]", tasks: Path, model: str, out: Path, how: dict[str, Any]
+) -> "Counts":
+    """Make something of the rollouts of a model."""
     from armlite.cli.screen import Counter
     from armlite.judge import Judge
     from armlite.models import asked_at_once
 
-    options = asked_at_once(model, more["in_flight"])
-    judge = Judge.load(model, temperature=temperature, seed=seed, **options)
-    more |= {"name": _name(model), "temperature": temperature, "seed": seed}
+    options = asked_at_once(model, how["in_flight"])
+    judge = Judge.load(model, temperature=how["temperature"], seed=how["seed"], **options)
     with Counter(what) as counter:
-        counts = make(tasks, judge.model, judge.settings, out, on_task=counter.show, **more)
-    _print(counts, out, as_json)
+        return make(tasks, judge.model, judge.settings, out, _name(model), on_task=counter.show, **how)
 
 
 def _name(model: str) -> str:

@@ -135,13 +135,11 @@ def _parquet(file: Path) -> Iterator[Found | DataError]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
     try:
         with pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as parquet:
-            for batch in parquet.iter_batches(batch_size=BATCH, use_threads=False):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield number, None, values
+            batches = parquet.iter_batches(batch_size=BATCH, use_threads=False)
+            for number, values in enumerate((values for batch in batches for values in batch.to_pylist()), 1):
+                yield number, None, values
     except pa.ArrowException as error:
         raise ArmliteError(f"{file} is no parquet file, or a damaged one ({first_line(error)})") from error
 
@@ -225,14 +223,11 @@ def _json(file: Path) -> Iterator[Found | DataError]:
         raise ArmliteError(f"{file} is not JSON: {error}") from error
     if isinstance(rows, dict) and isinstance(rows.get("data"), list):
         rows = rows["data"]
-    if isinstance(rows, dict):
-        for number, (key, values) in enumerate(rows.items(), 1):
-            yield _mapping(file, number, key, values)
-    elif isinstance(rows, list):
-        for number, values in enumerate(rows, 1):
-            yield _mapping(file, number, None, values)
-    else:
+    if not isinstance(rows, dict | list):
         raise ArmliteError(f"{file} must hold a list or a mapping of rows, not {type(rows).__name__}")
+    keyed = rows.items() if isinstance(rows, dict) else ((None, values) for values in rows)
+    for number, (key, values) in enumerate(keyed, 1):
+        yield _mapping(file, number, key, values)
 
 
 def _mapping(file: Path, number: int, key: str | None, values: Any) -> Found | DataError:

@@ -6,9 +6,8 @@ Figures beside a benchmark's own; rightness is the scorers' business.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from armlite.evals.benchmarks.shares import clustered
+from armlite.evals.benchmarks.shares import clustered, plain_mean
 from armlite.evals.figures import Figure, Figures, Item
-from armlite.evals.intervals import mean_interval
 from armlite.evals.orders import by_order
 from armlite.rewards import format_ok
 from armlite.types import Decision
@@ -30,10 +29,10 @@ def conduct(items: Sequence[Item], votes: int = 1, seconds: Mapping[tuple[str, i
     judged = [(item.task.id, answer.trajectory) for item in items for answer in item.answers]
     calls = [(i, s.observation is not None and s.observation.returned) for i, t in judged for s in t.calls]
     figures = {
-        "tool_calls_per_item": _mean([float(sum(len(a.trajectory.calls) for a in i.answers)) for i in items]),
+        "tool_calls_per_item": plain_mean([float(sum(len(a.trajectory.calls) for a in i.answers)) for i in items]),
         "tool_success_rate": _share(calls),
-        "tokens_per_item": _mean(_tokens(items)),
-        "seconds_per_item": _mean(_seconds(items, seconds or {})),
+        "tokens_per_item": plain_mean(_tokens(items)),
+        "seconds_per_item": plain_mean(_seconds(items, seconds or {})),
         "parse_failures": _share([(i, t.decision is None) for i, t in judged]),
         "format_rate": _share([(i, format_ok(t)) for i, t in judged]),
     }
@@ -50,11 +49,6 @@ def failures(items: Sequence[Item]) -> dict[str, int]:
 def _share(values: Sequence[tuple[str, bool]]) -> Figure:
     """Share of (item, yes or no)."""
     return clustered([float(v) for _, v in values], [item for item, _ in values])
-
-
-def _mean(values: Sequence[float]) -> Figure:
-    value = sum(values) / len(values) if values else None
-    return Figure(value=value, n=len(values), ci95=mean_interval(values))
 
 
 def _tokens(items: Sequence[Item]) -> list[float]:

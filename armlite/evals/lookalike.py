@@ -97,7 +97,7 @@ def documents(tasks: Sequence[Task], seed: int = 0) -> Made:
     asked = [task for task in tasks if _asks_a_document(task)]
     answers: dict[str, dict[str, str]] = {}
     for task in asked:
-        answers.setdefault(str(task.document), {}).setdefault(_answer(task), _format(task))
+        answers.setdefault(str(task.document), {}).setdefault(_answer(task), Meta.of(task).answer_format)
     hopeless = sum(_answer(task) == UNANSWERABLE for task in asked)
     for task in tasks:
         if not _asks_a_document(task):
@@ -146,16 +146,15 @@ def instructions(tasks: Sequence[Task], responses: Mapping[str, Sequence[str]]) 
                 continue
             several = f"/{k}" if len(responses[names[0]]) > 1 else ""
             made.tasks.append(
-                Task(
+                _made_of(
+                    task,
+                    "instructions",
+                    "single_rm",
                     id=f"{task.id}{several}",
                     kind="pointwise",
-                    question=task.question,
-                    images=task.images,
                     responses=(response,),
                     constraints=tuple(shown),
                     gold=all(verdict for _, verdict in verdicts if verdict is not None),
-                    source=_source("instructions"),
-                    meta=_meta(task, "instructions", "single_rm"),
                 )
             )
     if unknown := len(set(responses) - used):
@@ -202,13 +201,9 @@ def _answer(task: Task) -> str:
     return task.gold if isinstance(task.gold, str) else str(task.gold[0])  # type: ignore[index]  # checked before
 
 
-def _format(task: Task) -> str:
-    return Meta.of(task).answer_format
-
-
 def _wrong_answer(task: Task, answers: Mapping[str, str], seed: int, refuse: bool) -> tuple[str | None, str]:
     """A wrong answer and where it is from; `answers`: those about the document, with their formats."""
-    right, wanted = _answer(task), _format(task)
+    right, wanted = _answer(task), Meta.of(task).answer_format
     if refuse and right != UNANSWERABLE and not counts_as_right(task, UNANSWERABLE):
         return UNANSWERABLE, "refusal"
     fitting = [a for a, kind in answers.items() if a != right and (kind == wanted or right == UNANSWERABLE)]
@@ -238,26 +233,18 @@ def _among(task: Task, track: str, tag: str, right: str, wrong: Sequence[str], s
     """The judging task: the right answer at the place that its hash tells, all answers in the same words."""
     place = _pick(seed, "place", task.id, len(wrong) + 1)
     texts = [*wrong[:place], right, *wrong[place:]]
-    return Task(
-        id=task.id,
-        kind="pairwise" if len(texts) == 2 else "listwise",
-        question=task.question,
-        images=task.images,
-        document=task.document,
-        responses=tuple(f"The answer is: {text.strip().rstrip('.')}." for text in texts),
-        gold=place + 1,
-        source=_source(track),
-        meta=_meta(task, track, tag),
-    )
+    kind = "pairwise" if len(texts) == 2 else "listwise"
+    responses = tuple(f"The answer is: {text.strip().rstrip('.')}." for text in texts)
+    judged = {"kind": kind, "responses": responses, "gold": place + 1}
+    return _made_of(task, track, tag, id=task.id, document=task.document, **judged)
 
 
-def _source(track: str) -> str:
-    return f"armbench-vl-style/{track}"
-
-
-def _meta(task: Task, track: str, tag: str) -> dict[str, Any]:
+def _made_of(task: Task, track: str, tag: str, **judged: Any) -> Task:
+    """A task of a track with the question and images of another."""
     kept = Meta.of(task).model_dump(include=KEPT, exclude_unset=True)
-    return {"from": task.source, "group": {"rm_tag": tag, "track": TRACKS[track]}} | kept
+    meta = {"from": task.source, "group": {"rm_tag": tag, "track": TRACKS[track]}} | kept
+    source = f"armbench-vl-style/{track}"
+    return Task(question=task.question, images=task.images, source=source, meta=meta, **judged)
 
 
 def _digest(*parts: object) -> str:

@@ -76,11 +76,8 @@ def stage_memory(recipe: Recipe, name: StageName, shape: Shape, load: Load | Non
     load = load or load_of(recipe, stage, shape)
     size = 4 if recipe.model.dtype == "float32" else 2
     kept = weights(recipe, stage, shape, size)
-    cache = (
-        {}
-        if stage.train_vision
-        else {"image features": gib(min(FEATURE_BYTES, load.images * load.image * shape.hidden_size * size))}
-    )
+    features = gib(min(FEATURE_BYTES, load.images * load.image * shape.hidden_size * size))
+    cache = {} if stage.train_vision else {"image features": features}
     moments = {"update": {**kept, **cache, **update(stage, shape, load, size, recipe.model.quantize == "4bit")}}
     if isinstance(stage, GrpoSettings):
         moments["rollout"] = {**kept, **cache, **rollout(recipe.engine, shape, load, size, recipe)}
@@ -135,14 +132,10 @@ def update(stage: SftSettings | GrpoSettings, shape: Shape, load: Load, size: in
     """What one forward and backward pass takes."""
     h, layers = shape.hidden_size, shape.num_hidden_layers
     token = layer_bytes(shape, size, stage.adapter == "lora")
-    if stage.gradient_checkpointing:
-        kept, live = layers * h * size, token
-    else:
-        kept, live = layers * token, 0
-    positions = min(load.update, LOGITS)
+    kept = layers * h * size + token if stage.gradient_checkpointing else layers * token
     parts = {
-        "activations": gib(load.update * (kept + live)) + _unpacked(shape, size, packed),
-        "logits": gib(positions * min(shape.vocab_size, 32768) * 4),
+        "activations": gib(load.update * kept) + _unpacked(shape, size, packed),
+        "logits": gib(min(load.update, LOGITS) * min(shape.vocab_size, 32768) * 4),
     }
     if isinstance(stage, SftSettings):
         parts["pixels"] = _pixels(shape, load.image, size) * max(1, load.update // max(1, load.image) // 4)

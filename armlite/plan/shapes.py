@@ -87,13 +87,13 @@ class Shape:
 
     def adapter(self, r: int, target: str) -> int:
         """Weights of a LoRA adapter of rank `r` on the modules that a regular expression matches."""
-        size = 0
-        for name, (a, b) in self.projections.items():
-            if re.fullmatch(target, f"model.language_model.layers.0.{name}"):
-                size += r * (a + b)
-        return size * self.num_hidden_layers
+        layer = "model.language_model.layers.0"
+        sizes = (a + b for name, (a, b) in self.projections.items() if re.fullmatch(target, f"{layer}.{name}"))
+        return r * sum(sizes) * self.num_hidden_layers
 
 
+_PATCHES = ("patch_size", "spatial_merge_size", "temporal_patch_size")
+"""Sizes of the tower that a configuration may leave out: they are then the usual ones."""
 _TOWER = {"vision_depth": 32, "vision_hidden_size": 1280, "vision_intermediate_size": 3420}
 SHAPES = {
     "Qwen/Qwen2.5-VL-3B-Instruct": Shape(2048, 11008, 36, 16, 2, 151936, True, **_TOWER),
@@ -154,12 +154,8 @@ def from_config(config: dict[str, Any], origin: str) -> Shape:
         return Shape(
             **{name: int(text[name]) for name in sizes.split()},
             tie_word_embeddings=bool(tied),
-            vision_depth=vision["depth"],
-            vision_hidden_size=vision["hidden_size"],
-            vision_intermediate_size=vision["intermediate_size"],
-            patch_size=vision.get("patch_size", 14),
-            spatial_merge_size=vision.get("spatial_merge_size", 2),
-            temporal_patch_size=vision.get("temporal_patch_size", 2),
+            **{f"vision_{name}": vision[name] for name in ("depth", "hidden_size", "intermediate_size")},
+            **{name: vision[name] for name in _PATCHES if name in vision},
             in_channels=vision.get("in_channels", vision.get("in_chans", 3)),
         )
     except KeyError as error:

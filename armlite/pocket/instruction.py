@@ -15,16 +15,20 @@ Write = Callable[[random.Random, int], str]
 Pair = tuple[str, str, dict[str, Any], str, str]
 
 
+def two_responses(rng: random.Random, right: str, wrong: str) -> dict[str, Any]:
+    """The `responses` and `gold` of a pair in random order."""
+    gold = rng.randint(1, 2)
+    return {"responses": (right, wrong) if gold == 1 else (wrong, right), "gold": gold}
+
+
 def instruction_task(rng: random.Random, name: str, out: Path) -> dict[str, Any]:
     """A constraint and two responses."""
     text, check, arguments, good, bad = rng.choice(MAKERS)(rng)
-    gold = rng.randint(1, 2)
     call = {"name": check, "arguments": {"response": "resp_1", **arguments}}
     return {
         "question": "Which response keeps the constraint?",
         "constraints": ({"text": text, "check": check, "arguments": arguments},),
-        "responses": (good, bad) if gold == 1 else (bad, good),
-        "gold": gold,
+        **two_responses(rng, good, bad),
         "meta": {"expert": {"call": call, "plan": "I check `resp_1`.", "finding": ""}},
     }
 

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from armlite.pocket import words
-from armlite.pocket.instruction import instruction_task
+from armlite.pocket.instruction import instruction_task, two_responses
 from armlite.pocket.pdf import write_pdf
 from armlite.types import Task
 
@@ -47,12 +47,6 @@ def generate(split: str, n: int, seed: int, out: Path, family: str | None = None
         rng = random.Random(f"pocket/{split}/{seed}/{kind}/{i}")
         name = f"{split}-{seed}-{kind}-{i}"
         yield Task(id=name, source=f"pocket/{kind}", kind="pairwise", **makers[kind](rng, name, out))
-
-
-def two_responses(rng: random.Random, right: str, wrong: str) -> dict[str, Any]:
-    """The `responses` and `gold` of a pair in random order."""
-    gold = rng.randint(1, 2)
-    return {"responses": (right, wrong) if gold == 1 else (wrong, right), "gold": gold}
 
 
 def zoom_task(rng: random.Random, name: str, out: Path) -> dict[str, Any]:

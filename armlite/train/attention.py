@@ -95,7 +95,19 @@ class _TwoParts(torch.autograd.Function):
         totals = iter(sums)
 
         def back(own: slice, seen: slice, total: torch.Tensor, causal: bool) -> tuple[torch.Tensor, ...]:
-            return _unmix(gradient[own], q[own], k[seen], v[seen], mixed[own], total, causal)
+            """Gradients of queries (T, heads, D), and of those of their keys and values (S, kv_heads, D) that are seen.
+
+            `total` and the output are of the whole that these keys are a part of, not of the part.
+            """
+            kv = k.shape[1]
+            groups = q.shape[1] // kv
+            out, queries, mixture = (_heads(t[own], kv) for t in (gradient, q, mixed))
+            keys, values = (_shared(t[seen], groups) for t in (k, v))
+            to_q, to_k, to_v = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+                out, queries, keys, values, mixture, total, 0.0, causal
+            )
+            # Keys were expanded to all heads that share them, so their gradient is the sum over these.
+            return to_q.flatten(0, 1).transpose(0, 1), to_k.sum(1).transpose(0, 1), to_v.sum(1).transpose(0, 1)
 
         for prompt, rest, spans in _pieces(ctx.branches):
             dq[prompt], dk[prompt], dv[prompt] = back(prompt, prompt, next(totals), True)
@@ -142,26 +154,3 @@ def _mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, kv: int, causal: boo
         _heads(q, kv), _shared(k, groups), _shared(v, groups), 0.0, causal
     )
     return out.flatten(0, 1).transpose(0, 1), total
-
-
-def _unmix(
-    gradient: torch.Tensor,
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    out: torch.Tensor,
-    total: torch.Tensor,
-    causal: bool,
-) -> tuple[torch.Tensor, ...]:
-    """Gradients of queries (T, heads, D), and of keys and values (S, kv_heads, D).
-
-    Args:
-        out, total: of the whole that these keys are a part of, not of the part.
-    """
-    kv = k.shape[1]
-    groups = q.shape[1] // kv
-    dq, dk, dv = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-        _heads(gradient, kv), _heads(q, kv), _shared(k, groups), _shared(v, groups), _heads(out, kv), total, 0.0, causal
-    )
-    # Keys were expanded to all heads that share them, so their gradient is the sum over these.
-    return dq.flatten(0, 1).transpose(0, 1), dk.sum(1).transpose(0, 1), dv.sum(1).transpose(0, 1)

@@ -41,9 +41,9 @@ def encode_conversation(conversation: Conversation, processor: Any, max_length: 
     """
     tokenizer = processor.tokenizer
     images = [image for message in conversation.messages for image in message.images]
-    pixels = processor.image_processor(images=images, return_tensors="pt") if images else None
+    pixels = processor.image_processor(images=images, return_tensors="pt") if images else {}
     merge = processor.image_processor.merge_size**2
-    counts = iter([] if pixels is None else [int(g.prod()) // merge for g in pixels["image_grid_thw"]])
+    counts = (int(grid.prod()) // merge for grid in pixels.get("image_grid_thw", ()))
     pad = tokenizer.convert_tokens_to_ids("<|image_pad|>")
     ids: list[int] = []
     labels: list[int] = []
@@ -68,12 +68,7 @@ def encode_conversation(conversation: Conversation, processor: Any, max_length: 
             add(("\n" if continued else "") + render([message], suffix=True))
     if max_length is not None and len(ids) > max_length:
         return None
-    return Encoded(
-        ids,
-        labels,
-        None if pixels is None else pixels["pixel_values"],
-        None if pixels is None else pixels["image_grid_thw"],
-    )
+    return Encoded(ids, labels, pixels.get("pixel_values"), pixels.get("image_grid_thw"))
 
 
 class EncodedRows:

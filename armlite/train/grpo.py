@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from trl import GRPOConfig
 from trl.chat_template_utils import qwen3_template
 
 from armlite.data.making.rollouts import Progress, pass_rates, rollout_jobs
-from armlite.episode import EpisodeSettings, presented_order
+from armlite.episode import presented_order
 from armlite.errors import ArmliteError
 from armlite.journal import Journal
 from armlite.models.engine.vision import VisionCache
@@ -32,33 +33,29 @@ from armlite.train.sft import common_arguments
 from armlite.train.trainer import JudgeGRPOTrainer, Rollouts
 from armlite.types import Score, Task
 
+TRL_ALIKE = {"num_generations", "num_iterations", "temperature", "top_p"}
+TRL_ALIKE |= {"beta", "epsilon", "epsilon_high", "loss_type", "scale_rewards"}
+"""Settings of a stage that TRL calls by the same names."""
 FILTER_ROLLOUT = 1_000_000
 """Rollout numbers of the difficulty filter start here, apart from those of training."""
 
 
 def chat_model(recipe: Recipe, stage: GrpoSettings, policy: Policy) -> LocalModel:
     """The policy as a chat model, sampling as the stage says."""
-    sampling = Sampling(
-        temperature=stage.temperature,
-        top_p=stage.top_p,
-        max_new_tokens=stage.max_new_tokens,
-        max_context=stage.max_context,
-        seed=recipe.seed,
-    )
+    own = stage.model_dump(include={"temperature", "top_p", "max_new_tokens", "max_context"})
+    sampling = Sampling(**own, seed=recipe.seed)
     vision = VisionCache(policy.model, policy.processor, frozen=not stage.train_vision)
     return LocalModel(policy.model, policy.processor, sampling, recipe.engine, vision, name="policy")
 
 
 def filter_tasks(
-    tasks: Sequence[Task],
+    recipe: Recipe,
     rollouts: int,
     chat: LocalModel,
-    settings: EpisodeSettings,
+    tasks: Sequence[Task],
     root: Path,
-    seed: int,
     file: Path,
-    in_flight: int | None = None,
-    on_task: Progress | None = None,
+    on_task: Progress | None,
 ) -> list[Task]:
     """Drop the tasks that the model gets right in every rollout (paper, section on data: 5 of 5), and those that cannot
     be played.
@@ -70,8 +67,8 @@ def filter_tasks(
 
     def rate() -> None:
         journal = Journal(file.with_suffix(".rows.jsonl"))
-        jobs = rollout_jobs(tasks, rollouts, settings, root, seed, FILTER_ROLLOUT)
-        rates, faults = pass_rates(jobs, chat, journal, in_flight, on_task)
+        jobs = rollout_jobs(tasks, rollouts, recipe.episode, root, recipe.seed, FILTER_ROLLOUT)
+        rates, faults = pass_rates(jobs, chat, journal, recipe.evaluation.batch, on_task)
         said = {task: fault.reason for task, fault in faults.items()}
         write_atomic(file, json.dumps({"rollouts": rollouts, "pass_rate": rates, "faults": said}))
         journal.file.unlink(missing_ok=True)
@@ -135,34 +132,16 @@ def run_grpo(
     kept = list(tasks)
     if stage.filter_rollouts:
         file = output / "filter" / f"{name}.json"
-        kept = filter_tasks(
-            tasks,
-            stage.filter_rollouts,
-            chat,
-            recipe.episode,
-            root,
-            recipe.seed,
-            file,
-            recipe.evaluation.batch,
-            on_filter,
-        )
+        kept = filter_tasks(recipe, stage.filter_rollouts, chat, tasks, root, file, on_filter)
     if len(kept) < stage.tasks_per_step:
         raise ArmliteError(
             f"{name}: the difficulty filter left {len(kept)} of {len(tasks)} tasks, fewer than tasks_per_step "
             f"({stage.tasks_per_step}); give more or harder tasks, or set stages.{name}.filter_rollouts=0"
         )
     work = output / "work" / name
-    trainer = make_trainer(
-        recipe,
-        stage,
-        chat,
-        policy.peft_config,
-        kept,
-        root,
-        work,
-        callbacks=[CompleteCheckpoints(), BadSteps(name, stage.max_bad_steps), metrics.callback(name)],
-        on_rollouts=lambda step, *rows: save_rollouts(output / "rollouts" / name, step, *rows),
-    )
+    callbacks = [CompleteCheckpoints(), BadSteps(name, stage.max_bad_steps), metrics.callback(name)]
+    keep = partial(save_rollouts, output / "rollouts" / name)
+    trainer = make_trainer(recipe, stage, chat, policy.peft_config, kept, root, work, callbacks, keep)
     with chat.vision.features_from_ids():
         trained = train_to_end(trainer, resume)
     return trained, {"tasks": len(tasks), "kept": len(kept)}
@@ -190,17 +169,9 @@ def make_trainer(
     chat.processor.tokenizer.response_template = qwen3_template  # TRL demands one; ours is no template it knows
     arguments = GRPOConfig(
         **common_arguments(recipe, stage, work),
-        num_generations=stage.num_generations,
-        num_iterations=stage.num_iterations,
+        **stage.model_dump(include=TRL_ALIKE),
         shuffle_dataset=False,
         max_completion_length=stage.max_context,
-        temperature=stage.temperature,
-        top_p=stage.top_p,
-        beta=stage.beta,
-        epsilon=stage.epsilon,
-        epsilon_high=stage.epsilon_high,
-        loss_type=stage.loss_type,
-        scale_rewards=stage.scale_rewards,
         mask_truncated_completions=False,  # it would hide image tokens from attention; our masks do it instead
     )
     return JudgeGRPOTrainer(

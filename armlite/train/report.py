@@ -23,20 +23,12 @@ def write_report(run: Path) -> None:
     rows = MetricsFile(run / "metrics.jsonl").read()
     found = summaries(run)
     plots = _plots(run, rows, found)
-    text = [
-        f"# {run.name}",
-        "",
-        "## Accuracy on held-out tasks",
-        "",
-        *_accuracy_table(found),
-        "",
-        "## Use of tools",
-        "",
-    ]
+    text = [f"# {run.name}", "", "## Accuracy on held-out tasks", ""]
     if blind := read_baselines(run):
         said = ", ".join(f"{name} {100 * value:.1f} %" for name, value in blind.items())
-        text[4:4] = [f"Policies that do not read the question, on the family they are made for: {said}.", ""]
-    text += [*_tool_table(found), "", "## Stages", "", *_stage_table(run), ""]
+        text += [f"Policies that do not read the question, on the family they are made for: {said}.", ""]
+    text += [*_accuracy_table(found), "", "## Use of tools", "", *_tool_table(found), ""]
+    text += ["## Stages", "", *_stage_table(run), ""]
     for title, file in plots:
         text += [f"## {title}", "", f"![{title}]({file})", ""]
     text += ["Every trajectory is on disk: `armlite view " + run.name + "`.", ""]

@@ -49,12 +49,8 @@ def evaluate_checkpoint(
             seed=recipe.seed,
             max_calls=rules.max_calls,
         )
-        sampling = Sampling(
-            temperature=temperature,
-            max_new_tokens=settings.max_new_tokens,
-            max_context=settings.max_context,
-            seed=recipe.seed,
-        )
+        budgets = settings.model_dump(include={"max_new_tokens", "max_context"})
+        sampling = Sampling(temperature=temperature, seed=recipe.seed, **budgets)
         chat = LocalModel(model, processor, sampling, recipe.engine, name=name)
         journal = Journal(folder / f"{label}.jsonl")
         jobs = jobs_of(tasks, rules, root, asked)

@@ -24,6 +24,10 @@ from armlite.train.metrics import MetricsFile
 from armlite.train.policy import Policy
 from armlite.train.processes import share
 
+TRL_ALIKE = {"learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm"}
+TRL_ALIKE |= {"optim", "gradient_checkpointing", "save_steps"}
+"""Settings of a stage that TRL calls by the same names."""
+
 
 def step_order(lengths: Sequence[int], steps: int, batch: int, seed: int) -> list[int]:
     """Row numbers for all steps: shuffled passes over the rows, and within a step by length.
@@ -60,18 +64,12 @@ def common_arguments(recipe: Recipe, stage: Any, folder: Path) -> dict[str, Any]
 
     batch, accumulation = share(stage.per_device_train_batch_size, stage.gradient_accumulation_steps)
     return {
+        **stage.model_dump(include=TRL_ALIKE),
         "output_dir": str(folder),
         "max_steps": stage.steps,
-        "learning_rate": stage.learning_rate,
         "warmup_steps": int(stage.warmup_ratio * stage.steps),
-        "lr_scheduler_type": stage.lr_scheduler_type,
-        "weight_decay": stage.weight_decay,
-        "max_grad_norm": stage.max_grad_norm,
-        "optim": stage.optim,
         "per_device_train_batch_size": batch,
         "gradient_accumulation_steps": accumulation,
-        "gradient_checkpointing": stage.gradient_checkpointing,
-        "save_steps": stage.save_steps,
         "save_total_limit": 2,
         "logging_steps": 1,
         "seed": recipe.seed,

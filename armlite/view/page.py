@@ -1,17 +1,14 @@
 """Style and script of the HTML page, as text: nothing to install beside the code, nothing to load from elsewhere."""
 
+_DARK = """--paper: #16171b; --card: #1e2026; --ink: #e8e6e1; --soft: #9a968d; --line: #32343c; --accent: #86a8ff;
+  --think: #c29bf0; --right: #5fcf8f; --wrong: #ff7d70; --gold: #e6b84a; --shade: #262930;"""
+"""Colours by night, or where they are wished for."""
 STYLE = """
 :root { color-scheme: light dark; --paper: #faf9f6; --card: #ffffff; --ink: #22211e; --soft: #6f6b63; --line: #e4e0d8;
   --accent: #2f5fd0; --think: #7b4bb3; --right: #1f8a4c; --wrong: #c63a2f; --gold: #a97400; --box: #ff4030;
   --shade: #f3f0ea; }
-@media (prefers-color-scheme: dark) { :root:not([data-theme=light]) { --paper: #16171b; --card: #1e2026;
-  --ink: #e8e6e1;
-  --soft: #9a968d; --line: #32343c; --accent: #86a8ff; --think: #c29bf0; --right: #5fcf8f; --wrong: #ff7d70;
-  --gold: #e6b84a;
-  --shade: #262930; } }
-:root[data-theme=dark] { color-scheme: dark; --paper: #16171b; --card: #1e2026; --ink: #e8e6e1; --soft: #9a968d;
-  --line: #32343c; --accent: #86a8ff; --think: #c29bf0; --right: #5fcf8f; --wrong: #ff7d70; --gold: #e6b84a;
-  --shade: #262930; }
+@media (prefers-color-scheme: dark) { :root:not([data-theme=light]) { DARK } }
+:root[data-theme=dark] { color-scheme: dark; DARK }
 :root[data-theme=light] { color-scheme: light; }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.55 system-ui, sans-serif; display: grid;
@@ -112,7 +109,7 @@ dialog::backdrop { background: #000a; }
   .part > b { text-align: left; } .steps .gallery, .steps details { margin-left: 0; } .bar .title { display: none; }
   .bar .chips { margin-left: 0; } }
 @media print { .bar, nav { display: none; } body { display: block; } .js article:not(.current) { display: block; } }
-"""
+""".replace("DARK", _DARK)
 
 SCRIPT = """
 'use strict';

@@ -92,11 +92,8 @@ def looks(task: Task, root: Path) -> Looks:
 def difference_hash(image: Image.Image) -> int:
     """64 bits: in a grey copy of 9 x 8 pixels, is each pixel darker than its right neighbour?"""
     pixels = image.convert("L").resize((9, 8), Image.Resampling.LANCZOS).tobytes()
-    bits = 0
-    for row in range(8):
-        for column in range(8):
-            bits = bits << 1 | (pixels[9 * row + column] < pixels[9 * row + column + 1])
-    return bits
+    darker = (pixels[i] < pixels[i + 1] for row in range(8) for i in range(9 * row, 9 * row + 8))
+    return int("".join("1" if is_darker else "0" for is_darker in darker), 2)
 
 
 def document_digest(path: Path) -> str:

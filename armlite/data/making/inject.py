@@ -9,7 +9,7 @@ verifier says that it breaks one; nothing else would be a flaw there.
 import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from armlite.data.making.similarity import normalised
@@ -52,8 +52,7 @@ class Change:
 
     def record(self) -> dict[str, Any]:
         """As it is kept in `meta["injected"]`."""
-        values = asdict(self)
-        return {"kind": values["kind"], "from": values["old"], "to": values["new"], "at": values["at"]}
+        return {"kind": self.kind, "from": self.old, "to": self.new, "at": self.at}
 
 
 def names_in(answer: str) -> list[str]:

@@ -173,8 +173,7 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
             "score": mark,
             "flag_status": "ExtractFailed" if item.decision is None else "ExtractSuccess",
         }
-        line = {"idx": item.published_id, "rm_tag": tag, "judge_result": result}
-        lines.append(line)
+        lines.append({"idx": item.published_id, "rm_tag": tag, "judge_result": result})
     table = {
         name: {"score": sum(marks), "count": len(marks), "average": sum(marks) / len(marks)}
         for name, marks in tags.items()

@@ -7,6 +7,7 @@ the TSV, images are base64 in both. Scored by letters, the mean over the four cy
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from armlite.data.dataset import DataSet
@@ -76,9 +77,7 @@ def score(items: Sequence[Item]) -> Figures:
 
 def over_cycles(items: Sequence[Item], right: Right) -> Figure:
     """Mean over the cycles of the share of right items; the plain share where all cycles are equally long."""
-    sizes: dict[str, int] = {}
-    for item in items:
-        sizes[item.group["cycle"]] = sizes.get(item.group["cycle"], 0) + 1
+    sizes = Counter(item.group["cycle"] for item in items)
     # Weighted so that the plain mean of the values is the mean over cycles.
     values = [right(item) * len(items) / (len(sizes) * sizes[item.group["cycle"]]) for item in items]
     questions = [Meta.of(item.task).question_key for item in items]

@@ -194,9 +194,7 @@ def _ours(item: Item) -> bool:
 
 
 def _readable(item: Item) -> bool:
-    if item.task.kind == "multiple_choice":
-        return item.decision is not None
-    return prediction(item) is not None
+    return (item.decision if item.task.kind == "multiple_choice" else prediction(item)) is not None
 
 
 def official(items: Sequence[Item]) -> Mapping[str, str]:

@@ -113,16 +113,10 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
     """The answers file that `2_get_accuracy.py` reads, one line an item, with [[A]] or [[B]] as the output."""
     lines = []
     for item in items:
-        published = str(item.published_id)
+        published, output = str(item.published_id), {1: "[[A]]", 2: "[[B]]", None: ""}[_choice(item)]
         meta = {"ID": published, "Category": item.group.get("category", "")}
-        choice = _choice(item)
-        line = {
-            "ID": published,
-            "Label": "A" if item.task.gold == 1 else "B",
-            "Meta": meta,
-            "output": {1: "[[A]]", 2: "[[B]]"}.get(choice, "") if choice is not None else "",
-        }
-        lines.append(line)
+        label = "A" if item.task.gold == 1 else "B"
+        lines.append({"ID": published, "Label": label, "Meta": meta, "output": output})
     return {"multimodal-rewardbench.jsonl": jsonl(lines)}
 
 

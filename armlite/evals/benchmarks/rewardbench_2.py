@@ -108,21 +108,15 @@ def score(items: Sequence[Item]) -> Figures:
     prompts = _prompts(items)
     figures: Figures = {}
     ties = score_ties(prompts)
-    subsets: dict[str, list[Figure]] = {"official": [], "all": [], "parsed": []}
     for name in ["", *BEST_OF_FOUR]:
         mine = [right for subset, right in fours if name in ("", subset)]
         suffix = f"/{name}" if name else ""
-        found = {
-            "official": mean([UNPARSED if right is None else float(right) for right in mine]),
-            "all": share([bool(right) for right in mine]),
-            "parsed": share([right for right in mine if right is not None]),
-        }
-        for variant, figure in found.items():
-            figures[f"acc_{variant}{suffix}"] = figure
-            if name:
-                subsets[variant].append(figure)
-    for variant, parts in subsets.items():
-        figures["overall" if variant == "official" else f"overall_{variant}"] = unweighted([*parts, ties["ties"]])
+        figures[f"acc_official{suffix}"] = mean([UNPARSED if right is None else float(right) for right in mine])
+        figures[f"acc_all{suffix}"] = share([bool(right) for right in mine])
+        figures[f"acc_parsed{suffix}"] = share([right for right in mine if right is not None])
+    for overall, variant in (("overall", "official"), ("overall_all", "all"), ("overall_parsed", "parsed")):
+        parts = [figures[f"acc_{variant}/{name}"] for name in BEST_OF_FOUR]
+        figures[overall] = unweighted([*parts, ties["ties"]])
     figures["micro_with_ties"] = _with_ties(figures["acc_official"], ties["ties"], len(prompts))
     return figures | ties | {"parse_failures": share([item.decision is None for item in items])}
 

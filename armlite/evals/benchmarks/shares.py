@@ -24,6 +24,11 @@ def mean(values: Sequence[float]) -> Figure:
     return Figure(value=sum(values) / n, n=n, ci95=span)
 
 
+def plain_mean(values: Sequence[float]) -> Figure:
+    """The mean of independent numbers that may be any, with the normal interval."""
+    return Figure(value=sum(values) / len(values) if values else None, n=len(values), ci95=mean_interval(values))
+
+
 def clustered(values: Sequence[float], clusters: Sequence[Hashable]) -> Figure:
     """The mean of values from 0 to 1 that hang together within clusters, as the repeats of one question.
 

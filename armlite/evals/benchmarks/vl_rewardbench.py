@@ -15,7 +15,7 @@ from armlite.data.row import Row
 from armlite.evals.benchmarks.shares import mean, share, unweighted
 from armlite.evals.exports import jsonl
 from armlite.evals.figures import Answer, Benchmark, Figure, Figures, Item, TaskMeta
-from armlite.types import Task
+from armlite.types import Task, Trajectory
 
 
 class Meta(TaskMeta):
@@ -28,14 +28,6 @@ class Meta(TaskMeta):
     ground_truth: Any = None
 
 
-_BY_PREFIX = {
-    "rlaif": "hallucination",
-    "rlhf": "hallucination",
-    "hallucination": "hallucination",
-    "mathverse": "reasoning",
-    "mmmu": "reasoning",
-}
-"""First part of an id, in lower case -> group; all others are `general` (data card)."""
 _BY_FOLDER = {
     "vlfeedback": "general",
     "wildvision-battle": "general",
@@ -45,6 +37,16 @@ _BY_FOLDER = {
     "reasoning_tasks": "reasoning",
 }
 """Folder of an image in the repository -> group (its `cal.py`)."""
+_FOLDERS = {
+    "rlaif": "rlaif-v",
+    "rlhf": "rlhf-v",
+    "hallucination": "povid",
+    "mathverse": "reasoning_tasks",
+    "mmmu": "reasoning_tasks",
+    "wildvision": "wildvision-battle",
+}
+"""First part of an id, in lower case -> its folder; `vlfeedback` for all others. The groups that follow are those of
+the data card."""
 
 
 def _tasks(row: Row) -> Iterator[Task]:
@@ -88,7 +90,11 @@ def _group(row: Row, identity: str) -> str:
     folder = str(row.get("image_path") or "").split("/")
     if len(folder) > 2 and folder[-2] in _BY_FOLDER:
         return _BY_FOLDER[folder[-2]]
-    return _BY_PREFIX.get(re.split("[_-]", identity)[0].lower(), "general")
+    return _BY_FOLDER[_folder(identity)]
+
+
+def _folder(identity: str) -> str:
+    return _FOLDERS.get(re.split("[_-]", identity)[0].lower(), "vlfeedback")
 
 
 def _rest(row: Row) -> dict[str, Any]:
@@ -97,15 +103,6 @@ def _rest(row: Row) -> dict[str, Any]:
 
 
 GROUPS = ("general", "hallucination", "reasoning")
-_FOLDERS = {
-    "rlaif": "rlaif-v",
-    "rlhf": "rlhf-v",
-    "hallucination": "povid",
-    "mathverse": "reasoning_tasks",
-    "mmmu": "reasoning_tasks",
-    "wildvision": "wildvision-battle",
-}
-"""First part of an id -> the folder of images that `cal.py` groups by; `vlfeedback` for all others."""
 
 Outcome = Literal["agree", "reject", "other"]
 
@@ -143,12 +140,11 @@ def orders(item: Item) -> list[list[Answer]]:
 
 def outcome(item: Item) -> Outcome:
     """What more than half of the votes of the first order say; a tie or an unreadable vote is neither side's."""
-    votes = orders(item)
-    winner = _majority(votes[0]) if votes else None
+    winner = _majority(item.votes)
     return "other" if winner is None else "agree" if winner == item.task.gold else "reject"
 
 
-def _majority(votes: Sequence[Answer]) -> int | None:
+def _majority(votes: Sequence[Answer | Trajectory]) -> int | None:
     for number in (1, 2):
         if sum(vote.decision == number for vote in votes) > len(votes) / 2:
             return number
@@ -164,8 +160,8 @@ def _without_repeats(items: Sequence[Item]) -> list[Item]:
 
 
 def _unread(items: Sequence[Item]) -> Figure:
-    votes = [(orders(item) or [[]])[0] for item in items]
-    return mean([sum(vote.decision is None for vote in v) / len(v) if v else 1.0 for v in votes])
+    votes = [[vote.decision is None for vote in item.votes] or [True] for item in items]
+    return mean([sum(unread) / len(unread) for unread in votes])
 
 
 def _consistency(items: Sequence[Item]) -> Figure:
@@ -183,11 +179,10 @@ def _line(item: Item, vote: Answer) -> dict[str, Any]:
     published, meta = str(item.published_id), Meta.of(task)
     shown = order.index(vote.decision) + 1 if vote.decision in (1, 2) else -1
     status = "doesntMatch" if shown < 0 else "agree" if vote.decision == task.gold else "reject"
-    folder = _FOLDERS.get(published.replace("_", "-").split("-")[0].lower(), "vlfeedback")
     return {
         "id": published,
         # Only its second part is read: the folder tells the group.
-        "image_path": f"images/{folder}/{published}.jpg",
+        "image_path": f"images/{_folder(published)}/{published}.jpg",
         "query": task.question,
         "response": list(task.responses),
         "ranking": [0, 1] if task.gold == 1 else [1, 0],

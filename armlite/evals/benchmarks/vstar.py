@@ -22,8 +22,8 @@ from armlite.evals.benchmarks.letters import (
     unread,
     vlmevalkit_letter,
 )
-from armlite.evals.figures import Benchmark, Figure, Figures, Item, TaskMeta
-from armlite.evals.intervals import mean_interval
+from armlite.evals.benchmarks.shares import plain_mean
+from armlite.evals.figures import Benchmark, Figures, Item, TaskMeta
 from armlite.types import ImageInfo, Task
 
 
@@ -113,7 +113,7 @@ def score(items: Sequence[Item]) -> Figures:
         figures |= accuracies(name, items, right, _category)
     figures |= accuracies("acc_last_turn", items, by_rule(lmms_vstar_letter, whole_turn=True), lambda item: ())
     met = [iou for item in items if (iou := crop_iou(item)) is not None]
-    figures["crop_iou"] = Figure(value=sum(met) / len(met) if met else None, n=len(met), ci95=mean_interval(met))
+    figures["crop_iou"] = plain_mean(met)
     return figures | majority(items) | {"parse_failures": unread(items)}
 
 

@@ -15,9 +15,8 @@ from armlite.data.dataset import DataSet
 from armlite.data.row import Row
 from armlite.evals.benchmarks.choices import gold_letter, split_options
 from armlite.evals.benchmarks.letters import Right, by_rule, given, ours, unread
-from armlite.evals.benchmarks.shares import clustered, share
-from armlite.evals.figures import Benchmark, Figure, Figures, Item, TaskMeta
-from armlite.evals.intervals import mean_interval
+from armlite.evals.benchmarks.shares import clustered, plain_mean, share
+from armlite.evals.figures import Benchmark, Figures, Item, TaskMeta
 from armlite.types import Task
 
 
@@ -134,10 +133,9 @@ def dimensions(problems: Sequence[Problem]) -> Figures:
         cm = [multi and enough(steps) for multi, steps in problems]
         rm = [multi and not enough(steps) for multi, steps in problems]
         values = [1 - (0.5 * g + r + k) for g, r, k in zip(ig, rm, ik, strict=True)]
-        mean = sum(values) / len(values) if values else None
         figures |= {f"cm_{condition}": share(cm), f"rm_{condition}": share(rm)}
         figures[f"rm_rate_{condition}"] = share([r for r, c in zip(rm, cm, strict=True) if r or c])
-        figures[f"score_{condition}"] = Figure(value=mean, n=len(values), ci95=mean_interval(values))
+        figures[f"score_{condition}"] = plain_mean(values)
     return figures
 
 

@@ -181,11 +181,7 @@ class Decoder:
         x = torch.nn.utils.rnn.pad_sequence([c.embeddings for c in chunks], batch_first=True)
         places = torch.nn.utils.rnn.pad_sequence([c.positions.T for c in chunks], batch_first=True)
         cos, sin = rotary(self._text, places.permute(2, 0, 1).to(self.device), self.dtype)
-        if chunks[0].start == 0:
-            attend = self._attend_from_start(cache, chunks)
-        else:
-            attend = self._attend_after_cached(cache, chunks, x.shape[1])
-        self._run(x, cos, sin, attend)
+        self._run(x, cos, sin, self._attend(cache, chunks, x.shape[1]))
 
     def _write(self, cache: KVCache, i: int, chunks: Sequence[Chunk], k: torch.Tensor, v: torch.Tensor) -> None:
         for row, c in enumerate(chunks):
@@ -196,29 +192,22 @@ class Decoder:
     def _repeat(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.repeat_interleave(self.groups, dim=1) if self.groups > 1 else tensor
 
-    def _attend_from_start(self, cache: KVCache, chunks: Sequence[Chunk]) -> Attend:
-        """Nothing comes before: causal attention among the new tokens; none can see the padding on the right."""
+    def _attend(self, cache: KVCache, chunks: Sequence[Chunk], width: int) -> Attend:
+        """Causal attention of new tokens, and to what their slots hold; none can see the padding on the right."""
+        slots, starts = torch.tensor([(c.slot, c.start) for c in chunks], device=self.device).T
+        n, mask = max(c.start + len(c.embeddings) for c in chunks), None
+        if chunks[0].start > 0:
+            seen = starts[:, None] + torch.arange(width, device=self.device)  # (B, T) the last token that each one sees
+            hidden = torch.arange(n, device=self.device) > seen[:, :, None]  # (B, T, n)
+            mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device)
+            mask = mask.masked_fill_(hidden, float("-inf"))[:, None]
 
         def attend(i: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
             self._write(cache, i, chunks, k, v)
-            return scaled_dot_product_attention(q, self._repeat(k), self._repeat(v), is_causal=True)
-
-        return attend
-
-    def _attend_after_cached(self, cache: KVCache, chunks: Sequence[Chunk], width: int) -> Attend:
-        """Tokens that continue what their slots hold."""
-        slots = torch.tensor([c.slot for c in chunks], device=self.device)
-        starts = torch.tensor([c.start for c in chunks], device=self.device)
-        n = max(c.start + len(c.embeddings) for c in chunks)
-        seen = starts[:, None] + torch.arange(width, device=self.device)  # (B, T) the last token that each one sees
-        hidden = torch.arange(n, device=self.device) > seen[:, :, None]  # (B, T, n)
-        mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device)
-        mask = mask.masked_fill_(hidden, float("-inf"))[:, None]
-
-        def attend(i: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-            self._write(cache, i, chunks, k, v)
-            keys, values = cache.keys[i][:, :, :n][slots], cache.values[i][:, :, :n][slots]
-            return scaled_dot_product_attention(q, self._repeat(keys), self._repeat(values), attn_mask=mask)
+            if mask is not None:
+                k, v = cache.keys[i][:, :, :n][slots], cache.values[i][:, :, :n][slots]
+            k, v = self._repeat(k), self._repeat(v)
+            return scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
 
         return attend
 

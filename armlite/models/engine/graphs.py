@@ -47,22 +47,15 @@ class GraphedDecoder:
         self._replay: Work | None = None
         self._numbers = torch.empty(0)
 
-    def step(
-        self,
-        cache: KVCache,
-        slots: Sequence[int],
-        tokens: Sequence[int],
-        lengths: Sequence[int],
-        positions: Sequence[int],
-    ) -> torch.Tensor:
-        """As `Decoder.step`; the logits are valid until the next one."""
+    def step(self, cache: KVCache, slots: Sequence[int], *each: Sequence[int]) -> torch.Tensor:
+        """As `Decoder.step` (`each`: tokens, lengths, positions); the logits are valid until the next one."""
         if cache.keys[0] is not self._keys:  # a cache that has grown has new tensors
             self._keys, self._seen, self._replay = cache.keys[0], 0, None
         self._seen += 1
         if self._seen <= EAGER_STEPS:
-            return self._decoder.step(cache, slots, tokens, lengths, positions)
+            return self._decoder.step(cache, slots, *each)
         numbers = torch.zeros(4, cache.slots, dtype=torch.long)
-        numbers[:, slots] = torch.tensor([tokens, lengths, positions, [1] * len(slots)])
+        numbers[:, slots] = torch.tensor([*each, [1] * len(slots)])
         if self._replay is None:
             decoder, fixed = self._decoder, numbers.to(self._decoder.device)
             decoder.extend_rotary_table(cache.length)  # an image takes no more positions than tokens
