@@ -52,7 +52,7 @@ def pairs(
     if inject == (model is not None):
         raise ArmliteError("give either --model, who writes the flawed answers, or --inject")
     judge = Judge.load(model, temperature=temperature, seed=seed) if model else None
-    with Counter("pairs") as counter:
+    with Counter("pairs", kept=True) as counter:
         counts = make_pairs(
             tasks,
             out,
@@ -128,7 +128,7 @@ def mix(
     from armlite.cli.screen import Counter
     from armlite.data.making.mix import load_mix, mix_tasks
 
-    with Counter("mix") as counter:
+    with Counter("mix", kept=True) as counter:
         counts = mix_tasks(load_mix(recipe), out, counter.show)
     _print(counts, out, as_json)
 
@@ -151,7 +151,7 @@ def _played(
 
     judge = Judge.load(model, temperature=temperature, seed=seed)
     more |= {"name": _name(model), "temperature": temperature, "seed": seed}
-    with Counter(what) as counter:
+    with Counter(what, kept=True) as counter:
         counts = make(tasks, judge.model, judge.settings, out, on_task=counter.show, **more)
     _print(counts, out, as_json)
 
