@@ -101,6 +101,12 @@ def test_an_adapter_that_does_not_fit_its_base_is_refused_with_counts(adapter, c
         load(adapter)
 
 
+def test_an_adapter_without_weights_is_one_line(adapter):
+    (adapter / "adapter_model.safetensors").unlink()
+    with pytest.raises(ArmliteError, match="has an adapter_config.json but no weights"):
+        load(adapter)
+
+
 def test_an_adapter_for_modules_that_are_not_there_is_one_line(adapter):
     rename(adapter, lambda name: name.replace("self_attn", "attention"))
     configure(adapter, target_modules=["query"])
@@ -178,7 +184,7 @@ def test_other_quantised_bases_are_refused_before_anything_is_read(made, adapter
 
 
 class _Gated(BaseHTTPRequestHandler):
-    """A hub with one gated model and an open adapter on it."""
+    """A hub with a gated model, an open adapter on it and a gated one."""
 
     def _answer(self):
         files = ["adapter_config.json"] if "adapter" in self.path else ["config.json", "model.safetensors"]
@@ -204,8 +210,12 @@ class _Gated(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.parametrize("name", ["org/gated", "org/adapter"])
-def test_a_gated_model_is_one_sentence_with_its_page(name, tmp_path):
+CLOSED = {"org/gated": "org/gated", "org/adapter": "org/gated", "org/closed-adapter": "org/closed-adapter"}
+"""What is asked for -> what is gated of it."""
+
+
+@pytest.mark.parametrize(("name", "gated"), CLOSED.items())
+def test_a_gated_model_is_one_sentence_with_its_page(name, gated, tmp_path):
     hub = HTTPServer(("127.0.0.1", 0), _Gated)
     threading.Thread(target=hub.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{hub.server_port}"
@@ -218,5 +228,5 @@ def test_a_gated_model_is_one_sentence_with_its_page(name, tmp_path):
     hub.shutdown()
     assert done.returncode == 2, done.stderr
     assert done.stderr == (
-        f"error: org/gated is gated: ask for access at {address}/org/gated, then hf auth login, and try again\n"
+        f"error: {gated} is gated: ask for access at {address}/{gated}, then hf auth login, and try again\n"
     )

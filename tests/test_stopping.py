@@ -8,6 +8,7 @@ import torch
 from tiny_run import UNFINISHED, answer, make_recipe, trainer_of
 from transformers import TrainerCallback
 
+from armlite.cli.screen import Counter
 from armlite.train.checkpoints import CompleteCheckpoints, last_step, train_to_end
 from armlite.train.fruitless import IN_A_ROW, Fruitless
 from armlite.train.stopping import SOON, Stopped, on_signal, stop_at_once
@@ -75,6 +76,13 @@ def test_between_the_steps_a_signal_ends_a_run_at_once():
     with pytest.raises(Stopped, match="what was done is kept") as stop, on_signal(stop_at_once):
         os.kill(os.getpid(), signal.SIGTERM)
     assert stop.value.status == 143
+
+
+def test_whoever_interrupts_work_that_is_kept_is_told_so(capsys):
+    for kept, said in ((True, "stopped; what is done is kept, and the same command goes on\n"), (False, "")):
+        with pytest.raises(KeyboardInterrupt), Counter("pairs", kept):
+            raise KeyboardInterrupt
+        assert capsys.readouterr().err == said
 
 
 TASK = Task(id="t", kind="pairwise", question="?", responses=("a", "b"), gold=1)

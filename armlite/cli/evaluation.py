@@ -67,7 +67,7 @@ def _judged(name: str, model: str, path: Path | None, out: Path | None, options:
     from armlite.evals.run import default_folder, run_benchmark
 
     folder = (out or default_folder(model, options["tools"])) / Path(name).stem
-    with Counter(Path(name).stem) as counter:
+    with Counter(Path(name).stem, kept=True) as counter:
         summary = run_benchmark(name, model, path, out, on_progress=counter.show, **options)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(f"results: {folder}")

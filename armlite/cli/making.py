@@ -53,7 +53,7 @@ def pairs(
     if inject == (model is not None):
         raise ArmliteError("give either --model, who writes the flawed answers, or --inject")
     judge = Judge.load(model, temperature=temperature, seed=seed, **asked_at_once(model, batch)) if model else None
-    with Counter("pairs") as counter:
+    with Counter("pairs", kept=True) as counter:
         counts = make_pairs(
             tasks,
             out,
@@ -129,7 +129,7 @@ def mix(
     from armlite.cli.screen import Counter
     from armlite.data.making.mix import load_mix, mix_tasks
 
-    with Counter("mix") as counter:
+    with Counter("mix", kept=True) as counter:
         counts = mix_tasks(load_mix(recipe), out, counter.show)
     _print(counts, out, as_json)
 
@@ -144,7 +144,7 @@ def _played(
 
     options = asked_at_once(model, how["in_flight"])
     judge = Judge.load(model, temperature=how["temperature"], seed=how["seed"], **options)
-    with Counter(what) as counter:
+    with Counter(what, kept=True) as counter:
         return make(tasks, judge.model, judge.settings, out, _name(model), on_task=counter.show, **how)
 
 

@@ -123,11 +123,20 @@ def _figures(row: dict[str, Any]) -> str:
 
 
 class Counter(Bars):
-    """One progress bar on stderr; use as a context manager."""
+    """One progress bar on stderr; use as a context manager.
 
-    def __init__(self, name: str):
+    Args:
+        kept: what is done stays (a journal), which whoever interrupts it is told.
+    """
+
+    def __init__(self, name: str, kept: bool = False):
         super().__init__(name)
-        self._task = self._progress.add_task(name, total=None)
+        self._task, self._kept = self._progress.add_task(name, total=None), kept
+
+    def __exit__(self, kind: Any = None, *_: Any) -> None:
+        super().__exit__()
+        if self._kept and kind is KeyboardInterrupt:
+            print("stopped; what is done is kept, and the same command goes on", file=sys.stderr)
 
     def show(self, done: int, total: int | None) -> None:
         """Move the bar; a total of None: not known."""

@@ -46,6 +46,7 @@ def train(
     folder = output or Path("runs") / loaded.name
     from armlite.cli.screen import TrainingScreen, numbers
     from armlite.lock import command_line
+    from armlite.train.processes import is_first
 
     try:
         with TrainingScreen() as screen:
@@ -59,7 +60,8 @@ def train(
 
             run(loaded, folder, stage, resume, screen.notify, force)  # type: ignore[arg-type]
     except KeyboardInterrupt as stop:
-        again = command_line(*([] if seeds is not None else ["--resume"]))
-        print(f"{stop or 'stopped'}; go on with: {again}", file=sys.stderr)
+        if is_first():
+            again = command_line(*([] if seeds is not None else ["--resume"]))
+            print(f"{stop or 'stopped'}; go on with: {again}", file=sys.stderr)
         raise
     screen.finish(folder)

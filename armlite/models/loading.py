@@ -181,14 +181,18 @@ def _adapter(folder: Path) -> _Place:
         raise ArmliteError(f"the adapter {folder} does not say what its base model is (base_model_name_or_path)")
     # A run directory may have been moved or copied as a whole: its stages are each other's neighbours.
     beside = folder.parent / Path(name).name
-    own = [beside] if Path(name).parent.name == folder.resolve().parent.name else []
-    for base in (*own, folder / name, Path(name), beside):
-        if base.is_dir() and base.resolve() != folder.resolve():
-            return _Place(str(folder), _resolve(str(base)))
-    try:
-        return _Place(str(folder), _resolve(name))
-    except ArmliteError as error:
-        raise ArmliteError(f"the base model {name} of the adapter {folder} is missing: {error}") from error
+    own = [beside] if Path(name).parent.name == folder.resolve().parent.name == "checkpoints" else []
+    there = (b for b in (*own, folder / name, Path(name), beside) if b.is_dir() and b.resolve() != folder.resolve())
+    if (found := next(there, None)) is not None:
+        base = _resolve(str(found))
+    else:
+        try:
+            base = _resolve(name)
+        except ArmliteError as error:
+            raise ArmliteError(f"the base model {name} of the adapter {folder} is missing: {error}") from error
+    if not any(folder.glob("adapter_model.*")):
+        raise ArmliteError(f"{folder} has an adapter_config.json but no weights (adapter_model.safetensors)")
+    return _Place(str(folder), base)
 
 
 def _on_hub(name: str) -> _Place:
@@ -315,10 +319,11 @@ def _one_line(source: str) -> Iterator[None]:
     """What may go wrong with weights on disk, as the user's one line."""
     try:
         yield
-    except (OSError, ImportError, RuntimeError, SafetensorError) as error:
-        chain = [error, error.__cause__, error.__context__]
-        if any(isinstance(e, GatedRepoError) for e in chain):
+    except (OSError, ImportError, RuntimeError, ValueError, SafetensorError) as error:
+        if any(isinstance(e, GatedRepoError) for e in (error, error.__cause__, error.__context__)):
             raise ArmliteError(_gated(source)) from error
+        if isinstance(error, ValueError):  # PEFT's word for what it cannot fetch, and everybody's for a bug
+            raise
         raise ArmliteError(f"the weights of {source} could not be loaded: {first_line(error)}") from error
 
 

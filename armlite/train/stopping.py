@@ -10,7 +10,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from armlite.models.engine.oom import print_to_stderr
-from armlite.train.processes import any_process
+from armlite.train.processes import any_process, is_first
 
 SOON = 10.0
 """Seconds: whoever wants to stop need not wait for a save that takes longer."""
@@ -82,7 +82,8 @@ class StopAfterStep(TrainerCallback):
         if self._asked:
             raise Stopped("stopped amid a step; the last checkpoint is kept", number)
         self._asked = number
-        print_to_stderr("stops after this step; once more: at once")
+        if is_first():
+            print_to_stderr("stops after this step; once more: at once")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ask for the last save; rollouts that are used more than once are used up first, for they are not saved."""
