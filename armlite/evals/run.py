@@ -23,7 +23,7 @@ from armlite.evals.folder import TASKS, TRAJECTORIES, EvalRun, EvalSettings, rea
 from armlite.evals.orders import chosen_order, presented
 from armlite.evals.report import summarise, write_results
 from armlite.evals.tasks import ACCURACY, POCKET, is_tasks
-from armlite.images import is_as_stored, open_image
+from armlite.images import is_as_stored, is_data_url, open_image
 from armlite.journal import Journal, is_begun
 from armlite.judge import VOTING_TEMPERATURE, Judge
 from armlite.loop import ChatModel
@@ -229,7 +229,11 @@ def link_pictures(trajectory: Trajectory, root: Path, folder: Path) -> None:
         target = folder / "images" / infos[name].file
         if target.exists():
             continue
-        if is_as_stored(root / path) and image_file(open_image(root / path)) == infos[name].file:
+        if (
+            not is_data_url(path)
+            and is_as_stored(root / path)
+            and image_file(open_image(root / path)) == infos[name].file
+        ):
             target.parent.mkdir(parents=True, exist_ok=True)
             with suppress(OSError):
                 target.symlink_to(os.path.relpath(root / path, target.parent))
