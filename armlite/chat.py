@@ -11,9 +11,10 @@ from pathlib import Path
 from PIL import Image
 
 from armlite.errors import ArmliteError, nearest
-from armlite.images import open_image
+from armlite.images import is_data_url, open_image
 from armlite.judge import Asked, Judge, OnStep, make_task, save
 from armlite.memory import Memory
+from armlite.remote import fetch_image, is_url, refuse_urls
 from armlite.tools import tools_for
 from armlite.types import Constraint, Kind, Verdict
 from armlite.view import text as words
@@ -54,10 +55,12 @@ class Chat:
     Args:
         judge: who judges.
         on_step: called with each step of a judgment, as it happens.
+        offline: no picture is fetched from the web.
     """
 
-    def __init__(self, judge: Judge, on_step: OnStep | None = None):
-        self.judge, self.on_step = judge, on_step
+    def __init__(self, judge: Judge, on_step: OnStep | None = None, offline: bool = False):
+        self.judge, self.on_step, self.offline = judge, on_step, offline
+        self._fetched: dict[str, Image.Image] = {}
         self.case, self.tools = Case(), True
         self.several = False
         """The judgment under way is of more than one vote."""
@@ -100,8 +103,13 @@ class Chat:
         return self._state()
 
     def _image(self, path: str) -> Said:
-        path = _path(path)
-        open_image(path)
+        if is_url(path):
+            if self.offline:
+                refuse_urls([path])
+            self._fetched[path] = fetch_image(path)
+        else:
+            path = path if is_data_url(path) else _path(path)
+            open_image(path)
         self.case.images.append(path)
         return self._state()
 
@@ -135,7 +143,8 @@ class Chat:
             raise ArmliteError("there is one response only: nothing to swap or rank")
         if count > 1 and how == "rate":
             raise ArmliteError(f"one response can be rated, not {count}: /judge compares them")
-        given = (case.question, case.responses, case.images, case.document, case.constraints)
+        images = [self._fetched.get(path, path) for path in case.images]
+        given = (case.question, case.responses, images, case.document, case.constraints)
         self.several = swap or how == "rank"
         asked: Asked = {"tools": tools, "on_step": self.on_step, "rollout": rollout}
         if how == "rank":
@@ -223,7 +232,7 @@ def _path(text: str) -> str:
 
 COMMANDS: dict[str, tuple[str, str, Callable[[Chat, str], Said]]] = {
     "question": ("TEXT", "set the question", Chat._question),
-    "image": ("PATH", "add a picture", Chat._image),
+    "image": ("PATH", "add a picture: a file or a URL", Chat._image),
     "doc": ("PATH", "set the document: a PDF file or a folder of page images", Chat._document),
     "response": ("TEXT", "add a response", Chat._response),
     "constraint": ("TEXT", "add something that responses have to satisfy", Chat._constraint),

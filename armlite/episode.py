@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from armlite.errors import ArmliteError, DataError, InputError, ToolError, nearest
-from armlite.images import open_image, shrink
+from armlite.images import image_source, open_image, shrink
 from armlite.memory import Limits, Memory
 from armlite.protocol import prompts
 from armlite.protocol.parse import feedback, parse_decision, parse_turn
@@ -90,7 +90,7 @@ class Episode:
         from armlite.tools.documents.sheet import contact_sheet
 
         if images is None:
-            images = [open_image(Path(root) / path) for path in task.images]
+            images = [open_image(image_source(root, path)) for path in task.images]
         document = open_document(Path(root) / task.document) if task.document else None
         shown = tuple(order) or tuple(range(1, len(task.responses) + 1))
         texts = [task.responses[n - 1] for n in shown]

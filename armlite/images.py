@@ -5,6 +5,7 @@ same picture many times. Nobody sees what another draws on it, since Pillow copi
 before it changes them.
 """
 
+import base64
 import hashlib
 import importlib.util
 import io
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from PIL import ExifTags, Image, ImageChops, ImageCms
 
@@ -79,12 +81,31 @@ _OPENED: Kept[tuple[str, int, int], tuple[Image.Image, bool]] = Kept()
 
 
 def open_image(path: Path | str) -> Image.Image:
-    """An image file as RGB, as a colour-managed viewer shows it: see `to_rgb`; turned as its EXIF data says.
+    """An image file or `data:` URL as RGB, as a colour-managed viewer shows it: see `to_rgb`; turned as EXIF data say.
 
     Raises:
         InputError: missing, not an image, damaged, more than `MAX_PIXELS` pixels, longer than `MAX_ASPECT` allows.
     """
-    return shared_view(_opened(Path(path))[0])
+    return shared_view(_opened(_source(path))[0])
+
+
+def decode_image(data: bytes, name: str) -> Image.Image:
+    """The content of an image file, as `open_image`.
+
+    Args:
+        name: what an error calls it.
+    """
+    return _shown_upright(_pixels(data, name), name)[0]
+
+
+def is_data_url(path: Path | str) -> bool:
+    """Whether an image is given by its content instead of a path."""
+    return isinstance(path, str) and path[:5].lower() == "data:"
+
+
+def image_source(root: Path | str, path: str) -> Path | str:
+    """Where an image of a task is: a path below `root`, or the `data:` URL that it is."""
+    return path if is_data_url(path) else Path(root) / path
 
 
 def is_as_stored(path: Path | str) -> bool:
@@ -93,7 +114,7 @@ def is_as_stored(path: Path | str) -> bool:
     Raises:
         InputError: as `open_image`.
     """
-    return _opened(Path(path))[1]
+    return _opened(_source(path))[1]
 
 
 def as_png(image: Image.Image, **options: Any) -> bytes:
@@ -113,7 +134,11 @@ def image_key(image: Image.Image) -> str:
     return notes["key"]
 
 
-def _opened(path: Path) -> tuple[Image.Image, bool]:
+def _source(path: Path | str) -> Path | str:
+    return path if is_data_url(path) else Path(path)
+
+
+def _opened(path: Path | str) -> tuple[Image.Image, bool]:
     """A file's image and whether it is as stored: from the cache unless the file is another by now."""
     try:
         key = state_of(path)
@@ -139,8 +164,10 @@ def check_file(path: Path, name: str, folders: bool = False) -> None:
         raise InputError(f"{cut(name, 300)} is not a file")
 
 
-def state_of(path: Path) -> tuple[str, int, int]:
-    """A file's place, time and size: another one once it has changed."""
+def state_of(path: Path | str) -> tuple[str, int, int]:
+    """A file's place, time and size: another one once it has changed. Of a `data:` URL itself."""
+    if isinstance(path, str):
+        return path, 0, 0
     status = path.stat()
     return str(path.resolve()), status.st_mtime_ns, status.st_size
 
@@ -151,7 +178,7 @@ def check_image(path: Path | str) -> None:
     Raises:
         InputError: as `open_image`.
     """
-    _read(Path(path), eighth=True)
+    _read(_source(path), eighth=True)
 
 
 def check_head(path: Path | str) -> None:
@@ -160,35 +187,53 @@ def check_head(path: Path | str) -> None:
     Raises:
         InputError: as `open_image`, where the head shows it.
     """
-    _read(Path(path), pixels=False)
+    _read(_source(path), pixels=False)
 
 
-def _decode(path: Path) -> tuple[Image.Image, bool]:
-    image = _read(path)
-    rgb, converted = _shown(image, f"image {path}")
+def _decode(path: Path | str) -> tuple[Image.Image, bool]:
+    rgb, changed = _shown_upright(_read(path), _name(path))
+    return rgb, not changed and isinstance(path, Path)
+
+
+def _shown_upright(image: Image.Image, name: str) -> tuple[Image.Image, bool]:
+    """The image as `open_image` gives it, and whether that is another than any reader finds in the file."""
+    rgb, converted = _shown(image, name)
     turn = _TURNS.get(image.info["orientation"])
-    as_stored = not converted and turn is None and image.format != "HEIF"
-    return rgb if turn is None else rgb.transpose(turn), as_stored
+    return rgb if turn is None else rgb.transpose(turn), converted or turn is not None or image.format == "HEIF"
 
 
-def _read(path: Path, eighth: bool = False, pixels: bool = True) -> Image.Image:
+def _name(path: Path | str) -> str:
+    return f"image {path}" if isinstance(path, Path) else f"image {path[:40]}..."
+
+
+def _read(path: Path | str, eighth: bool = False, pixels: bool = True) -> Image.Image:
+    """A file's image, or that of a `data:` URL, as `_pixels` gives it."""
+    if not isinstance(path, Path):
+        head, _, body = path.partition(",")
+        try:
+            data = base64.b64decode(body, validate=True) if head.endswith(";base64") else unquote_to_bytes(body)
+        except ValueError as error:
+            raise InputError(f"{_name(path)} cannot be read ({error}): is it all of the base64 text?") from error
+        return _pixels(data, _name(path), eighth, pixels)
+    check_file(path, _name(path))
+    return _pixels(path, _name(path), eighth, pixels)
+
+
+def _pixels(source: Path | bytes, name: str, eighth: bool = False, pixels: bool = True) -> Image.Image:
     """A file's image, its EXIF orientation in `info`; what is wrong with the file as an InputError."""
-    check_file(path, f"image {path}")
     advice = "is it a complete picture file?"
     try:
-        with path.open("rb") as file:
+        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
             head = file.read(1024)
         advice = next((way for mark, way in _FOREIGN if mark.lower() in head.lower()), advice)
         if head[4:8] == b"ftyp" and head[8:12] in _HEIC:
             advice = _read_heic()
-        with Image.open(path) as image:
-            check_shape(image.size, f"image {path}")
+        with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
+            check_shape(image.size, name)
             area = image.width * image.height
             if area > MAX_PIXELS:
-                raise InputError(
-                    f"image {path} has {area / 1e6:.0f} megapixels; the most is {MAX_PIXELS / 1e6:.0f}: "
-                    "make it smaller first"
-                )
+                most = f"{area / 1e6:.0f} megapixels; the most is {MAX_PIXELS / 1e6:.0f}"
+                raise InputError(f"{name} has {most}: make it smaller first")
             if eighth:
                 image.draft("RGB", (image.width // 8, image.height // 8))
             if pixels:
@@ -198,9 +243,9 @@ def _read(path: Path, eighth: bool = False, pixels: bool = True) -> Image.Image:
     except InputError:
         raise
     except Image.DecompressionBombError as error:
-        raise InputError(f"image {path} is too large: the most is {MAX_PIXELS / 1e6:.0f} megapixels") from error
+        raise InputError(f"{name} is too large: the most is {MAX_PIXELS / 1e6:.0f} megapixels") from error
     except Exception as error:  # only Pillow is at work here; its decoders raise all sorts at what they do not know
-        raise InputError(f"image {path} cannot be read ({error}): {advice}") from error
+        raise InputError(f"{name} cannot be read ({error}): {advice}") from error
 
 
 def _read_heic() -> str:

@@ -18,12 +18,13 @@ from pydantic import ValidationError
 
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError, first_fault
-from armlite.images import open_image, to_rgb
+from armlite.images import is_data_url, open_image, to_rgb
 from armlite.loop import ChatModel, OnStep
 from armlite.memory import image_file
 from armlite.models import model_prefix
 from armlite.models.lazy import LazyModel, at_temperature
 from armlite.models.sampling import Sampling
+from armlite.remote import fetch_image, is_url
 from armlite.runner import Job, Outcome, run_jobs
 from armlite.store import Saved, append, relative
 from armlite.types import Constraint, Kind, Task, Trajectory, Verdict
@@ -280,12 +281,11 @@ def make_task(
     if kind in ("pairwise", "listwise") and len(responses) < 2:
         raise ArmliteError(f"there is nothing to compare: give two or more responses, not {len(responses)}")
     pictures = [images] if isinstance(images, str | Path | Image.Image) else list(images)
-    opened = [
-        to_rgb(p, f"image {n}") if isinstance(p, Image.Image) else open_image(p) for n, p in enumerate(pictures, 1)
-    ]
+    opened = [_open(p, f"image {n}") for n, p in enumerate(pictures, 1)]
     name = None if document is None else open_document(Path(document)).name
     files = [image_file(image) for image in opened]
-    paths = [f"images/{f}" if isinstance(p, Image.Image) else str(p) for p, f in zip(pictures, files, strict=True)]
+    kept = [isinstance(p, Image.Image) or is_url(p) or is_data_url(p) for p in pictures]
+    paths = [f"images/{f}" if k else str(p) for p, f, k in zip(pictures, files, kept, strict=True)]
     rules = [constraints] if isinstance(constraints, str) else list(constraints)
     named = [kind, question, *responses, files, name, [str(rule) for rule in rules]]
     digest = hashlib.sha256(json.dumps(named).encode()).hexdigest()
@@ -303,6 +303,12 @@ def make_task(
     except ValidationError as error:
         raise ArmliteError(": ".join(first_fault(error))) from error
     return task, opened
+
+
+def _open(picture: Picture, name: str) -> Image.Image:
+    if isinstance(picture, Image.Image):
+        return to_rgb(picture, name)
+    return fetch_image(picture) if isinstance(picture, str) and is_url(picture) else open_image(picture)
 
 
 def _check_text(*texts: str) -> None:

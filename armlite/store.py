@@ -6,6 +6,7 @@ that name them. This is no data set format (`armlite.data` reads tasks) and know
 trajectories below a folder.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -230,12 +231,18 @@ def _one_line(verb: str, path: str | Path) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or a folder with the names in it, to the disk, so that they survive a power cut (POSIX only)."""
+    """Flush a file, or a folder with the names in it, to the disk, so that they survive a power cut.
+
+    Only POSIX can open a folder, and some of its file systems (on networks, FUSE) do not flush it: that is no error.
+    """
     if os.name != "posix":
         return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if not path.is_dir() or error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF):
+            raise
     finally:
         os.close(handle)
 

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from armlite.errors import ArmliteError
+from armlite.tools.checks.measures import sentences
 from armlite.tools.checks.sentences import installed_splitter, split_sentences
 
 # `|` marks the boundaries; the space after it is not part of the text.
@@ -91,3 +92,19 @@ def test_asking_for_a_missing_nltk_says_what_to_install():
     assert split_sentences("One. Two.") == ["One.", "Two."]
     with pytest.raises(ArmliteError, match="punkt_tab"):
         split_sentences("One. Two.", "nltk")
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("你好。我很好！真的？", 3),
+        ("「本当？」と言った。そう。", 2),
+        ("他说：“你好。” 再见。", 2),
+        ("यह है। वह है।", 2),
+        ("هل هذا صحيح؟ نعم.", 2),
+        ("行。Next one. Then 3.5 of it.", 3),
+    ],
+)
+def test_strict_counts_sentences_of_other_scripts(text, count):
+    assert len(sentences(text, "strict")) == count
+    assert "".join(sentences(text, "strict")).replace(" ", "") == text.replace(" ", "")

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from armlite.cli.judge import DeviceOption, MaxCallsOption, ModelOption, QuantizeOption, SeedOption, TemperatureOption
+from armlite.cli.judge import (
+    DeviceOption,
+    MaxCallsOption,
+    ModelOption,
+    OfflineOption,
+    QuantizeOption,
+    SeedOption,
+    TemperatureOption,
+)
 from armlite.cli.options import ImportOption
 from armlite.errors import ArmliteError
 
@@ -30,6 +38,7 @@ def chat(
     device: DeviceOption = "auto",
     quantize: QuantizeOption = None,
     imports: ImportOption = None,
+    offline: OfflineOption = False,
     json: Annotated[bool, typer.Option("--json", help="Print verdicts as JSON lines, all else on stderr.")] = False,
 ) -> None:
     """Judge interactively: set a question, add responses, watch the judge look, change something, judge again.
@@ -48,7 +57,7 @@ def chat(
     typer.echo(f"loading {model}", err=True)
     how = {"device": device, "quantize": quantize, "temperature": temperature, "seed": seed, "max_calls": max_calls}
     judge = Judge.load(model, **how).prepare()  # a session should not begin with a model that is not there
-    talk(Chat(judge), console, json)
+    talk(Chat(judge, offline=offline), console, json)
 
 
 def talk(session: "Chat", console: "Console", json: bool = False) -> None:

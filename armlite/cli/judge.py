@@ -21,6 +21,7 @@ QuantizeOption = Annotated[
 ]
 TemperatureOption = Annotated[float, typer.Option(min=0, help="0: the likeliest word, always.")]
 SeedOption = Annotated[int, typer.Option(help="Of all randomness.")]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Fetch no picture from the web.")]
 MaxCallsOption = Annotated[
     int | None, typer.Option(min=0, help="Tool calls before the judge has to answer.", show_default="the run's, else 5")
 ]
@@ -30,7 +31,7 @@ def judge(
     model: ModelOption,
     question: Annotated[str, typer.Option(help="What the responses answer.", show_default=False)],
     response: Annotated[list[str], typer.Option(help="A response; repeat for each.", show_default=False)],
-    image: Annotated[list[Path] | None, typer.Option(help="A picture; may be repeated.")] = None,
+    image: Annotated[list[str] | None, typer.Option(help="A picture: a file or URL; may be repeated.")] = None,
     document: Annotated[Path | None, typer.Option(help="A PDF file or a folder of page images.")] = None,
     constraint: Annotated[list[str] | None, typer.Option(help="What responses must satisfy; may be repeated.")] = None,
     rate: Annotated[bool, typer.Option("--rate", help="One response: rate it from 1 to 10.")] = False,
@@ -44,6 +45,7 @@ def judge(
     device: DeviceOption = "auto",
     quantize: QuantizeOption = None,
     imports: ImportOption = None,
+    offline: OfflineOption = False,
     save: Annotated[Path | None, typer.Option(help="Add the trajectories to this folder, for `armlite view`.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the verdict as one line of JSON.")] = False,
 ) -> None:
@@ -60,10 +62,13 @@ def judge(
     from armlite.cli.verdict import Progress, draw_verdict
     from armlite.judge import Judge, check_folder
     from armlite.judge import save as add
+    from armlite.remote import refuse_urls
     from armlite.view.terminal import open_console
 
     if save is not None:
         check_folder(save)
+    if offline:
+        refuse_urls(image or ())
     how = {"device": device, "quantize": quantize, "temperature": temperature, "seed": seed, "max_calls": max_calls}
     judge = Judge.load(model, **how)
     progress = Progress(several=votes > 1 or swap or rank)

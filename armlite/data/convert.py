@@ -198,4 +198,4 @@ def _nothing(dataset: DataSet, path: Path | None, rejects: Path, counts: Convert
     said = f"none of the {counts.rows} rows of {dataset.name} became a task"
     if counts.missing:
         return f"{said}; {len(counts.missing)} files are not there: {missing_words(counts.missing, path)}"
-    return f"{said}; {rejects} says why, for example: {json.loads(rejects.open().readline())['why']}"
+    return f"{said}; {rejects} says why, for example: {json.loads(rejects.open(encoding='utf-8').readline())['why']}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from armlite.errors import InputError
-from armlite.images import check_image
+from armlite.images import check_image, image_source
 from armlite.store import image_path, read
 from armlite.tools.documents.pages import open_document
 from armlite.types import Task
@@ -23,7 +23,7 @@ def unreadable_tasks(tasks: Sequence[Task], root: Path) -> dict[str, str]:
     Args:
         root: folder that the tasks' paths are relative to.
     """
-    images = _complaints(check_image, {path: root / path for task in tasks for path in task.images})
+    images = _complaints(check_image, {path: image_source(root, path) for task in tasks for path in task.images})
     documents = _complaints(open_document, {task.document: root / task.document for task in tasks if task.document})
     said = images | documents
     files = {task.id: (*task.images, *([task.document] if task.document else [])) for task in tasks}
@@ -38,10 +38,10 @@ def unreadable_traces(path: Path | str) -> dict[str, str]:
     return {n: said[bad[0]] for n, some in files.items() if (bad := [str(f) for f in some if str(f) in said])}
 
 
-def _complaints(check: Callable[[Path], Any], files: Mapping[str, Path]) -> dict[str, str]:
+def _complaints(check: Callable[[Any], Any], files: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with those of some files that cannot be opened."""
 
-    def complaint(path: Path) -> str | None:
+    def complaint(path: Any) -> str | None:
         try:
             check(path)
         except InputError as error:

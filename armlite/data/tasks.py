@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from armlite.errors import ArmliteError, DataError, first_fault
+from armlite.images import is_data_url
 from armlite.store import relative, whole_file
 from armlite.types import Task
 
@@ -59,7 +60,7 @@ def moved(task: Task, root: Path, folder: Path) -> Task:
     """The task with its paths, relative to `root`, as seen from `folder`."""
 
     def there(path: str) -> str:
-        return relative(root / path, folder)
+        return path if is_data_url(path) else relative(root / path, folder)
 
     document = there(task.document) if task.document else None
     return task.model_copy(update={"images": tuple(map(there, task.images)), "document": document})

@@ -16,7 +16,7 @@ from PIL import Image
 from armlite.data.making.similarity import normalised
 from armlite.data.tasks import read_tasks
 from armlite.errors import ArmliteError
-from armlite.images import open_image
+from armlite.images import image_source, open_image
 from armlite.memory import image_file
 from armlite.store import file_digest
 from armlite.types import Task
@@ -81,7 +81,7 @@ def _answers(task: Task) -> frozenset[str]:
 
 def looks(task: Task, root: Path) -> Looks:
     """What a task shows, as hashes."""
-    images = [open_image(root / path) for path in task.images]
+    images = [open_image(image_source(root, path)) for path in task.images]
     return (
         frozenset(map(image_file, images)),
         tuple(map(difference_hash, images)),

@@ -20,7 +20,7 @@ from armlite.data.making.rollouts import WHY, Progress
 from armlite.data.making.similarity import normalised
 from armlite.data.tasks import moved, read_tasks
 from armlite.errors import InputError
-from armlite.images import open_image
+from armlite.images import image_source, open_image
 from armlite.journal import Journal, Row
 from armlite.memory import image_file
 from armlite.recipe import Settings, read_yaml, validated
@@ -201,7 +201,7 @@ def _keys(read: list[tuple[Source, list[Task]]], journal: Journal, on_task: Prog
 
 def _key(task: Task, root: Path) -> str:
     document = document_digest(root / task.document) if task.document else None
-    images = sorted(image_file(open_image(root / path)) for path in task.images)
+    images = sorted(image_file(open_image(image_source(root, path))) for path in task.images)
     texts = [sorted(map(normalised, group)) for group in (task.responses, task.options.values())]
     constraints = sorted(c.text for c in task.constraints)
     return json.dumps([normalised(task.question), images, document, *texts, constraints])

@@ -6,9 +6,8 @@ sees the name only: it can spoil what the good answer says. It is asked as a cha
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-from armlite.images import open_image, shrink
+from armlite.images import image_source, open_image, shrink
 from armlite.protocol.render import Conversation, Message, harmless
 from armlite.runner import Job
 from armlite.types import Fault, StopReason, Task
@@ -74,7 +73,7 @@ class WriteFlaw(Job):
 
     def open(self) -> "Writing":  # type: ignore[override]  # played like an episode
         limit = self.settings.limits.image_max_pixels
-        images = tuple(shrink(open_image(Path(self.root) / path), limit) for path in self.task.images)
+        images = tuple(shrink(open_image(image_source(self.root, path)), limit) for path in self.task.images)
         return Writing(Conversation(self.task.id, 0, (), [Message("user", prompt(self.task, self.good), images)]))
 
 

@@ -26,6 +26,8 @@ _CURLY = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "…": "
 _OPENING = " \t\n*_~`\"'([{«"
 _CLOSING = " \t\n*_~`\"')]}»"
 _STOPS = ".!?:;,"
+_WIDE_END = re.compile("([。！？｡।॥؟۔።։။།។៕]+(?:(?![」』）】》”’\"')\\]])|[」』）】》”’\"')\\]]+(?=\\s|$|[「『“‘])))")
+"""Full stops of other scripts, which want no space behind them; before a closing quote one may go on."""
 
 
 def clean(text: str) -> str:
@@ -74,14 +76,16 @@ def sentences(text: str, mode: Mode) -> list[str]:
     """The sentences of a text or of a paragraph.
 
     strict: none reaches over a blank line or a list item, list markers and headings belong to none, and one needs a
-    letter or digit (an emoji after a full stop belongs to the sentence before it).
+    letter or digit (an emoji after a full stop belongs to the sentence before it). The stops of other scripts, as `。`,
+    `।` and `؟`, end one too.
     """
     if mode != "strict":
         return split_sentences(text, splitter_of(mode))
     found: list[str] = []
     for piece in (piece for p in paragraphs(text, mode) for piece in _ITEM.split(p)):
         own: list[str] = []
-        for sentence in split_sentences(piece, "regex"):
+        parts = _WIDE_END.sub("\\1\n\n", piece).split("\n\n")
+        for sentence in (sentence for part in parts for sentence in split_sentences(part, "regex")):
             if any(c.isalnum() for c in sentence):
                 own.append(sentence)
             elif own:

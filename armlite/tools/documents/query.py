@@ -1,7 +1,7 @@
 """What a question asks of a document: weighted words, captions and pages that it names, whether it is about pictures.
 
-Readers ask with words that the page does not hold: how to format the answer, "in the figure on page 5", the name of a
-ratio whose ingredients alone are printed. This file takes a question apart; `ranking` uses the parts.
+Readers ask with words that the page does not hold: how to format the answer, "in the figure on page 5". This file takes
+a question apart, whatever its subject; `ranking` uses the parts.
 """
 
 import re
@@ -12,8 +12,6 @@ from armlite.tools.documents.words import NUMBERS, ORDINALS, stem, terms, words
 
 GENERIC_WEIGHT = 0.3
 """Weight of words that say where to look or what to do rather than what about; others weigh 1."""
-ADDED_WEIGHT = 0.5
-"""Weight of words that we add to a question."""
 
 _GENERIC_WORDS = """
     accord appear article chart color colour contain deck describe diagram document figure following give
@@ -33,7 +31,8 @@ _FORMAT = re.compile(
     re.IGNORECASE,
 )
 _PAGE = re.compile(
-    rf"\b(?:pages?|pp?\.|slides?)\s*(?:number|no\.?|\#)?\s*\(?{_NUMBER}\b\)?(?:\s*(?:-|–|to|and)\s*(\d{{1,4}})\b)?",
+    rf"\b(?:pages?|pp?\.|slides?)\s*(?:number|no\.?|\#)?\s*\(?{_NUMBER}\b\)?(?:\s*(?:-|–|to|and)\s*(\d{{1,4}})\b)?"
+    r"|第\s*(\d{1,4})\s*[页頁ページ]",
     re.IGNORECASE,
 )
 _FROM_START = re.compile(rf"\b{_NTH}[\s-]+(?:page|slide)\b", re.IGNORECASE)
@@ -63,23 +62,6 @@ _NUMERIC = re.compile(
 )
 _LONG_KINDS = {"fig": "figure", "tab": "table"}
 
-_MEASURES = (
-    ("capex|capital expenditure", "capital expenditures", "cash flows"),
-    ("turnover", "revenues net sales", "operations income|balance sheets"),
-    ("coverage", "operating income interest expense", "operations income"),
-    ("margin|profitability", "revenues net income gross profit", "operations income"),
-    ("ebit(?:da)?", "operating income depreciation amortization", "operations income|cash flows"),
-    ("current|quick|working capital|liquidity", "total current assets liabilities", "balance sheets"),
-    ("debt|leverage|equity", "total debt liabilities equity", "balance sheets"),
-    ("assets?|roa|return on", "total assets", "balance sheets"),
-    ("r&d|research|cost|expenses?|revenues?|sales", "research development costs expenses", "operations income"),
-    ("dividends?|repurchases?|payout", "dividends paid repurchase common stock", "cash flows"),
-)
-"""Financial measures that reports rarely print: (its words, its ingredients, the statements that hold those)."""
-_RATIO = re.compile(
-    r"\b(ratio|turnover|margin|coverage|capex|ebit(?:da)?|working capital|return on|payout|leverage)\b", re.IGNORECASE
-)
-
 
 @dataclass(frozen=True)
 class Query:
@@ -106,12 +88,6 @@ def parse(question: str) -> Query:
     weights = {s: GENERIC_WEIGHT if s in _GENERIC else 1.0 for s in stems}
     joined = [" ".join(pair) for pair in pairwise(stems)]
     pairs = {p: GENERIC_WEIGHT if any(s in _GENERIC for s in p.split()) else 1.0 for p in joined}
-    for added in _ingredients(asked):
-        more = terms(added)
-        for s in more:
-            weights.setdefault(s, ADDED_WEIGHT)
-        for pair in pairwise(more):
-            pairs.setdefault(" ".join(pair), ADDED_WEIGHT)
     return Query(
         weights=weights,
         pairs=pairs,
@@ -128,21 +104,6 @@ def _content(question: str) -> str:
     sentences = _SENTENCE.split(question.strip())
     kept = [s for s in sentences if not (_ORDERED.match(s) and _FORMAT.search(s))]
     return " ".join(kept) or question
-
-
-def _ingredients(asked: str) -> list[str]:
-    """What a financial report prints in place of a ratio that the question names."""
-    if not _RATIO.search(asked):
-        return []
-    added = []
-    for pattern, items, statements in _MEASURES:
-        if re.search(rf"\b(?:{pattern})\b", asked, re.IGNORECASE):
-            added.append(items)
-            added.extend(
-                "consolidated statements balance sheets" if "balance" in s else f"consolidated statements {s}"
-                for s in statements.split("|")
-            )
-    return added
 
 
 def _captions(asked: str) -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from armlite.tools.documents.passages import PageIndex
 from armlite.tools.documents.query import Query, parse
+from armlite.tools.documents.words import is_unspaced
 
 PASSAGE_WEIGHT = 1.0
 """A page is worth as much through its best passage as through all of its words."""
@@ -96,10 +97,15 @@ def _label(kind: str, number: str) -> re.Pattern[str]:
 
 
 def _spelt(index: PageIndex, weights: dict[str, float]) -> dict[str, float]:
-    """The words of a query; one that the document lacks gives way to the commonest that is a slip of the pen away."""
+    """The words of a query; one that the document lacks gives way to the commonest that is a slip of the pen away.
+
+    A single character of an unspaced script gives way to all pairs with it.
+    """
     known = index.page_words.postings
     fixed: dict[str, float] = {}
     for word, weight in weights.items():
+        if len(word) == 1 and is_unspaced(word):
+            fixed |= {pair: weight for pair in known if word in pair}
         if word not in known and len(word) >= 5 and word.isalpha():
             word = min((k for k in known if _one_slip(word, k)), key=lambda k: -len(known[k]), default=word)
         fixed[word] = max(weight, fixed.get(word, 0.0))

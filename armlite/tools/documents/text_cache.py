@@ -20,7 +20,7 @@ from armlite.tools.documents import ocr
 from armlite.tools.documents.page_text import Pages, PageText
 
 VERSION = 2
-"""Raised whenever what is read from a page changes; older entries are then made again."""
+"""Raised whenever what is read from a page changes; older entries are then passed over."""
 KEEP_FROM = 10
 """Documents with fewer pages and no OCR are read faster than an entry is found, and are not kept."""
 TELL_FROM = 5
@@ -32,7 +32,6 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: int
     pages: dict[int, PageText]
     """By number, from 1; perhaps not all of them."""
 
@@ -100,18 +99,17 @@ class PageTexts:
 
     @cached_property
     def _file(self) -> Path:
-        return cache_folder() / "pages" / f"{_digest(self._pages.path)}.json"
+        return cache_folder() / f"pages-{VERSION}" / f"{_digest(self._pages.path)}.json"
 
     def _load(self) -> dict[int, PageText]:
         try:
-            entry = Entry.model_validate_json(self._file.read_bytes())
+            return Entry.model_validate_json(self._file.read_bytes()).pages
         except (OSError, ValidationError):
             return {}
-        return entry.pages if entry.version == VERSION else {}
 
     def _save(self, pages: dict[int, PageText]) -> None:
         """Add pages to what is kept."""
-        entry = Entry(version=VERSION, pages=dict(sorted((self._load() | pages).items())))
+        entry = Entry(pages=dict(sorted((self._load() | pages).items())))
         with suppress(ArmliteError):  # the folder takes no files
             write_atomic(self._file, entry.model_dump_json().encode("utf-8", "replace"))
 

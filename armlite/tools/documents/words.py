@@ -1,10 +1,20 @@
-"""Words as the page search sees them: normalised, stemmed, numbers in one spelling. English, and plain on purpose."""
+"""Words as the page search sees them: normalised, numbers in one spelling, English ones stemmed.
+
+Scripts that are written without spaces (Han, kana, Thai, Lao, Khmer, Burmese), and Hangul with its endings, have no
+words to be found by rule: there every two neighbouring characters are one.
+"""
 
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import pairwise
 
-_WORD = re.compile(r"[0-9]+(?:[.,][0-9]+)*(?:st|nd|rd|th)?(?![a-z])|[^\W_]+")
+_UNSPACED = (
+    "\u0e01-\u0eff\u1000-\u1049\u104c-\u109f\u1780-\u17d3\u17d7\u17db-\u17ff"
+    "\u3005-\u3007\u3041-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_ACCENTS = re.compile("[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed\u200c\u200d]")
+"""Accents, and the vowel points that Arabic and Hebrew may leave out. Other marks, as vowel signs, are letters."""
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=[12][0-9]{3}(?![0-9A-Za-z]))")
 _INITIALS = re.compile(r"\b(?:[A-Za-z][.&]){1,3}[A-Za-z]\b")
 NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
@@ -31,14 +41,37 @@ def words(text: str) -> list[str]:
     """
     text = _CAMEL.sub(" ", unicodedata.normalize("NFKC", text))
     text = _INITIALS.sub(lambda m: re.sub("[.&]", "", m[0]), text)
-    text = unicodedata.normalize("NFD", text).casefold()
-    text = "".join(c for c in text if not unicodedata.combining(c)) if not text.isascii() else text
-    return [_spell(w) for w in _WORD.findall(text)]
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text)))
+    found: list[str] = []
+    number_or_word, character = _patterns()
+    for word in number_or_word.findall(text.casefold()):
+        if word.isascii() or not is_unspaced(word[0]):
+            found.append(_spell(word))
+        else:
+            signs = character.findall(word)
+            found += [a + b for a, b in pairwise(signs)] or signs
+    return found
+
+
+def is_unspaced(word: str) -> bool:
+    """Whether a word begins in a script that is written without spaces."""
+    return re.match(f"[{_UNSPACED}]", word) is not None
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What finds a number, a word, or a run of an unspaced script; and in a run a character with its marks."""
+    marks = "".join(c for c in map(chr, range(0x0483, 0x20000)) if unicodedata.category(c)[0] == "M")
+    other = rf"[^\W_{_UNSPACED}]"
+    run = rf"[{_UNSPACED}{marks}]+"
+    number = r"[0-9]+(?:[.,][0-9]+)*(?:st|nd|rd|th)?(?![a-z])"
+    return re.compile(f"{number}|{run}|{other}(?:{other}|[{marks}])*"), re.compile(f".[{marks}]*")
 
 
 def terms(text: str) -> list[str]:
     """The stems of the words that carry a topic, in order."""
-    return [stem(w) for w in words(text) if w not in STOP and (len(w) > 1 or w.isdigit())]
+    return [stem(w) for w in words(text) if w not in STOP and (len(w) > 1 or w.isdigit() or is_unspaced(w))]
 
 
 def _spell(word: str) -> str:
