@@ -46,7 +46,8 @@ RESULTS = [
     (6, [2, 3], "one two\n\n---\n\nthree four five", F, F, T),
     # 2 to 4: what a sentence is.
     (2, [2, 2], "Title\nOne.\nTwo", T, T, T),
-    (2, [1, 1], "你好。世界。", T, T, T),
+    (2, [1, 1], "你好。世界。", T, T, F),
+    (2, [2, 2], "你好。世界。", F, F, T),
     (2, [3, 3], "# Title\n\nOne\n\n- two\n- three", F, F, T),
     (2, [2, 2], "1. Foo bar.\n2. Baz.", F, F, T),
     (2, [1, 1], "One. 😊", F, F, T),
