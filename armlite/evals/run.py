@@ -23,7 +23,7 @@ from armlite.evals.folder import TASKS, TRAJECTORIES, EvalRun, EvalSettings, rea
 from armlite.evals.orders import chosen_order, presented
 from armlite.evals.report import summarise, write_results
 from armlite.evals.tasks import ACCURACY, POCKET, is_tasks
-from armlite.images import is_as_stored, is_data_url, open_image
+from armlite.images import image_source, is_as_stored, open_image
 from armlite.journal import Journal, is_begun
 from armlite.judge import VOTING_TEMPERATURE, Judge
 from armlite.lock import held
@@ -245,9 +245,8 @@ def link_pictures(trajectory: Trajectory, root: Path, folder: Path) -> None:
             target.unlink()  # its file has gone: what is written now must not be written there
         if target.exists():
             continue
-        if is_data_url(path):
-            continue
+        source = image_source(root, path)
         with suppress(OSError, InputError):  # no links here, or the picture has gone meanwhile
-            if is_as_stored(root / path) and image_file(open_image(root / path)) == infos[name].file:
+            if is_as_stored(source) and image_file(open_image(source)) == infos[name].file:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.symlink_to(relative(root / path, target.parent))
+                target.symlink_to(relative(source, target.parent))
