@@ -45,7 +45,10 @@ def item(tag, gold, text, order=None):
         ("single_rm", True, "<think>x</think><answer>Overall Judgment: True</answer>", None, 1, 1),
         ("single_rm", False, "<think>x</think><answer>Overall Judgment: True</answer>", None, 0, 0),
         ("single_rm", True, "<think>x</think><answer>1</answer>", None, 0, 0),  # 1 is not True
-        ("single_rm", False, "<think>True</think><answer>false</answer>", None, 1, 0),  # capital letters count there
+        ("single_rm", False, "<think>True</think><answer>false</answer>", None, 1, 1),  # capitals are ignored there too
+        ("single_rm", True, "<think>x</think><answer>Overall Judgment: true</answer>", None, 1, 1),
+        ("single_rm", True, "<think>x</think><ANSWER>TRUE</ANSWER>", None, 0, 1),
+        ("pair_rm", 2, "<think>x</think><Answer>2</Answer>", None, 0, 1),
         ("single_rm", False, "no tags at all", None, 0, 0),
         ("pair_rm", 1, "", None, 0, 0),
     ],
@@ -72,10 +75,10 @@ def test_the_overall_figure_is_the_plain_mean_over_all_tags():
         "acc/4-way-pair_rm": 0 / 1,
         "acc/single_rm": 2 / 2,
         "acc/t": 3 / 5,
-        "acc_reference": 2 / 5,
-        "acc_reference/single_rm": 1 / 2,
+        "acc_reference": 3 / 5,
+        "acc_reference/single_rm": 2 / 2,
         "parse_failures": 1 / 5,
-        "parse_failures_reference": 2 / 5,
+        "parse_failures_reference": 1 / 5,
     }
     assert {name: figures[name].value for name in expected} == expected
 
@@ -124,7 +127,6 @@ BAD = [
     ({"gt": 3}, "gt", "whole number from 1 to 2, not 3"),
     ({"gt": 0}, "gt", "whole number from 1 to 2, not 0"),
     ({"rm_tag": "single_rm", "preds": ["a"], "gt": True}, "gt", "the text 'True' or 'False'"),
-    ({"question": "<image><image>?"}, "question", "names 2 images, the row has 1"),
     ({"doc_id": "../../etc"}, "doc_id", "outside the documents' folder"),
     ({"constraints": [{"value": ""}]}, "constraints.0", "no text"),
     ({"constraints": [{"value": "x", "judge": {"method": "rule_based", "verify_funcs": [RULE]}}]}, "constraints.0",

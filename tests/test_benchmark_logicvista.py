@@ -41,7 +41,7 @@ def test_letters_are_read_as_lists_of_options_and_not_guessed(text, found):
 
 
 @pytest.mark.parametrize("form", logicvista.FORMS)
-def test_a_row_without_an_answer_is_kept_without_gold(form, tmp_path):
+def test_the_row_without_question_and_answer_is_kept_without_gold(form, tmp_path):
     tasks = converted(tmp_path, logicvista, form)
     assert [task.gold for task in tasks.values()] == [("C",), ("B, D",), ("3",), None]
     assert list(tasks) == ["v1_0", "v1_1", "v1_2", "v1_3"]
@@ -53,6 +53,13 @@ def items(tmp_path):
             "<think>x</think><answer>the third</answer>", "<think>x</think><answer>A</answer>"]  # fmt: skip
     tasks = converted(tmp_path, logicvista, "json").values()
     return [Item(task, (answered(task, text),)) for task, text in zip(tasks, said, strict=True)]
+
+
+def test_the_publishers_script_gives_the_row_without_an_answer_to_an_empty_answer(tmp_path):
+    *_, last = converted(tmp_path, logicvista, "json").values()
+    for text, value in (("", 1), ("<think>x</think><answer>A</answer>", 0)):
+        assert BENCHMARK.score([Item(last, (answered(last, text),))])["acc_official"].value == value
+    assert BENCHMARK.score([Item(last, ())])["acc_official"].value == 0
 
 
 def test_the_row_without_an_answer_is_wrong_officially_and_out_of_ours(tmp_path):

@@ -1,14 +1,17 @@
 """We-Math: options split where a letter follows, rows joined to problems, and the four dimensions counted by hand."""
 
 import json
+from pathlib import Path
 
 import pytest
 from published import we_math
 from published.answers import answered
 from published.pieces import converted
 
+from armlite.data.pictures import Pictures
+from armlite.data.row import Row
 from armlite.evals.benchmarks import get_benchmark
-from armlite.evals.benchmarks.we_math import official_letter
+from armlite.evals.benchmarks.we_math import official_letter, option_texts
 from armlite.evals.figures import Item
 from armlite.types import Task
 
@@ -37,6 +40,32 @@ def test_rows_of_a_problem_share_its_id_and_semicolons_stay_in_options(form, tmp
     assert list(tasks)[:3] == ["2steps_1/2steps_1", "2steps_1/2steps_2", "2steps_1/2steps_multi"]
     assert tasks["2steps_1/2steps_2"].options["A"] == "first left; then up"
     assert tasks["2steps_1/2steps_multi"].options == {"A": "8 m³", "B": "16 m³", "C": "24 m³", "D": "No correct answer"}
+
+
+OPTIONS = [
+    # Published rows: a semicolon before the name of a point, options without one between them, a full-width dot.
+    ("A. Moved right to get Shape ;C.; B. Moved down to get Shape ;C.; C. Turned to get Shape ;C.; D. No correct answer",
+     {"A": "Moved right to get Shape ;C.", "B": "Moved down to get Shape ;C.", "C": "Turned to get Shape ;C."}),
+    ("A. First northeast to B, then north to ;C.  ;B. First northwest to B, then west to ;C.  ;C. South ;D. None",
+     {"A": "First northeast to B, then north to ;C.", "B": "First northwest to B, then west to ;C.", "C": "South"}),
+    ("A. Equal; B. The area of EDG is twice that of BE;G.; C. Half that of BE;G.; D. Cannot be determined",
+     {"A": "Equal", "B": "The area of EDG is twice that of BE;G.", "C": "Half that of BE;G."}),
+    ("A. An obtuse angle ∠AB;E.; B. An obtuse angle ∠AB;C.; C. No obtuse angle.; D. It cannot be determined.",
+     {"A": "An obtuse angle ∠AB;E.", "B": "An obtuse angle ∠AB;C.", "C": "No obtuse angle."}),
+    ("A. 45° B. 60° ;C. 120°; D. No correct answer", {"A": "45°", "B": "60°", "C": "120°"}),
+    ("A. 4 B. 3 C. 2 ;D. 1; E. No correct answer", {"A": "4", "B": "3", "C": "2", "D": "1"}),
+    ("A. ①;B．②;C. ③; D. Cannot be determined", {"A": "①", "B": "②", "C": "③"}),
+    ("A. Yes, around point ;O.;B. Yes, the other way around ;O.;C. No.; F. No correct answer",
+     {"A": "Yes, around point ;O.", "B": "Yes, the other way around ;O.", "C": "No."}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("published", "options"), OPTIONS)
+def test_options_are_split_at_no_letter_in_the_middle_of_a_sentence(published, options):
+    row = Row("we-math", Path("testmini.json"), 1, {"option": published}, Pictures(None))
+    found = option_texts(row)
+    assert list(found.values())[-1] in ("No correct answer", "None", "Cannot be determined", "It cannot be determined.")
+    assert dict(list(found.items())[:-1]) == options
 
 
 def problem(name: str, steps: str, multi: str) -> list[Item]:

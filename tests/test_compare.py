@@ -151,3 +151,12 @@ def test_folders_of_single_runs_are_compared_too_and_equal_runs_do_not_differ(tm
     [found] = json.loads(capsys.readouterr().out)
     assert found["test"]["p"] == 1.0
     assert all(row["difference"]["value"] in (0.0, None) for row in found["figures"].values())
+
+
+def test_runs_that_share_items_of_one_question_are_not_called_without_common_items(tmp_path, capsys):
+    same = [pair(0).model_copy(update={"id": f"q{i}", "responses": ("yes 0", "no 0")}) for i in range(3)]
+    a, b = run_of(tmp_path / "a", "110", tasks=same), run_of(tmp_path / "b", "011", tasks=same)
+    assert run(a, b) == 0
+    out = capsys.readouterr().out
+    assert "acc_all over 3 common items that all ask one question: nothing to test" in out
+    assert "no common items" not in out

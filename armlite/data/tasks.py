@@ -67,5 +67,5 @@ def moved(task: Task, root: Path, folder: Path) -> Task:
 
 
 def family(task: Task) -> str:
-    """The group a task is reported under: the last part of its source."""
-    return task.source.rsplit("/", 1)[-1] or "all"
+    """The group a task is reported and shown under: the last part of its source, else its kind."""
+    return task.source.rsplit("/", 1)[-1] or task.kind.replace("_", " ")

@@ -242,7 +242,9 @@ def table(compared: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 def verdict(compared: Mapping[str, Any]) -> str:
     """The test in a sentence."""
     test = compared["test"]
-    if test["p"] is None:
+    if not test["n"]:
         return "no common items: nothing to test"
+    if test["p"] is None:
+        return f"{test['figure']} over {test['n']} common items that all ask one question: nothing to test"
     only = f": {test['only_a']} only a has right, {test['only_b']} only b" if "only_a" in test else ""
     return f"{test['figure']} over {test['n']} common items{only}; p = {test['p']:.2g} ({test['method']})"

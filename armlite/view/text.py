@@ -116,8 +116,8 @@ def outcome(trajectory: Trajectory) -> str:
 
 
 def group(task: Task) -> str:
-    """What a task is shown under: its family; without a source, its kind."""
-    return literal(family(task) if task.source else task.kind.replace("_", " "))
+    """What a task is shown under."""
+    return literal(family(task))
 
 
 def tally(trajectory: Trajectory) -> str:

@@ -27,9 +27,9 @@ def build(folder: Path, form: str, name: str = NAMES[0]) -> Built:
 
 def spoil(folder: Path, form: str, name: str = NAMES[0]) -> tuple[int, str, str]:
     rows = _rows(form)
-    rows["5"]["answer"] = "Maybe"
+    rows["5"]["choices"] = ["Maybe"]
     _write(folder, form, rows)
-    return 5, "answer", "none of the choices"
+    return 5, "choices", "holds 1 choices, a multi_choice question needs 2 to 26"
 
 
 def _write(folder: Path, form: str, rows: dict[str, dict[str, Any]]) -> None:

@@ -46,7 +46,7 @@ def _tasks(row: Row) -> Iterator[Task]:
     answers = _answers(row)
     index = row.integer("answer_page_idx") if answers and row.get("answer_page_idx") is not None else None
     if index is not None and not 0 <= index < len(page_ids):
-        raise row.fail("answer_page_idx", f"is {index}, must be 0 to {len(page_ids) - 1}")
+        index = None  # some rows name a page that they do not have: the answer is scored all the same
     yield Task(
         id=row.words("questionId"),
         kind="open_qa",

@@ -38,8 +38,6 @@ def _tasks(row: Row) -> Iterator[Task]:
     # The repository's paths are relative to the folder of its JSON file.
     images = [replace(row, root=None).keep(value, "Image") for value in _images(row)]
     question = row.text("Text")
-    if question.count("<image>") not in (0, len(images)):
-        raise row.fail("Text", f"names {question.count('<image>')} images, the row has {len(images)}")
     better = row.one_of(("Output1", "Output2"), "Better")
     group = {"category": category} | _sub(identity, category)
     yield Task(

@@ -32,14 +32,15 @@ class Meta(TaskMeta):
 
 
 KEYS = ("2steps_1", "2steps_2", "2steps_multi", "3steps_1", "3steps_2", "3steps_3", "3steps_multi")
-_LETTER = re.compile(r"(?:^|;)\s*([A-H])\.\s*")
-"""Semicolons occur inside options too, so one counts only before a letter."""
+_LETTER = re.compile(r"(?:^|;)\s*([A-H])[.．]\s*(?=[^\s;])")
+"""Semicolons occur inside options too, even before a point's name (`translated to get Shape ;C.; B. ...`): one counts
+only before a letter that a text follows."""
 
 
 def _tasks(row: Row) -> Iterator[Task]:
     problem = row.words("ID")
     key = row.one_of(KEYS, "key")
-    options = _options(row)
+    options = option_texts(row)
     steps = key.split("_")[0]
     yield Task(
         id=f"{problem}/{key}",  # the ID alone is shared by the rows of a problem
@@ -59,11 +60,30 @@ def _tasks(row: Row) -> Iterator[Task]:
     )
 
 
-def _options(row: Row) -> dict[str, str]:
+def option_texts(row: Row) -> dict[str, str]:
+    """Letter -> text.
+
+    Raises:
+        DataError: the field does not begin with a letter, or has one twice.
+    """
     lead, *parts = _LETTER.split(row.words("option"))
     if lead.strip():
         raise row.fail("option", "must read `A. ...; B. ...`, each letter once")
-    return split_options(row, "option", parts)
+    options: dict[str, str] = {}
+    for letter, text in split_options(row, "option", parts).items():
+        _put_apart(options, letter)
+        options[letter] = text
+    return options
+
+
+def _put_apart(options: dict[str, str], before: str) -> None:
+    """Where letters are missing before the next, the last option holds them without a semicolon (`A. 45° B. 60°`)."""
+    last = next(reversed(options), before)
+    for code in range(ord(last) + 1, ord(before)):
+        text, mark, rest = options[last].partition(f" {chr(code)}. ")
+        if mark:
+            options[last], options[chr(code)] = text.strip(), rest.strip()
+            last = chr(code)
 
 
 Problem = tuple[bool, tuple[bool, ...]]
