@@ -44,7 +44,7 @@ def test_rows_of_a_problem_share_its_id_and_semicolons_stay_in_options(form, tmp
 
 OPTIONS = [
     # Published rows: a semicolon before the name of a point, options without one between them, a full-width dot.
-    ("A. Moved right to get Shape ;C.; B. Moved down to get Shape ;C.; C. Turned to get Shape ;C.; D. No correct answer",
+    ("A. Moved right to get Shape ;C.; B. Moved down to get Shape ;C.; C. Turned to get Shape ;C.; D. None",
      {"A": "Moved right to get Shape ;C.", "B": "Moved down to get Shape ;C.", "C": "Turned to get Shape ;C."}),
     ("A. First northeast to B, then north to ;C.  ;B. First northwest to B, then west to ;C.  ;C. South ;D. None",
      {"A": "First northeast to B, then north to ;C.", "B": "First northwest to B, then west to ;C.", "C": "South"}),
