@@ -81,17 +81,14 @@ def test_a_page_outside_the_document_is_an_index_error(report, page):
         report.render(page, 1000)
 
 
-def test_title_metadata_and_outline_come_from_the_file(tmp_path):
+def test_the_outline_comes_from_the_file(tmp_path):
     path = write_pdf(tmp_path / "plain.pdf", ["first page of the text", "second page of the text"])
     writer = pypdf.PdfWriter(clone_from=path)
-    writer.add_metadata({"/Title": "On Everything"})
     part = writer.add_outline_item(title="Part", page_number=0)
     writer.add_outline_item(title="Details", page_number=1, parent=part)
     writer.write(tmp_path / "rich.pdf")
     document = Document(tmp_path / "rich.pdf")
-    assert document.title == "On Everything"
     assert document.outline == [(0, "Part", 1), (1, "Details", 2)]
-    assert Document(path).title == ""
     assert Document(path).outline == []
 
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from armlite.errors import ArmliteError
 from armlite.tools.checks.measures import sentences
 from armlite.tools.checks.sentences import installed_splitter, split_sentences
+from armlite.tools.checks.verifiers import check
 
 # `|` marks the boundaries; the space after it is not part of the text.
 PROSE = [
@@ -87,11 +87,43 @@ def test_nltk_is_used_where_its_data_is_but_never_in_strict_mode(tmp_path):
     ]
 
 
-@pytest.mark.skipif(installed_splitter() == "nltk", reason="nltk and its data are installed")
+RECORDED = [
+    # `|` where nltk 3.10.4 with its own punkt_tab splits (recorded 2026-11-26), and how many the bundled one finds.
+    ('"Go!"| he said.', 1),
+    ("He left at 5 p.m. on Monday.| She stayed.", 2),
+    ("Dr. Poe et al.| wrote it.| See Fig.| 3.| I am not sure .| .| .| really.", 3),
+    ("Use e.g.| apples.| Etc.| is fine.", 2),
+    ("I work at Acme Inc.| In May it fell.", 2),
+    ("Is it?| Yes!!| No.5 is in.| It is 3 a.m. Go.", 4),
+]
+NOTHING = """
+import sys
+sys.modules["nltk"] = None
+from armlite.tools.checks.sentences import installed_splitter, split_sentences
+print(installed_splitter(), split_sentences("One. Two."))
+split_sentences("One. Two.", "nltk")
+"""
+
+
+@pytest.mark.parametrize(("marked", "bundled"), RECORDED)
+def test_the_extra_splits_as_nltk_with_its_own_data(marked, bundled, monkeypatch):
+    pytest.importorskip("punkt")
+    assert installed_splitter() == "nltk"
+    text = marked.replace("|", "")
+    assert split_sentences(text) == [part.strip() for part in marked.split("|")]
+    for mode in ("engine", "tool"):
+        count = len(marked.split("|"))
+        result = check(
+            "check_whether_response_sentence_number_in_range", text, mode, lower_bound=count, upper_bound=count
+        )
+        assert (result.ok, result.splitter) == (True, "nltk")
+    assert len(split_sentences(text, "regex")) == bundled
+
+
 def test_asking_for_a_missing_nltk_says_what_to_install():
-    assert split_sentences("One. Two.") == ["One.", "Two."]
-    with pytest.raises(ArmliteError, match="punkt_tab"):
-        split_sentences("One. Two.", "nltk")
+    answer = subprocess.run([sys.executable, "-c", NOTHING], capture_output=True, text=True)
+    assert answer.stdout.strip() == "regex ['One.', 'Two.']"
+    assert "pip install 'armlite[sentences]'" in answer.stderr
 
 
 @pytest.mark.parametrize(

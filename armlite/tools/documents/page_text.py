@@ -43,10 +43,6 @@ class Pages(Protocol):
         """Picture of a page, RGB, of at most `max_pixels` (an area)."""
         ...
 
-    def metadata(self) -> dict[str, str]:
-        """What the file says of itself, as `Title`."""
-        ...
-
     def outline(self) -> list[tuple[int, str, int]]:
         """Table of contents as (level from 0, title, page from 1)."""
         ...

@@ -64,15 +64,6 @@ class Document:
     def __len__(self) -> int:
         return self.pages.count
 
-    @property
-    def title(self) -> str:
-        """The title that the file declares, or the empty string."""
-        return self.metadata.get("Title", "").strip()
-
-    @cached_property
-    def metadata(self) -> dict[str, str]:
-        return self.pages.metadata()
-
     @cached_property
     def outline(self) -> list[tuple[int, str, int]]:
         """Table of contents as (level from 0, title, page from 1)."""
@@ -159,9 +150,6 @@ class FolderPages:
 
     def render(self, number: int, max_pixels: int) -> Image.Image:
         return shrink(open_image(self.files[number - 1]), max_pixels)
-
-    def metadata(self) -> dict[str, str]:
-        return {}
 
     def outline(self) -> list[tuple[int, str, int]]:
         return []

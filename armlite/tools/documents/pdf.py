@@ -121,11 +121,6 @@ class PdfPages:
             with closing(page.render(scale=scale, rev_byteorder=True)) as bitmap:
                 return bitmap.to_pil().convert("RGB")
 
-    def metadata(self) -> dict[str, str]:
-        """The file's own title, author, subject and so on, where they are not empty."""
-        with LOCK:
-            return {key: value for key, value in self._pdf.get_metadata_dict(skip_empty=True).items() if value.strip()}
-
     def outline(self) -> list[tuple[int, str, int]]:
         """Table of contents as (level from 0, title, page from 1)."""
         entries = []
