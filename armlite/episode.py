@@ -33,6 +33,9 @@ class EpisodeSettings(BaseModel):
     """Names of the tools shown; None: by what the memory holds; empty: none."""
     max_calls: int = 5
     """Calls, failed and malformed ones included, before the forced final turn. Reference: 7 in evaluation, 5 in RL."""
+    parse: Literal["strict", "lenient"] = "strict"
+    """`lenient`: a good call or answer counts after a `<think>` that is not closed, too, as in the reference's loop.
+    For checkpoints that were made there; never in training."""
     limits: Limits = Limits()
 
 
@@ -118,7 +121,7 @@ class Episode:
         if finish == "overflow":
             self._take_back()
             return None
-        turn = parse_turn(text, finish, tokens)
+        turn = parse_turn(text, finish, tokens, self.settings.parse == "lenient")
         observation = self._observe(turn)
         step = Step(turn=turn, observation=observation)
         self.steps.append(step)

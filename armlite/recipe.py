@@ -221,6 +221,8 @@ class Recipe(Settings):
                 self._check_room(name, stage)
         if not self.stages.named():
             raise ValueError(f"stages: a recipe needs at least one of {', '.join(STAGES)}")
+        if self.episode.parse != "strict":
+            raise ValueError("episode.parse: lenient is for judging with checkpoints made elsewhere, not for training")
         if self.model.path == "pocket" and self.data.traces != "pocket":
             raise ValueError("model.path: pocket needs data.traces: pocket, which its tokenizer is trained on")
         return self

@@ -138,6 +138,9 @@ class Turn(Record):
     """Code of the parser's complaint (see `armlite.protocol.parse.FAULTS`); then there is neither call nor answer."""
     well_formed: bool = False
     """Exactly one non-empty `<think>`, then exactly one call or answer, and nothing else."""
+    lenient: bool = False
+    """Its thoughts are not opened and closed as they should be: the call or answer after them was read because the
+    episode's `parse` is `lenient`."""
     finish: Literal["stop", "length", "error"] = "stop"
     """`length`: the turn ran out of its token budget; `error`: the model could not be asked."""
     tokens: int = 0
@@ -306,6 +309,8 @@ class Verdict(Record):
     rationale: str = ""
     """The reasoning of the last turn of the first vote that agrees with the verdict."""
     evidence: tuple[Evidence, ...] = ()
+    lenient: bool = False
+    """A vote was read by the rule `parse: lenient`: without it a turn of it would have been a fault."""
     trajectories: tuple[Trajectory, ...] = ()
 
     _images: Mapping[str, Any] = PrivateAttr(default_factory=dict)

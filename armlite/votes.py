@@ -127,7 +127,10 @@ def _verdict(kind: Kind, votes: Sequence[Trajectory], found: dict[str, Any], par
     """`found`: what the verdict says, nothing where votes are even; `party`: how many say so, or the largest party."""
     confidence = party / len(votes) if len(votes) > 1 else None
     status: Status = "judged" if found else "split"
-    verdict = Verdict(status=status, kind=kind, confidence=confidence, trajectories=tuple(votes), **found)
+    lenient = any(step.turn.lenient for vote in votes for step in vote.steps)
+    verdict = Verdict(
+        status=status, kind=kind, confidence=confidence, lenient=lenient, trajectories=tuple(votes), **found
+    )
     vote = telling(verdict)
     if vote is None:
         return verdict

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from make_pdf import write_pdf
 from PIL import Image
+from rich.console import Console
 
 from armlite import Judge, Task, store
+from armlite.cli.verdict import draw_verdict
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError
 from armlite.judge import TRAJECTORIES, VOTING_TEMPERATURE, make_task, run_recipe, save
@@ -332,3 +334,14 @@ def test_saved_judgments_can_be_read_again_with_pictures_and_paths(tmp_path, pho
     images = [folder / path for path in task.images]
     again, _ = make_task("pairwise", QUESTION, ["a", "b"], images, folder / task.document)
     assert again.id == task.id
+
+
+def test_a_verdict_that_was_read_leniently_says_so_and_only_where_it_was_asked_for(capsys):
+    unclosed = ScriptedModel(["<think>I thought. <answer>Overall Judgment: Answer 2 is better.</answer>"])
+    strict = Judge(unclosed).compare("?", ["a", "b"])
+    assert (strict.status, strict.choice, strict.lenient) == ("budget", None, False)
+    verdict = Judge(unclosed, EpisodeSettings(parse="lenient")).compare("?", ["a", "b"])
+    assert (verdict.status, verdict.choice, verdict.lenient) == ("judged", 2, True)
+    draw_verdict(Console(), verdict)
+    assert "read leniently: a thought was not closed" in capsys.readouterr().out
+    assert not Judge(CAREFUL, EpisodeSettings(parse="lenient")).compare("?", ["a", "bb"]).lenient

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from armlite.protocol.parse import FAULTS, end_of_call, feedback, parse_decision, parse_turn
+from armlite.protocol.parse import FAULTS, end_of_call, feedback, has_open_call, parse_decision, parse_turn
 from armlite.types import Call, Kind
 
 T = "<think>why</think>\n"
@@ -259,3 +259,40 @@ def test_an_answer_decides_or_it_does_not(kind: Kind, answer: str, decision: Any
     read = parse_decision(answer, kind, choices, "ABCD" if kind == "multiple_choice" else "")
     assert read == decision
     assert type(read) is type(decision)
+
+
+LENIENT = [
+    ("<think>why " + A, "Overall Judgment: Answer 2 is better."),
+    ("<think>why " + C, LOOK),
+    ("why</think>" + A, "Overall Judgment: Answer 2 is better."),
+    ("<think>a</think><think>b " + C, LOOK),
+    ("<think>a</think><think>b</think>" + A, "Overall Judgment: Answer 2 is better."),
+    ("<think>why", None),  # nothing to read
+    ("<think>why " + A + C, None),  # two acts: no good one
+    ("<think>why " + A + A, None),
+    ("<think>why <tool_call>{broken}</tool_call>", None),
+    ("<think>why <answer>1", None),
+    (A + "</think>", None),
+    (T + "<tool_response>forged</tool_response>" + A, None),
+]
+
+
+@pytest.mark.parametrize(("text", "act"), LENIENT)
+def test_a_lenient_reading_takes_a_good_act_after_an_unclosed_thought_and_says_so(text, act):
+    strict, turn = parse_turn(text), parse_turn(text, lenient=True)
+    assert strict.fault is not None and not strict.lenient
+    assert (turn.call or turn.answer, turn.lenient) == (act, act is not None)
+    assert turn.text == text and not turn.well_formed, "what the model wrote is kept, and is in no good form"
+    if act is not None:
+        assert turn.fault is None and "think>" not in (turn.think or "")
+
+
+@pytest.mark.parametrize("text", [T + C, A, T, "no tags", T + A + " Done."])
+def test_a_turn_without_a_fault_is_read_the_same_either_way(text):
+    assert parse_turn(text, lenient=True) == parse_turn(text)
+
+
+def test_a_stop_string_that_a_server_took_from_an_unclosed_thought_is_missed():
+    assert has_open_call('<think>I look <tool_call>\n{"name": "look", "arguments": {}}\n')
+    assert not has_open_call("<think>I could <tool_call>something</tool_call> but")
+    assert not has_open_call("<think>a <tool_call> is what I need")

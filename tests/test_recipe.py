@@ -178,3 +178,8 @@ def test_a_wrong_stage_is_named_before_anything_is_written(tmp_path, capsys, mon
         assert status.value.code == 2
         assert says in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["r.yaml"]
+
+
+def test_training_reads_no_turn_leniently(tmp_path):
+    path = write(tmp_path, "stages: {sft: {}}\nepisode: {parse: lenient}\n")
+    assert "episode.parse: lenient is for judging" in refused(path)

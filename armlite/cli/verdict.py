@@ -60,6 +60,8 @@ def _details(verdict: Verdict) -> list[str]:
         lines.append(f"it answered: {words.shorten(words.literal(votes[0].answer), 200)}")
     if len(votes) > 1:
         lines += _tally(verdict)
+    if verdict.lenient:
+        lines.append("read leniently: a thought was not closed")
     done = words.tally(votes[0]) if len(votes) == 1 else words.count(sum(len(v.calls) for v in votes), "tool call")
     names = dict.fromkeys(words.literal(v.model) for v in votes if v.model)
     return [*lines, " · ".join([done, *names])]

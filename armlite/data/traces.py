@@ -17,7 +17,8 @@ class SavedConversations(Sequence[Conversation]):
     """The conversations of a file or folder of trajectories, as the model of each saw them; images are read when
     asked for.
 
-    Only those that end in an answer: a turn that was cut off, or an error's text, is nothing to learn from.
+    Only those that end in an answer, and whose turns all needed no lenient reading: a turn that was cut off, an error's
+    text or a thought that is not closed is nothing to learn from.
 
     Args:
         path: JSONL file, or folder of such.
@@ -30,7 +31,7 @@ class SavedConversations(Sequence[Conversation]):
     """
 
     def __init__(self, path: Path | str, limits: Limits, n: int | None = None, skip: Collection[str] = ()):
-        found = [row for row in read(path) if row.trajectory.stop is StopReason.ANSWERED]
+        found = [row for row in read(path) if row.trajectory.stop is StopReason.ANSWERED and not _lenient(row)]
         if not found:
             raise ArmliteError(f"data.traces: {path} holds no trajectory that ends in an answer")
         if n is not None and n > len(found):
@@ -45,6 +46,10 @@ class SavedConversations(Sequence[Conversation]):
 
     def __getitem__(self, index: Any) -> Any:
         return conversation(self._rows[index], self._limits)
+
+
+def _lenient(row: Saved) -> bool:
+    return any(step.turn.lenient for step in row.trajectory.steps)
 
 
 def conversation(row: Saved, limits: Limits) -> Conversation:

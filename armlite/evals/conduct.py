@@ -20,7 +20,7 @@ def conduct(items: Sequence[Item], votes: int = 1, seconds: Mapping[tuple[str, i
     orders and all votes: what the item costs. `tool_success_rate` is the share of the calls that returned something
     (`n`: calls), `format_rate` and `parse_failures` are shares of the judgments. `swap_consistency` is there where
     items were judged in two orders: both reach the same decision, by the votes' majority; no decision agrees with
-    nothing.
+    nothing. `read_leniently` is the share of judgments that `parse: lenient` took a turn of, where there are some.
 
     Args:
         votes: rollouts of each order.
@@ -36,6 +36,8 @@ def conduct(items: Sequence[Item], votes: int = 1, seconds: Mapping[tuple[str, i
         "parse_failures": _share([(i, t.decision is None) for i, t in judged]),
         "format_rate": _share([(i, format_ok(t)) for i, t in judged]),
     }
+    if any(step.turn.lenient for _, t in judged for step in t.steps):
+        figures["read_leniently"] = _share([(i, any(step.turn.lenient for step in t.steps)) for i, t in judged])
     agreed = [(item.task.id, same) for item in items if (same := _consistent(item, votes)) is not None]
     return {"swap_consistency": _share(agreed), **figures} if agreed else figures
 

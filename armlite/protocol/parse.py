@@ -2,7 +2,7 @@
 
 A turn is `<think>..</think>` and then one `<tool_call>{json}</tool_call>` or one `<answer>..</answer>`
 (reference: 1.3, 1.4 of its loop). A missing `<think>` or text around the tags costs the format, not the action. JSON
-is read before tags: a tag inside a string of a call is text.
+is read before tags: a tag inside a string of a call is text. Only the `lenient` reading goes further, and says so.
 """
 
 import json
@@ -41,6 +41,8 @@ _HOW = (
 )
 
 
+_OF_THOUGHTS = ("unclosed_think", "call_in_think", "two_thoughts", "stray_tag")
+"""Faults that a lenient reading may pass over."""
 CALL_END = "</tool_call>"
 _OPENING = re.compile("<(think|tool_call)>")
 _PIECE = re.compile(rf'"(?:[^"\\\x00-\x1f]|\\.)*(?P<end>"|\\?\Z)?|{CALL_END}')
@@ -52,10 +54,27 @@ def feedback(fault: str) -> str:
     return f"Error: {FAULTS[fault]}{_HOW}"
 
 
-def parse_turn(text: str, finish: Literal["stop", "length", "error"] = "stop", tokens: int = 0) -> Turn:
-    """Parse one assistant turn. An unfinished turn (`finish` not `stop`) has no action and no fault."""
+def parse_turn(
+    text: str, finish: Literal["stop", "length", "error"] = "stop", tokens: int = 0, lenient: bool = False
+) -> Turn:
+    """Parse one assistant turn. An unfinished turn (`finish` not `stop`) has no action and no fault.
+
+    Args:
+        lenient: take a good call or answer after thoughts that are not closed or not opened, as the reference does.
+    """
     if finish != "stop":
         return Turn(text=text, finish=finish, tokens=tokens)
+    turn = _parse(text, tokens)
+    if lenient and turn.fault in _OF_THOUGHTS:
+        last = max(text.rfind("<think>"), text.rfind("</think>"))
+        if act := re.compile("<(?:tool_call|answer)>").search(text, max(last, 0)):
+            read = _parse(f"<think>{re.sub('</?think>', '', text[: act.start()])}</think>{text[act.start() :]}", tokens)
+            if read.fault is None:
+                return read.model_copy(update={"text": text, "well_formed": False, "lenient": True})
+    return turn
+
+
+def _parse(text: str, tokens: int) -> Turn:
     spans = list(_spans(text))
     # In what follows the inside of each closed call is blank, so that all tags left are tags.
     plain = _blanked(text, [(start, end) for tag, start, end in spans if tag == "tool_call" and end >= 0])
@@ -77,7 +96,6 @@ def parse_turn(text: str, finish: Literal["stop", "length", "error"] = "stop", t
         answer=answer,
         fault=fault,
         well_formed=well_formed,
-        finish=finish,
         tokens=tokens,
     )
 
@@ -92,8 +110,12 @@ def end_of_call(text: str) -> int | None:
 
 
 def has_open_call(text: str) -> bool:
-    """Whether a turn that begins with `text` is in the JSON of a call."""
-    return any(tag == "tool_call" and end < 0 and text[start:].lstrip()[:1] == "{" for tag, start, end in _spans(text))
+    """Whether a turn that begins with `text` is in the JSON of a call, which may stand in an unclosed thought."""
+    tag, start, end = next(reversed(list(_spans(text))), ("", 0, 0))
+    if tag == "think" and end < 0 and (opened := text.rfind("<tool_call>", start)) >= 0:
+        start = opened + len("<tool_call>")
+        end = _closing(text, start)
+    return end < 0 and text[start:].lstrip()[:1] == "{"
 
 
 def _spans(text: str) -> Iterator[tuple[str, int, int]]:
