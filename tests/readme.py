@@ -39,7 +39,7 @@ def capture() -> str:
     else:
         words = ["view", "--demo"]
         who = "A scripted judgment, which needs no model: the words are fixed, the episode and the tool are real."
-    keep = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
+    keep = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH", "SYSTEMROOT") if name in os.environ}
     plain = {"ARMLITE_IMAGES": "none", "NO_COLOR": "1", "COLUMNS": str(WIDTH), "PYTHONUTF8": "1"}
     command = [sys.executable, "-m", "armlite", *words]
     done = subprocess.run(command, cwd=ROOT, env=keep | plain, capture_output=True, encoding="utf-8", check=True)
