@@ -7,7 +7,7 @@ from published.pieces import converted
 
 from armlite.data.check import check
 from armlite.evals.benchmarks import get_benchmark, get_set
-from armlite.evals.benchmarks.letters import lmms_vstar_letter, vlmevalkit_letter
+from armlite.evals.benchmarks.letters import lmms_hr_bench_letter, lmms_vstar_letter, vlmevalkit_letter
 from armlite.evals.figures import Answer, Item
 from armlite.evals.intervals import Z, wilson
 from armlite.types import ImageInfo, Step, StopReason, Task, Trajectory, Turn
@@ -44,6 +44,21 @@ def close(*numbers):
 def test_the_public_rules_read_what_their_sources_read(text, lmms, vlmevalkit):
     assert lmms_vstar_letter(text, FOUR) == lmms
     assert vlmevalkit_letter(text, FOUR) == vlmevalkit
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "before"),
+    [
+        ("B, which the left edge of the picture shows", None, "B"),  # not among the last four words
+        ("It is made of B", "B", "B"),
+        ("The correct answer is **C**. It is also what one would expect there.", "C", "C"),
+        ("The correct answer is **C**, not B, whatever one would expect there", "C", None),
+        ("The answer is a thing of silk", "A", "A"),  # the next letter, whatever it begins; before, silk
+        ("It is silk, and nothing else, since no other thing shines as this does", None, "A"),  # too long for its text
+    ],
+)
+def test_vlmevalkit_reads_otherwise_since_august_2025(text, now, before):
+    assert (vlmevalkit_letter(text, FOUR), lmms_hr_bench_letter(text, FOUR)) == (now, before)
 
 
 @pytest.mark.parametrize("form", vstar.FORMS)

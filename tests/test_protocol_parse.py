@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from armlite.protocol.parse import FAULTS, end_of_call, feedback, has_open_call, parse_decision, parse_turn
+from armlite.protocol.parse import FAULTS, end_of_call, feedback, has_open_call, outside, parse_decision, parse_turn
 from armlite.types import Call, Kind
 
 T = "<think>why</think>\n"
@@ -296,3 +296,21 @@ def test_a_stop_string_that_a_server_took_from_an_unclosed_thought_is_missed():
     assert has_open_call('<think>I look <tool_call>\n{"name": "look", "arguments": {}}\n')
     assert not has_open_call("<think>I could <tool_call>something</tool_call> but")
     assert not has_open_call("<think>a <tool_call> is what I need")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<think>A or B</think> It is B.", "It is B."),
+        ("A or B</think> It is B.", "It is B."),  # opened by the chat template
+        ("<think>A or B, since", ""),
+        ("It is B. <think>Or A", "It is B."),
+        ("<think>A</think> B <think>C</think> D", "B  D"),
+        ('<think>A</think><tool_call>{"name": "</tool_call>"}</tool_call>', ""),
+        ('B <tool_call>{"name": "x"', "B"),
+        ("no tags", "no tags"),
+        ("", ""),
+    ],
+)
+def test_what_a_turn_says_stands_outside_of_its_thoughts_and_calls(text: str, said: str) -> None:
+    assert outside(text) == said

@@ -136,8 +136,10 @@ def convert(
                     missing.update(dict.fromkeys(outcome.missing))
                     _refuse(dataset, outcome, refused, strict)
                     continue
+                behind = counts["bad"] + counts["incomplete"] > 0
                 for task in outcome.tasks[: None if n is None else n - tasks.count]:
-                    file.write(tasks.tell_apart(task).to_json().encode() + b"\n")
+                    kept = _placed(task, counts["rows"] - 1) if behind else task
+                    file.write(tasks.tell_apart(kept).to_json().encode() + b"\n")
                 if tasks.count == n:
                     break
         result = Converted(**counts, tasks=tasks.count, repeated=tasks.repeated, missing=tuple(missing))
@@ -145,6 +147,11 @@ def convert(
         if not tasks.count:
             raise ArmliteError(_nothing(dataset, path, rejects, result))
     return result
+
+
+def _placed(task: Task, position: int) -> Task:
+    """The task with its row's place in the set, which the tasks before it no longer tell."""
+    return task.model_copy(update={"meta": {**task.meta, "position": position}})
 
 
 class _Ids:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from armlite.data.dataset import DataSet
 from armlite.errors import DataError, first_fault
+from armlite.protocol.parse import outside
 from armlite.types import Decision, Record, Task, Trajectory
 
 Order = Literal["as_published", "hash", "lenparity", "both", "seeded", "seeded_both"]
@@ -39,6 +40,15 @@ class Answer:
         """Text inside the final `<answer>`."""
         return self.trajectory.answer
 
+    @property
+    def said(self) -> str:
+        """What stands for an answer where another's script reads it: the text inside the final `<answer>`, else what
+        the last turn says beside its thoughts and calls. Empty where there is no such text, and after a fault.
+        """
+        if self.trajectory.fault is not None:
+            return ""
+        return outside(self.text) if self.final is None else self.final
+
 
 class TaskMeta(BaseModel):
     """What a benchmark's reader leaves for its scorer: `Task.meta`, a plain mapping on disk, as a typed record.
@@ -52,6 +62,8 @@ class TaskMeta(BaseModel):
     """Scoring groups: kind of group -> name."""
     published_id: int | str | None = None
     """The row's id as published."""
+    position: int | None = None
+    """The row's place in its set, from 0; None: as many tasks stand before this one in the file of tasks."""
 
     @classmethod
     def of(cls, task: Task) -> Self:
@@ -105,6 +117,11 @@ class Item:
         return TaskMeta.of(self.task).group
 
     @property
+    def position(self) -> int | None:
+        """The row's place in its set, from 0, where rows before it were left out."""
+        return TaskMeta.of(self.task).position
+
+    @property
     def published_id(self) -> int | str:
         """The row's id as published; where the reader left none, the task's."""
         known = TaskMeta.of(self.task).published_id
@@ -139,6 +156,10 @@ class Benchmark:
     """Where its rows are and how they are read; it goes by the benchmark's name. None: its tasks stand in a file."""
     official: Callable[[Sequence[Item]], Mapping[str, str]] | None = None
     """The file (name -> content) that the benchmark's own scripts read, from the same items."""
+    vlmevalkit: Callable[[Item], Mapping[str, Any]] | None = None
+    """Columns that VLMEvalKit's script for the set reads in a row, beside the common ones or in their place."""
+    kit_text: Callable[[Item], str] | None = None
+    """What VLMEvalKit's and lmms-eval's scripts are to read as an item's answer, where that is not `Answer.said`."""
     order: Order = "as_published"
     """The order that the official protocol presents, where it is one of ours."""
     votes: int = 1

@@ -100,6 +100,19 @@ def _parse(text: str, tokens: int) -> Turn:
     )
 
 
+def outside(text: str) -> str:
+    """What a turn says beside its thoughts and calls.
+
+    One that is not closed goes on to the end of the turn, so a thought that was cut off leaves nothing; of a thought
+    that was opened for the model only the closing tag is there.
+    """
+    kept, at = [], 0
+    for tag, start, end in _spans(text):
+        kept.append(text[at : start - len(f"<{tag}>")])
+        at = len(text) if end < 0 else end + len(f"</{tag}>")
+    return "".join([*kept, text[at:]]).rpartition("</think>")[2].strip()
+
+
 def end_of_call(text: str) -> int | None:
     """Where a turn that begins with `text` ends because it has called a tool: behind the first `</tool_call>` that is
     neither in a thought nor in a JSON string of a call. None: it goes on.

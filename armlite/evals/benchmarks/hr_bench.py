@@ -9,11 +9,21 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
 from armlite.evals.benchmarks.choices import NOTES, gold_letter, option_columns
-from armlite.evals.benchmarks.letters import Right, accuracies, by_rule, majority, ours, unread, vlmevalkit_letter
+from armlite.evals.benchmarks.letters import (
+    Right,
+    accuracies,
+    by_rule,
+    lmms_hr_bench_letter,
+    majority,
+    ours,
+    unread,
+    vlmevalkit_letter,
+)
 from armlite.evals.benchmarks.shares import clustered
 from armlite.evals.figures import Benchmark, Figure, Figures, Item, TaskMeta
 from armlite.types import Task
@@ -59,13 +69,14 @@ def score(items: Sequence[Item]) -> Figures:
     """Figures of the first answers; each accuracy is the mean over cycles of a cycle's accuracy.
 
     Returns:
-        `acc` (our reading) and `acc_official` (VLMEvalKit's rule on the text inside `<answer>`, else on the last turn),
-        each also as `.../single` (FSP) and `.../cross` (FCP); `acc_official/cycle N`; `acc_last_turn` (the same rule on
-        the last turn with its thoughts); `parse_failures`. Intervals are by question: its four cycles hang together.
+        `acc` (our reading), `acc_official` (VLMEvalKit's rule on `Answer.said`) and `acc_lmms` (lmms-eval's, which
+        was VLMEvalKit's until August 2025), each also as `.../single` (FSP) and `.../cross` (FCP);
+        `acc_official/cycle N`; `acc_last_turn` (VLMEvalKit's rule on the last turn with its thoughts);
+        `parse_failures`. Intervals are by question: its four cycles hang together.
     """
     official = by_rule(vlmevalkit_letter)
     figures: Figures = {}
-    for name, right in (("acc", ours), ("acc_official", official)):
+    for name, right in (("acc", ours), ("acc_official", official), ("acc_lmms", by_rule(lmms_hr_bench_letter))):
         figures[name] = over_cycles(items, right)
         for category in ("single", "cross"):
             figures[f"{name}/{category}"] = over_cycles([i for i in items if i.group["category"] == category], right)
@@ -82,6 +93,10 @@ def over_cycles(items: Sequence[Item], right: Right) -> Figure:
     values = [right(item) * len(items) / (len(sizes) * sizes[item.group["cycle"]]) for item in items]
     questions = [Meta.of(item.task).question_key for item in items]
     return clustered(values, questions)
+
+
+def _columns(item: Item) -> dict[str, Any]:
+    return {"cycle_category": item.group["cycle"]}
 
 
 BENCHMARKS = tuple(
@@ -111,7 +126,12 @@ BENCHMARKS = tuple(
                 "274c9c7f89329b804a4723178a00219c (VLMEvalKit's table).",
             ),
         ),
-        notes=NOTES,
+        vlmevalkit=_columns,
+        notes=(
+            *NOTES,
+            "acc_official follows VLMEvalKit's rule since commit a67ace5 of June 2026: a lone letter counts among the "
+            "last four words only. Figures of papers before August 2025 rest on the older rule: acc_lmms.",
+        ),
     )
     for size in ("4k", "8k")
 )

@@ -10,24 +10,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from armlite.evals.benchmarks.shares import share
 from armlite.evals.figures import Answer, Figure, Figures, Item
-from armlite.types import StopReason
 
 Right = Callable[[Item], bool]
 """Is the first answer of an item right, by some reading?"""
 
 
 def given(item: Item) -> str:
-    """What a public script is handed: the text inside the final `<answer>`, else the whole last turn.
-
-    Empty where there is none: the last turn of a model that could not be asked is our error message, not its text.
-    """
-    answer = item.first
-    return "" if answer is None else answer.final if answer.final is not None else last_turn(answer)
+    """What a public script is handed of the first answer: `Answer.said`; empty where there is no answer."""
+    return item.first.said if item.first else ""
 
 
 def last_turn(answer: Answer | None) -> str:
-    """The last turn with its tags and thoughts, which some scripts read as it is; empty as in `given`."""
-    return "" if answer is None or answer.trajectory.stop is StopReason.MODEL_ERROR else answer.text
+    """The last turn with its tags and thoughts, which some scripts read as it is.
+
+    Empty after a fault: the last turn of a model that could not be asked is our error message, not its text.
+    """
+    return "" if answer is None or answer.trajectory.fault is not None else answer.text
 
 
 def ours(item: Item) -> bool:
@@ -83,22 +81,59 @@ _REFUSALS = (
     "I'm sorry, but without the image provided",
     "Cannot determine the answer",
 )
+_FAILED = "Failed to obtain answer via API"
+"""In such a text neither kit looks for letters, though both for options."""
+
+
+_MARKS = re.compile(r"[.()\[\],:;!*#{}]")
+_ANSWER_IS = re.compile(r"answer\s+is\s+\**([ABCD])", re.IGNORECASE)
 
 
 def vlmevalkit_letter(text: str, options: Mapping[str, str]) -> str | None:
-    """The rules that VLMEvalKit and lmms-eval's HR-Bench try before they ask a language model (`can_infer`).
+    """What VLMEvalKit reads before it asks a language model: `can_infer` since commit a67ace5 of June 2026.
 
-    A letter that stands alone, if no other does (the article `A` is one too); else the option whose whole text occurs,
-    if no other's does. `Z` is their mark for a refusal.
+    A letter that stands alone, if no other does and it is first met among the last four words; else the one after the
+    first `answer is` (also `answer is **B**`, and the first letter of `answer is blue`); else the option whose whole
+    text occurs, if no other's does and the text is at most twice as long as all options together. `Z` is a refusal.
     """
+    words = _words(text)
+    if _FAILED not in text:
+        if any(refusal in text for refusal in _REFUSALS):
+            return "Z"
+        found = [letter for letter in options if letter in words]
+        if len(found) == 1 and words.index(found[0]) >= len(words) - 4:
+            return found[0]
+        if not found and "Z" in words:
+            return "Z"
+        if (match := _ANSWER_IS.search(text)) and match[1].upper() in options:
+            return match[1].upper()
+    return _option_said(text, options) if len(text.lower()) <= 2 * sum(map(len, options.values())) else None
+
+
+def lmms_hr_bench_letter(text: str, options: Mapping[str, str]) -> str | None:
+    """What lmms-eval 0.7 reads in HR-Bench, and VLMEvalKit read until August 2025.
+
+    A letter that stands alone, wherever, if no other does (the article `A` is one too); else the option whose whole
+    text occurs, if no other's does. `Z` is a refusal.
+    """
+    words = _words(text)
+    if _FAILED in text:
+        return _option_said(text, options)
     if any(refusal in text for refusal in _REFUSALS):
         return "Z"
-    words = set(re.sub(r"[.()\[\],:;!*#{}]", " ", text).split())
     found = [letter for letter in options if letter in words]
     if len(found) == 1:
         return found[0]
     if not found and "Z" in words:
         return "Z"
+    return _option_said(text, options)
+
+
+def _words(text: str) -> list[str]:
+    return _MARKS.sub(" ", text).split()
+
+
+def _option_said(text: str, options: Mapping[str, str]) -> str | None:
     said = [letter for letter, option in options.items() if option.lower() in text.lower()]
     return said[0] if len(said) == 1 else None
 

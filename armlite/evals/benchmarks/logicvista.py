@@ -8,6 +8,7 @@ all or nothing; here a rule extracts them.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
@@ -74,21 +75,29 @@ def _image(row: Row) -> str:
 
 
 _LEAD = re.compile(
-    r"^(?:the )?(?:final |correct |right |best )*(?:answers?|options?|choices?)\b\s*(?:is|are)?\s*:?\s*", re.IGNORECASE
+    r"^(?:(?:so|thus|therefore|hence),? )?(?:it is |it's |i (?:choose|pick|select) |my )?(?:both )?"
+    r"(?:(?:the )?(?:final |correct |right |best )*(?:answers?|options?|choices?)\b\s*(?:is|are)?\s*:?\s*)?",
+    re.IGNORECASE,
 )
+_TAIL = re.compile(
+    r"\s+(?:is|are)\s+(?:the\s+)?(?:right|correct|best|answers?)(?:\s+(?:answers?|options?|choices?|ones?))?\.?$",
+    re.IGNORECASE,
+)
+_NUMBERS = dict(zip(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine"), "123456789", strict=True))
 _MARKS = re.compile(r"\\(?:boxed|text|mathrm)|[*`$\"'{}()\[\]]")
 
 
 def letters(text: str) -> list[str] | None:
     """The options that an answer names, in lower case and order; None where it names none.
 
-    Read as options are: a list of single letters or digits (`B, D`, `(A) and (C)`), capitals run together (`BD`), one
-    before its text (`B. the text`), else all that stand in parentheses in the text. Nothing else is guessed at.
+    Read as options are: a list of single letters or digits (`B, D`, `(A) and (C)`, `Option C is right`, `three`),
+    capitals run together (`BD`), one before its text (`B. the text`), else all that stand in parentheses in the text.
+    Nothing else is guessed at.
     """
     text = _LEAD.sub("", text.strip().strip("*`$").strip())
-    bare = _LEAD.sub("", _MARKS.sub(" ", text).strip())
+    bare = _LEAD.sub("", _TAIL.sub("", " ".join(_MARKS.sub(" ", text).split())))
     words = [word.strip(".:") for word in re.split(r"[\s,;/&]+|\band\b", bare)]
-    words = [word for word in words if word]
+    words = [_NUMBERS.get(word.lower(), word) for word in words if word]
     if words and all(re.fullmatch("[A-Za-z0-9]", word) for word in words):
         return sorted({word.lower() for word in words})
     if re.fullmatch(r"[A-I]{2,5}\.?", bare) and len(set(bare)) == len(bare):
@@ -130,6 +139,12 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
     return {"armlite-answers.json": json.dumps(rows, ensure_ascii=False) + "\n"}
 
 
+def _columns(item: Item) -> dict[str, Any]:
+    """The row without an answer gets one that nothing meets: there VLMEvalKit's script would break off."""
+    meta = Meta.of(item.task)
+    return {"question": meta.published_question, "answer": meta.answer or "-", "skill": str(meta.skills)}
+
+
 def _thought(item: Item) -> str:
     answer = item.first
     steps = answer.trajectory.steps if answer else ()
@@ -141,6 +156,7 @@ BENCHMARK = Benchmark(
     main="acc_official",
     score=score,
     official=official,
+    vlmevalkit=_columns,
     dataset=DataSet(
         title="logic questions about diagrams, by skill",
         licence="Apache-2.0",

@@ -203,6 +203,19 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
     return {"output_armlite.json": json.dumps(rows, ensure_ascii=False, indent=1) + "\n"}
 
 
+def _columns(item: Item) -> dict[str, Any]:
+    meta = Meta.of(item.task)
+    kept = ("question_type", "answer_type", "answer", "unit", "precision")
+    columns = {name: getattr(meta, name) for name in kept} | {name: str(getattr(meta, name)) for name in _LISTS}
+    groups = {name: value for name, value in item.group.items() if name not in kept}
+    gold = item.task.gold if meta.question_type == "multi_choice" else ""
+    return {"question": meta.published_question, **columns, "answer_option": gold, **groups}
+
+
+_LISTS = ("choices", "skills")
+"""Written out as Python does: VLMEvalKit evaluates them."""
+
+
 def _row(item: Item) -> dict[str, Any]:
     meta = Meta.of(item.task)
     kept = ("question_type", "answer_type", "choices", "unit", "precision", "answer")
@@ -222,6 +235,7 @@ BENCHMARK = Benchmark(
     main="acc_official",
     score=score,
     official=official,
+    vlmevalkit=_columns,
     dataset=DataSet(
         title="mathematics in pictures, testmini",
         licence="CC-BY-SA-4.0; training on it is prohibited",

@@ -143,18 +143,35 @@ def official_letter(text: str, options: Mapping[str, str]) -> str:
     return next((k for k, option in options.items() if text.lower() in f"({k}) {option}".lower()), "")
 
 
+_KIT_PREFIXES = (*_PREFIXES[:4], "The best option is", "The correct option is", "Best answer:", "Best option:")
+
+
+def kits_letter(text: str, options: Mapping[str, str]) -> str:
+    """VLMEvalKit's and lmms-eval's reading: the script's without its missing commas, and without the options' texts.
+
+    Where no letter A to E is in the text, a lone small one is read.
+    """
+    text = text.strip()
+    for prefix in _KIT_PREFIXES:
+        text = text.replace(prefix, "")
+    if match := re.search("[ABCDE]", text):
+        return match[0]
+    return next((letter for letter in "ABCDE" if text.lower() in f"({letter.lower()})"), "")
+
+
 def score(items: Sequence[Item]) -> Figures:
     """Figures of the first answers.
 
     Returns:
-        `acc` (our reading), `acc_official` (the script's rule on the text inside `<answer>`, else on the last turn) and
-        `acc_last_turn` (its rule on the last turn with its thoughts); the first two also as `.../TASK` and
-        `.../TASK/SUBTASK`, the second as `.../TASK/SUBTASK/L2`; `macro_official` (unweighted mean of the subtasks of
-        both tasks), `refusals` (share of answers that the rule reads as option E), `parse_failures`.
+        `acc` (our reading), `acc_official` (the script's rule on `Answer.said`), `acc_kits` (VLMEvalKit's and
+        lmms-eval's) and `acc_last_turn` (the script's rule on the last turn with its thoughts); the first two also as
+        `.../TASK` and `.../TASK/SUBTASK`, the second as `.../TASK/SUBTASK/L2`; `macro_official` (unweighted mean of
+        the subtasks of both tasks), `refusals` (share of answers that the rule reads as option E), `parse_failures`.
     """
     official = by_rule(official_letter)
     figures = accuracies("acc", items, ours, lambda item: _groups(item)[:2])
     figures |= accuracies("acc_official", items, official, _groups)
+    figures |= accuracies("acc_kits", items, by_rule(kits_letter), lambda item: ())
     figures |= accuracies("acc_last_turn", items, by_rule(official_letter, whole_turn=True), lambda item: ())
     subtasks = sorted({f"acc_official/{_groups(item)[1]}" for item in items})
     figures["macro_official"] = unweighted([figures[name] for name in subtasks])
@@ -189,6 +206,15 @@ def _row(item: Item) -> dict[str, Any]:
     }
 
 
+def _columns(item: Item) -> dict[str, Any]:
+    group = item.group
+    return {
+        "category": f"{group['task']}/{group['subtask']}",
+        "l2-category": Meta.of(item.task).published["Category"],
+        "multi-choice options": "\n".join(Meta.of(item.task).published["Answer choices"]),
+    }
+
+
 _NOTES = (
     "extract=rule, as the publisher's script does: the first of A to E anywhere in the text.",
     "The prompt is ours: the options as `A. ...`, and the answer asked for inside <answer>; acc_last_turn shows what "
@@ -206,6 +232,7 @@ def _benchmark(
         main="acc_official",
         score=score,
         official=official,
+        vlmevalkit=_columns,
         dataset=DataSet(
             title=title,
             licence="Apache-2.0 (hub card); the repository's README allows academic research only",

@@ -115,6 +115,12 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
     return {"res_armlite.json": json.dumps(rows, ensure_ascii=False, indent=1)}
 
 
+def _columns(item: Item) -> dict[str, Any]:
+    meta = Meta.of(item.task)
+    lists = {name: str(getattr(meta, name)) for name in ("evidence_pages", "evidence_sources")}
+    return {name: getattr(meta, name) for name in ("doc_id", "doc_type", "answer", "answer_format")} | lists
+
+
 def extract(answer: str, answer_format: str) -> Prediction:
     """The short answer in the text inside `<answer>`.
 
@@ -286,6 +292,7 @@ BENCHMARK = Benchmark(
     main="acc",
     score=score,
     official=official,
+    vlmevalkit=_columns,
     dataset=DataSet(
         title="questions about 135 long PDF documents, over one page, several, or without an answer",
         licence="CC-BY-NC-4.0",

@@ -15,7 +15,7 @@ from armlite.data.row import Row
 from armlite.evals.benchmarks.shares import share
 from armlite.evals.exports import jsonl
 from armlite.evals.figures import Benchmark, Figures, Item, TaskMeta
-from armlite.types import Task
+from armlite.types import Decision, Task
 
 
 class Meta(TaskMeta):
@@ -107,11 +107,16 @@ def _groups(item: Item) -> list[str]:
     return [category, f"{category}/{sub}"] if sub else [category]
 
 
+def kit_verdict(decision: Decision | None) -> str:
+    """What the publisher's script and lmms-eval read as the verdict; empty for none."""
+    return {1: "[[A]]", 2: "[[B]]"}.get(decision, "")  # type: ignore[call-overload]
+
+
 def official(items: Sequence[Item]) -> Mapping[str, str]:
     """The answers file that `2_get_accuracy.py` reads, one line an item, with [[A]] or [[B]] as the output."""
     lines = []
     for item in items:
-        published, output = str(item.published_id), {1: "[[A]]", 2: "[[B]]", None: ""}[_choice(item)]
+        published, output = str(item.published_id), kit_verdict(item.decision)
         meta = {"ID": published, "Category": item.group.get("category", "")}
         label = "A" if item.task.gold == 1 else "B"
         lines.append({"ID": published, "Label": label, "Meta": meta, "output": output})
@@ -123,6 +128,7 @@ BENCHMARK = Benchmark(
     main="acc_official",
     score=score,
     official=official,
+    kit_text=lambda item: kit_verdict(item.decision),
     dataset=DataSet(
         title="pairs of answers about an image: correctness, preference, knowledge, reasoning, safety, VQA",
         licence="CC-BY-NC; third-party texts and images under their own terms",

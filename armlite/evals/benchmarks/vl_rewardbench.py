@@ -15,7 +15,8 @@ from armlite.data.row import Row
 from armlite.evals.benchmarks.shares import mean, share, unweighted
 from armlite.evals.exports import jsonl
 from armlite.evals.figures import Answer, Benchmark, Figure, Figures, Item, TaskMeta
-from armlite.types import Task, Trajectory
+from armlite.evals.orders import presented
+from armlite.types import Decision, Task, Trajectory
 
 
 class Meta(TaskMeta):
@@ -196,11 +197,28 @@ def _line(item: Item, vote: Answer) -> dict[str, Any]:
     }
 
 
+def _columns(item: Item) -> dict[str, Any]:
+    """`answer` is the published ranking: 0 is the better one's."""
+    return {
+        "response": str(list(item.task.responses)),
+        "answer": str([0, 1] if item.task.gold == 1 else [1, 0]),
+        "category": item.group["category"],
+    }
+
+
+def kit_verdict(task: Task, decision: Decision | None) -> str:
+    """What both kits read as the verdict: they number the answers in their own order, `lenparity`; empty for none."""
+    [shown] = presented(task, "lenparity")
+    return f"Overall Judgment: Answer {shown.index(int(decision)) + 1} is better." if decision in (1, 2) else ""
+
+
 BENCHMARK = Benchmark(
     name="vl-rewardbench",
     main="acc_parsed",
     score=score,
     official=official,
+    vlmevalkit=_columns,
+    kit_text=lambda item: kit_verdict(item.task, item.decision),
     order="hash",
     dataset=DataSet(
         title="pairs of answers about an image, ranked by people: general, hallucination, reasoning",

@@ -102,10 +102,9 @@ def score(items: Sequence[Item]) -> Figures:
     """Figures of the first answers.
 
     Returns:
-        `acc` (our reading), `acc_lmms` and `acc_vlmevalkit` (their rules on the text inside `<answer>`, else on the
-        last turn), each also as `.../CATEGORY`; `acc_last_turn` (lmms-eval's rule on the last turn with its thoughts);
-        `parse_failures`; `crop_iou`, mean over the items with known boxes and a crop: how well the best crop of each
-        target meets it.
+        `acc` (our reading), `acc_lmms` and `acc_vlmevalkit` (their rules on `Answer.said`), each also as
+        `.../CATEGORY`; `acc_last_turn` (lmms-eval's rule on the last turn with its thoughts); `parse_failures`;
+        `crop_iou`, mean over the items with known boxes and a crop: how well the best crop of each target meets it.
     """
     figures: Figures = {}
     lmms, vlmevalkit = by_rule(lmms_vstar_letter), by_rule(vlmevalkit_letter)

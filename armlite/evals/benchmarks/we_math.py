@@ -164,6 +164,11 @@ def official(items: Sequence[Item]) -> Mapping[str, str]:
     return {"we_math.json": json.dumps([_row(item) for item in items], ensure_ascii=False, indent=1) + "\n"}
 
 
+def _columns(item: Item) -> dict[str, Any]:
+    meta = Meta.of(item.task)
+    return {"ID": meta.problem, "key": meta.key, **meta.published}
+
+
 def _row(item: Item) -> dict[str, Any]:
     meta = Meta.of(item.task)
     row = {"ID": meta.problem, "key": meta.key, "question": item.task.question}
@@ -175,6 +180,7 @@ BENCHMARK = Benchmark(
     main="score_strict",
     score=score,
     official=official,
+    vlmevalkit=_columns,
     dataset=DataSet(
         title="visual mathematics, each problem whole and step by step",
         licence="CC-BY-NC-4.0",
