@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent))  # for `published`
 ROOT = HERE.parents[1]
+sys.path[:0] = [str(ROOT), str(HERE.parent)]  # for armlite of this checkout, and `published`
 COMMITTED = HERE / "committed"
 RANGES = ("torch>=2.8,<2.14", "torchvision<0.29")
 """Named with every installation of a kit: their own requirements take the newest torch there is."""
