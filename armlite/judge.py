@@ -365,18 +365,21 @@ def save(verdict: Verdict, folder: str | Path, root: str | Path = ".") -> Path:
         ArmliteError: the folder cannot be written to; nothing is half-written.
     """
     folder = Path(folder)
-    moved = [t.model_copy(update={"task": _moved(t, Path(root), folder)}) for t in verdict.trajectories]
-    rows = [Saved(trajectory=t) for t in moved]
+    rows = [Saved(trajectory=moved_to(folder, t, Path(root))) for t in verdict.trajectories]
     append(folder / TRAJECTORIES, rows, verdict.images)
     return folder / TRAJECTORIES
 
 
-def _moved(vote: Trajectory, root: Path, folder: Path) -> Task:
-    """The task with paths as seen from a folder that `append` writes its images to."""
+def moved_to(folder: Path, vote: Trajectory, root: Path = Path()) -> Trajectory:
+    """The record with paths of its task as seen from a folder that `append` writes its images to.
+
+    Args:
+        root: folder that the task's document was relative to.
+    """
     task, files = vote.task, {info.id: info.file for info in vote.images}
     images = tuple(f"images/{files[i]}" for i in vote.prompt_images[: len(task.images)])
     document = task.document and relative(root / task.document, folder)
-    return task.model_copy(update={"images": images, "document": document})
+    return vote.model_copy(update={"task": task.model_copy(update={"images": images, "document": document})})
 
 
 def _check_place(spec: str, device: str, quantize: str | None) -> None:

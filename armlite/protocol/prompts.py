@@ -29,6 +29,20 @@ def user_text(task: Task, order: Sequence[int], memory: Memory, with_tools: bool
     return "\n".join(parts)
 
 
+def given_text(task: Task, memory: Memory, with_tools: bool) -> str:
+    """Text of the first user message where another's prompt is asked as it is: that says what the answer looks like.
+
+    Args:
+        task: an `open_qa`, whose question is the prompt.
+        memory: the episode's memory, for names.
+        with_tools: tools may be called.
+    """
+    form = "<answer>what is asked for above, in the form that is asked for there</answer>"
+    return "\n".join(
+        [harmless(_question(task)).strip(), "", "## Output format", form, "", *_contract(memory, with_tools)]
+    )
+
+
 def _task_lines(task: Task, memory: Memory) -> list[str]:
     n = len(task.responses)
     if task.kind in ("pairwise", "listwise"):
