@@ -208,3 +208,9 @@ def test_unsloth_that_is_not_there_is_one_line_with_the_way_out():
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "pip install -e '.[unsloth]'" in done.stderr and "model.backend=transformers" in done.stderr
+
+
+def test_attention_is_left_to_kernels_that_take_any_shape(run):
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    load(run)
+    assert not torch.backends.cuda.cudnn_sdp_enabled()

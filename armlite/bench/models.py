@@ -16,7 +16,7 @@ from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
 
 from armlite.bench.script import Play
 from armlite.errors import ArmliteError, first_line
-from armlite.models.loading import load, nf4
+from armlite.models.loading import load, nf4, without_cudnn_attention
 from armlite.models.processor import build_processor, load_processor
 from armlite.pocket.model import build_model, build_tokenizer
 from armlite.recipe import Recipe, check_recipe
@@ -124,6 +124,7 @@ def random_model(config: Any, quantize: bool, dtype: torch.dtype, device: torch.
         quantize: NF4 with double quantisation for the language model, each weight as soon as it is drawn.
         dtype: of what is not quantised, and of the arithmetic.
     """
+    without_cudnn_attention()
     config.dtype, config._attn_implementation = dtype, attention
     with torch.device("meta"):
         model = Qwen2_5_VLForConditionalGeneration(config)

@@ -81,6 +81,7 @@ def load(
         raise ArmliteError(f"device is {device!r}, but this machine (or this build of torch) has no CUDA: use 'cpu'")
     place = _resolve(str(spec))
     _check_merging(place, quantize)
+    without_cudnn_attention()
     device = ("cuda" if has_cuda else "cpu") if device == "auto" else device
     if dtype == "auto":
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
@@ -88,6 +89,15 @@ def load(
         dtype = getattr(torch, dtype)
     model = _load(place, quantize, dtype, device, attn, trainable)
     return model.eval(), load_processor(_processor_source(place))
+
+
+def without_cudnn_attention() -> None:
+    """Leave scaled dot-product attention to its other kernels, for the rest of the process.
+
+    cuDNN's is torch's first choice on H100 and H200. It makes a plan for every new shape, and ours change with every
+    token; and under a mask its backward pass has returned NaN (pytorch issue 196678).
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def check_model(spec: str, quantize: str | None = None, train_all: bool = False) -> None:
