@@ -214,11 +214,11 @@ REPLIES = {
         completion(
             "tool_calls", content=None, reasoning="r", tool_calls=[{"function": {"name": "z", "arguments": '{"a": 1}'}}]
         ),
-        Reply('<think>r</think>\n\n<tool_call>\n{"name": "z", "arguments": {"a": 1}}\n</tool_call>'),
+        Reply('<think>r</think>\n<tool_call>\n{"name": "z", "arguments": {"a": 1}}\n</tool_call>'),
     ),
     "two parsed calls are both told": (
         completion("tool_calls", content="", tool_calls=[{"function": {"name": n, "arguments": ""}} for n in "zy"]),
-        Reply("".join(f'\n<tool_call>\n{{"name": "{n}", "arguments": {{}}}}\n</tool_call>' for n in "zy")),
+        Reply("\n".join(f'<tool_call>\n{{"name": "{n}", "arguments": {{}}}}\n</tool_call>' for n in "zy")),
     ),
     "a tag in a string of a call ends nothing": (
         completion(content='<tool_call>{"a": "</tool_call>"}</tool_call> and on'),
@@ -257,6 +257,42 @@ REPLIES = {
 @pytest.mark.parametrize(("value", "reply"), REPLIES.values(), ids=REPLIES.keys())
 def test_replies_in_the_dialects_of_servers_are_read(value: Any, reply: Reply) -> None:
     assert read_reply(json.loads(json.dumps(value))) == reply
+
+
+LOOK = '<tool_call>\n{"name": "look", "arguments": {"at": "é \\"x\\" </tool_call>"}}\n</tool_call>'
+NATIVE = [{"type": "function", "function": {"name": "look", "arguments": '{"at": "é \\"x\\" </tool_call>"}'}}]
+WRITTEN = {
+    "thought and call": ("I look.", LOOK),
+    "thought and answer": ("I know.", "<answer>1</answer>"),
+    "call alone": ("", LOOK),
+    "answer alone": ("", "<answer>1</answer>"),
+    "text and call": ("", f"Let me see.\n{LOOK}"),
+    "thought, text and call": ("I look.", f"Let me see.\n{LOOK}"),
+}
+
+
+@pytest.mark.parametrize(("thought", "rest"), WRITTEN.values(), ids=WRITTEN.keys())
+def test_a_turn_is_put_together_as_the_model_wrote_it_whatever_a_server_takes_out(thought: str, rest: str) -> None:
+    written = f"<think>{thought}</think>\n{rest}" if thought else rest
+    before, called, _ = rest.partition(LOOK)
+    lead = f"<think>{thought}</think>\n{before}" if thought else before
+    shapes = [{"content": written}]
+    if thought:
+        for field in ("reasoning_content", "reasoning"):
+            shapes += [{"content": content, field: thought} for content in (rest, f"\n{rest}")]
+    if called:
+        shapes += [{"content": content, "tool_calls": NATIVE} for content in (lead, lead.rstrip(), written)]
+    if called and not lead:
+        shapes += [{"content": None, "tool_calls": NATIVE}]
+    if called and thought:
+        spoken = {before, before.rstrip(), f"\n{before}", before or None}
+        shapes += [{"content": content, "reasoning": thought, "tool_calls": NATIVE} for content in spoken]
+    for shape in shapes:
+        assert read_reply(completion(**shape)).text == written, shape
+    if called:
+        for stop in ({}, {"stop_reason": "</tool_call>"}, {"matched_stop": "</tool_call>"}):
+            cut = written.removesuffix("</tool_call>")
+            assert read_reply(completion(content=cut, choice=stop)).text == written, stop
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def turn_seed(seed: int, conversation: Conversation) -> int:
 
 
 def read_reply(value: dict[str, Any]) -> Reply:
-    """The turn in a chat completion, in our wire format whatever the server took out of it.
+    """The turn in a chat completion as the model wrote it, whatever the server took out of it or parsed.
 
     Raises:
         KeyError, TypeError, AttributeError, IndexError: it is not a chat completion.
@@ -39,7 +39,9 @@ def read_reply(value: dict[str, Any]) -> Reply:
         # A server that knows no stop string has gone on: the turn had ended here.
         return Reply(text[:end], "stop", tokens)
     if calls := message.get("tool_calls"):
-        return Reply(text + "".join(_plain(_call(call)) for call in calls), "stop", tokens)
+        # As training writes it, a call stands on a line of its own, and no line is empty.
+        said = [text.rstrip()] if text.strip() else []
+        return Reply("\n".join([*said, *(_plain(_call(call)) for call in calls)]), "stop", tokens)
     if finish == "length":
         return Reply(text, "length", tokens)
     if finish in ("content_filter", "error"):
@@ -61,7 +63,8 @@ def _spoken(message: dict[str, Any]) -> str:
         text = "".join(block.get("text", "") for block in text)
     thought = message.get("reasoning_content") or message.get("reasoning") or ""
     if isinstance(thought, str) and thought and not text.lstrip().startswith("<think>"):
-        text = f"<think>{harmless(thought)}</think>\n{text}"
+        # Some servers keep the line's end behind the thought, others take it out.
+        text = f"<think>{harmless(thought)}</think>" + (text if text[:1].isspace() else f"\n{text}")
     elif "</think>" in text and "<think>" not in text:
         # The server's own template has opened the thought in the prompt.
         text = "<think>" + text
@@ -73,7 +76,7 @@ def _call(call: dict[str, Any]) -> str:
     function = call["function"]
     name, arguments = json.dumps(function["name"], ensure_ascii=False), function["arguments"]
     arguments = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return f'\n<tool_call>\n{{"name": {name}, "arguments": {arguments or "{}"}}}\n{STOP}'
+    return f'<tool_call>\n{{"name": {name}, "arguments": {arguments or "{}"}}}\n{STOP}'
 
 
 def _plain(text: str) -> str:
