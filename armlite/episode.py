@@ -109,7 +109,11 @@ class Episode:
         return limits.sheet_max_pixels if is_sheet else limits.image_max_pixels
 
     def advance(
-        self, text: str, finish: Literal["stop", "length", "overflow", "error"] = "stop", tokens: int = 0
+        self,
+        text: str,
+        finish: Literal["stop", "length", "overflow", "error"] = "stop",
+        tokens: int = 0,
+        prompt_tokens: int = 0,
     ) -> Step | None:
         """Take the model's turn and act on it; appends to the conversation what the model is to see next.
 
@@ -122,6 +126,7 @@ class Episode:
             self._take_back()
             return None
         turn = parse_turn(text, finish, tokens, self.settings.parse == "lenient")
+        turn = turn.model_copy(update={"prompt_tokens": prompt_tokens})
         observation = self._observe(turn)
         step = Step(turn=turn, observation=observation)
         self.steps.append(step)

@@ -42,6 +42,8 @@ _TURNS = {
 }
 """EXIF orientation -> what shows the picture upright."""
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_COMMON = ("JPEG", "PNG")
+"""What every server reads."""
 _FOREIGN = (
     (b"<svg", "it is an SVG drawing; export it as PNG first"),
     (b"%PDF-", "it is a PDF; give it as the document, or save the page as PNG"),
@@ -126,12 +128,13 @@ def as_png(image: Image.Image, **options: Any) -> bytes:
 
 def image_key(image: Image.Image) -> str:
     """Hash of an RGB image's size and pixels, 32 hexadecimal digits; computed once as long as they do not change."""
-    notes = _notes(image)
-    if "key" not in notes:
+
+    def key() -> str:
         digest = hashlib.sha256(f"{image.size}".encode())
         digest.update(image.tobytes())
-        notes["key"] = digest.hexdigest()[:32]
-    return notes["key"]
+        return digest.hexdigest()[:32]
+
+    return remembered(image, "key", key)
 
 
 def _source(path: Path | str) -> Path | str:
@@ -144,7 +147,7 @@ def _opened(path: Path | str) -> tuple[Image.Image, bool]:
         key = state_of(path)
     except (OSError, ValueError):  # `_read` says what is wrong
         return _decode(path)
-    return _OPENED.take(key, lambda: _decode(path), CACHE_BYTES, lambda kept: 4 * kept[0].width * kept[0].height)
+    return _OPENED.take(key, lambda: _decode(path, key), CACHE_BYTES, lambda kept: 4 * kept[0].width * kept[0].height)
 
 
 def check_file(path: Path, name: str, folders: bool = False) -> None:
@@ -190,9 +193,34 @@ def check_head(path: Path | str) -> None:
     _read(_source(path), pixels=False)
 
 
-def _decode(path: Path | str) -> tuple[Image.Image, bool]:
-    rgb, changed = _shown_upright(_read(path), _name(path))
-    return rgb, not changed and isinstance(path, Path)
+def _decode(path: Path | str, state: tuple[str, int, int] | None = None) -> tuple[Image.Image, bool]:
+    image = _read(path)
+    rgb, changed = _shown_upright(image, _name(path))
+    as_stored = not changed and isinstance(path, Path)
+    if as_stored and state and image.format in _COMMON and image.mode in ("RGB", "L", "P", "1"):
+        _notes(rgb)["file"] = path, state, image.format.lower()
+    return rgb, as_stored
+
+
+def own_file(image: Image.Image) -> tuple[str, bytes] | None:
+    """Kind (`jpeg`, `png`) and content of the file that an opened image is the very pixels of, as any reader finds
+    them; None where there is none (shrunk, turned, cropped), or the file has changed since, or is mostly other data.
+    """
+    path, state, kind = _notes(image).get("file", (None, None, ""))
+    try:
+        if path is None or state_of(path) != state or state[2] > 4 * image.width * image.height + 65536:
+            return None
+        return kind, path.read_bytes()
+    except OSError:
+        return None
+
+
+def remembered(image: Image.Image, what: str, make: Callable[[], Thing]) -> Thing:
+    """What is made of an image's pixels, made once as long as they do not change."""
+    notes = _notes(image)
+    if what not in notes:
+        notes[what] = make()
+    return notes[what]
 
 
 def _shown_upright(image: Image.Image, name: str) -> tuple[Image.Image, bool]:

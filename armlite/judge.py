@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from PIL import Image
 from pydantic import ValidationError
@@ -22,16 +22,15 @@ from armlite.images import is_data_url, open_image, to_rgb
 from armlite.loop import ChatModel, OnStep
 from armlite.memory import image_file
 from armlite.models import model_prefix
+from armlite.models.endpoint import parse_spec
 from armlite.models.lazy import LazyModel, at_temperature
 from armlite.models.sampling import Sampling
 from armlite.remote import fetch_image, is_url
+from armlite.rules import Rules, carries_rules, read_rules, run_recipe
 from armlite.runner import Job, Outcome, run_jobs
 from armlite.store import Saved, append, relative
 from armlite.types import Constraint, Kind, Task, Trajectory, Verdict
 from armlite.votes import count_pairs, count_votes
-
-if TYPE_CHECKING:
-    from armlite.recipe import Recipe
 
 Picture = str | Path | Image.Image
 Quantize = Literal["none", "4bit"]
@@ -82,6 +81,7 @@ class Judge:
         quantize: Quantize | None = None,
         temperature: float = 0.0,
         settings: EpisodeSettings | None = None,
+        rules: str | Path | None = None,
         max_calls: int | None = None,
         seed: int = 0,
         max_new_tokens: int | None = None,
@@ -90,7 +90,8 @@ class Judge:
     ) -> "Judge":
         """A judge by the name of its model; the weights are loaded when the first judgment needs them.
 
-        A run directory brings the rules, limits and budgets that its model was trained with.
+        A run directory, or a model folder that carries them, brings the rules (limits, tools, budgets) that its model
+        was trained with.
 
         Args:
             model: hub id, model folder, adapter folder, run directory (or a checkpoint in one), `openai:MODEL@URL`, or
@@ -99,6 +100,7 @@ class Judge:
             quantize: `4bit`: NF4. None: as the run was trained, else `none`.
             temperature: 0 takes the likeliest token, always.
             settings: rules of an episode, instead of the run's or the defaults.
+            rules: run directory, model folder or file with the rules, where the model does not bring them: on a server.
             max_calls: tool calls before the judge has to answer, instead of what the settings say.
             seed: random seed: equal calls give equal verdicts.
             max_new_tokens: budget of a turn, instead of the run's or the default.
@@ -110,15 +112,19 @@ class Judge:
         """
         spec, recipe = str(model), run_recipe(str(model))
         budgets = {"max_new_tokens": max_new_tokens, "max_context": max_context}
+        known = _rules(spec, rules)
+        if known is not None:
+            budgets = {name: value or getattr(known, name) for name, value in budgets.items()}
+            settings = settings or known.episode
         if recipe is not None:
-            budgets = {name: value or getattr(recipe.evaluation, name) for name, value in budgets.items()}
-            settings = settings or recipe.episode
             options = {"settings": recipe.engine, **options}
             quantize = quantize or recipe.model.quantize
         given = {name: value for name, value in budgets.items() if value is not None}
         _check_place(spec, device, quantize)
         if model_prefix(spec) is None:
             options |= {"device": device, "quantize": "4bit" if quantize == "4bit" else None}
+        elif model_prefix(spec) == "openai":
+            options = {"ruled": settings is not None, **options}
         try:
             sampling = Sampling(temperature=temperature, seed=seed, **given)
         except ValidationError as error:
@@ -320,24 +326,12 @@ def _check_text(*texts: str) -> None:
             raise ArmliteError(f"{text[:60].encode(errors='replace').decode()!r} is not valid UTF-8 text") from error
 
 
-def run_recipe(model: str) -> "Recipe | None":
-    """The recipe of the run directory that a model is, or is a checkpoint of; None for any other model.
-
-    Its imports are told on stderr and not run: who made the run need not be who judges with it.
-
-    Raises:
-        ArmliteError: it cannot be read.
-    """
-    folder = Path(model).expanduser()
-    run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
-    if not (run / "recipe.yaml").is_file():
-        return None
-    from armlite.imports import list_imports
-    from armlite.recipe import saved_recipe
-
-    recipe = saved_recipe(run / "recipe.yaml")
-    list_imports(recipe.imports)
-    return recipe
+def _rules(spec: str, given: str | Path | None) -> Rules | None:
+    """The rules that are given, or that a model brings: a folder, which may be what a server calls it, too."""
+    if given is not None:
+        return read_rules(given)
+    folder = parse_spec(spec)[0] if model_prefix(spec) == "openai" else spec
+    return read_rules(folder) if carries_rules(folder) else None
 
 
 def check_folder(folder: Path) -> None:

@@ -62,6 +62,9 @@ class Reply:
     finish: Literal["stop", "length", "overflow", "error"] = "stop"
     """`length`: the turn's budget ran out; `overflow`: the new messages do not fit the context, nothing was sampled."""
     tokens: int = 0
+    """Sampled."""
+    prompt_tokens: int = 0
+    """Read, pictures included; 0 where the model does not say."""
 
 
 def play(
@@ -110,7 +113,7 @@ def _opened(opening: Callable[[], Episode]) -> tuple[Episode, None]:
 
 
 def _acted(episode: Episode, reply: Reply) -> tuple[Episode, Step | None]:
-    return episode, episode.advance(reply.text, reply.finish, reply.tokens)
+    return episode, episode.advance(reply.text, reply.finish, reply.tokens, reply.prompt_tokens)
 
 
 class Workers:

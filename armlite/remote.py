@@ -1,14 +1,16 @@
-"""Pictures by http(s) URL, for `judge` and `chat`, where a person names them. Tasks in files hold no URLs.
+"""The way out to other machines; and pictures by http(s) URL, for `judge` and `chat`, where a person names them.
 
-What is fetched is limited in size and time, and a redirect may not lead into a private network.
+What is fetched is limited in size and time, and a redirect may not lead into a private network. Tasks in files hold no
+URLs.
 """
 
 import ipaddress
+import os
 import re
 import socket
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from PIL import Image
@@ -19,10 +21,45 @@ from armlite.images import decode_image
 if TYPE_CHECKING:
     import httpx
 
+ENVIRONMENT = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Variables, in capitals or not, that httpx reads."""
 MAX_BYTES = 50 << 20
 MAX_SECONDS = 30.0
 """From asking to the last byte, redirects included."""
 MAX_REDIRECTS = 5
+
+
+def open_client(*, timeout: tuple[float, float], kept_connections: int = 20, **options: Any) -> "httpx.Client":
+    """An httpx client in the environment's proxies and certificates.
+
+    Args:
+        timeout: seconds without a byte, and until there is a connection.
+        kept_connections: that stay open between requests; there is no limit to those in use.
+        options: of `httpx.Client`.
+
+    Raises:
+        ArmliteError: the environment names a proxy or a file of certificates that cannot be used.
+    """
+    import httpx
+
+    try:
+        return httpx.Client(
+            timeout=httpx.Timeout(timeout[0], connect=timeout[1], pool=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=kept_connections),
+            **options,
+        )
+    except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+        raise ArmliteError(f"cannot ask other machines: {_environment(error)}") from error
+
+
+def _environment(error: BaseException) -> str:
+    """What httpx could not use of the environment, and where that stands."""
+    set_here = [name for name in ENVIRONMENT if os.environ.get(name) or os.environ.get(name.lower())]
+    why = "the file of certificates is not there or holds none" if isinstance(error, OSError) else str(error)
+    if isinstance(error, ImportError):
+        why = "a socks proxy needs `pip install socksio`"
+    why = re.sub(r"//[^/@\s]*@", "//", " ".join(why.split()))
+    return f"{why} (set in the environment: {', '.join(set_here) or 'nothing that armlite knows of'})"
 
 
 def is_url(source: object) -> bool:
@@ -51,7 +88,7 @@ def fetch_image(url: str) -> Image.Image:
 
     start, place = time.monotonic(), url
     try:
-        with httpx.Client(timeout=MAX_SECONDS, headers={"User-Agent": "armlite"}) as client:
+        with open_client(timeout=(MAX_SECONDS, MAX_SECONDS), headers={"User-Agent": "armlite"}) as client:
             for _ in range(MAX_REDIRECTS + 1):
                 with client.stream("GET", place) as response:
                     if response.has_redirect_location:

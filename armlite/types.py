@@ -145,6 +145,8 @@ class Turn(Record):
     """`length`: the turn ran out of its token budget; `error`: the model could not be asked."""
     tokens: int = 0
     """Sampled tokens; 0 where the model does not say."""
+    prompt_tokens: int = 0
+    """Tokens of all that the model read before this turn, pictures included; 0 where it does not say."""
 
 
 class Observation(Record):

@@ -37,6 +37,9 @@ class Server:
     def record(self) -> list[dict[str, Any]]:
         return self.http.get("/record").json()["requests"]
 
+    def probes(self) -> list[dict[str, Any]]:
+        return self.http.get("/record").json()["probes"]
+
     def most_in_flight(self) -> int:
         return self.http.get("/record").json()["most_in_flight"]
 
@@ -58,7 +61,7 @@ def fresh(process: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 
 
 def model(server: Server, name: str = "judge-7b", **options: Any) -> OpenAIModel:
-    return OpenAIModel(name, server.url, **({"backoff": 0.001, "timeout": 10.0} | options))
+    return OpenAIModel(name, server.url, **({"backoff": 0.001, "timeout": 10.0, "probe": False} | options))
 
 
 def ask(judge: OpenAIModel, text: str = "Which one?", task_id: str = "t") -> Reply:

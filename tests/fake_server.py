@@ -26,11 +26,18 @@ SETTINGS: dict[str, Any] = {
     "delay": 0.0,
     "context": 10**9,
     "honours_stop": True,
+    "refuses": {},
+    "template": {},
+    "owner": "tests",
+    "root": "",
 }
 """turns: what every conversation gets, by its number of assistant turns (the last is repeated). faults: one a request,
 in order of arrival, null for none: {"status", "headers", "error"}, {"sleep": s}, {"cut": true} (half of a reply),
 {"torn": true} (the connection ends within a reply), {"close": true} (before it), {"body": ..}.
-delay: seconds a request takes. context: characters of text that fit."""
+delay: seconds a request takes. context: characters of text that fit. refuses: field of a request -> what is said of it,
+under status 400. template: part of a prompt -> false where the model does not get it: system, thoughts, images.
+owner, root: of the models. A probe (`PROBE` in its system message) is answered and recorded apart."""
+PROBE = "see_what_is_passed_on"
 
 
 class Server(ThreadingHTTPServer):
@@ -49,6 +56,7 @@ class Server(ThreadingHTTPServer):
             self.settings = SETTINGS | settings
             self.faults = list(self.settings["faults"])
             self.record: list[dict[str, Any]] = []
+            self.probes: list[dict[str, Any]] = []
             self.flying, self.most = 0, 0
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -63,9 +71,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = self.server
         if self.path == "/record":
-            self.send(200, {"requests": server.record, "most_in_flight": server.most})
-        elif self.path == "/v1/models":
-            self.send(200, {"object": "list", "data": [{"id": name} for name in server.settings["models"]]})
+            self.send(200, {"requests": server.record, "probes": server.probes, "most_in_flight": server.most})
+        elif self.path.partition("?")[0] == "/v1/models":
+            about = {"owned_by": server.settings["owner"], "root": server.settings["root"]}
+            self.send(200, {"object": "list", "data": [{"id": name, **about} for name in server.settings["models"]]})
         else:
             self.refuse(404, "Not Found", "")
 
@@ -75,15 +84,20 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/control":
             server.reset(body)
             self.send(200, {})
-        elif self.path == "/v1/chat/completions":
+        elif self.path.partition("?")[0] == "/v1/chat/completions":
             self.chat(body)
         else:
             self.refuse(404, "Not Found", "")
 
     def chat(self, body: dict[str, Any]) -> None:
         server = self.server
+        if PROBE in json.dumps(body["messages"]):
+            server.probes.append(body)
+            self.complete(body)
+            return
         with server.lock:
-            server.record.append({"time": time.monotonic(), "key": self.headers.get("Authorization"), "body": body})
+            about = {"key": self.headers.get("Authorization"), "headers": dict(self.headers), "path": self.path}
+            server.record.append({"time": time.monotonic(), **about, "body": body})
             server.flying += 1
             server.most = max(server.most, server.flying)
             fault = server.faults.pop(0) if server.faults else None
@@ -97,6 +111,12 @@ class Handler(BaseHTTPRequestHandler):
     def fail(self, fault: dict[str, Any]) -> None:
         if "sleep" in fault:
             time.sleep(fault["sleep"])
+        if "dribble" in fault:
+            self.send_bytes(200, b" ", {"Content-Length": "1000"})
+            for _ in range(100):
+                time.sleep(fault["dribble"] / 100)
+                self.wfile.write(b" ")
+                self.wfile.flush()
         if "body" in fault:
             self.send(fault.get("status", 200), fault["body"])
         elif "status" in fault:
@@ -121,12 +141,14 @@ class Handler(BaseHTTPRequestHandler):
         elif size > settings["context"]:
             why = f"This model's maximum context length is {settings['context']} tokens, but you sent {size}."
             self.refuse(400, why, "context_length_exceeded")
+        elif refused := [field for field in settings["refuses"] if field in body]:
+            self.refuse(400, settings["refuses"][refused[0]], "invalid_request_error")
         else:
             past = sum(message["role"] == "assistant" for message in body["messages"])
             turn = settings["turns"][min(past, len(settings["turns"]) - 1)]
             text, finish = said(turn, body, settings["honours_stop"])
             choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
-            usage = {"prompt_tokens": size, "completion_tokens": len(text.split())}
+            usage = {"prompt_tokens": prompt_tokens(body, settings["template"]), "completion_tokens": len(text.split())}
             self.send(200, {"object": "chat.completion", "choices": [choice], "usage": usage})
 
     def refuse(self, status: int, message: str, code: str) -> None:
@@ -148,6 +170,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Tests read stdout."""
+
+
+def prompt_tokens(body: dict[str, Any], template: dict[str, bool]) -> int:
+    """Words of a prompt as a chat template passes them on, and 64 tokens a picture."""
+    count = 0
+    for message in body["messages"]:
+        said = " ".join(texts(message))
+        if not template.get("thoughts", True):
+            said = said.rpartition("</think>")[2]
+        if message["role"] != "system" or template.get("system", True):
+            count += len(said.split())
+        if template.get("images", True) and not isinstance(message["content"], str):
+            count += 64 * sum(block["type"] == "image_url" for block in message["content"])
+    return count
 
 
 def texts(message: dict[str, Any]) -> list[str]:

@@ -12,11 +12,12 @@ from armlite import Judge, Task, store
 from armlite.cli.verdict import draw_verdict
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError
-from armlite.judge import TRAJECTORIES, VOTING_TEMPERATURE, make_task, run_recipe, save
+from armlite.judge import TRAJECTORIES, VOTING_TEMPERATURE, make_task, save
 from armlite.loop import Reply
 from armlite.memory import Limits
 from armlite.models.sampling import Sampling
 from armlite.models.scripted import ScriptedModel
+from armlite.rules import run_recipe
 from armlite.types import Verdict
 
 QUESTION = "What stands at the end of the pier?"

@@ -9,7 +9,7 @@ LEVELS = (
     "images imports lock memory protocol remote store tools",
     "episode rewards votes",
     "journal loop runner",
-    "data models pocket recipe view",
+    "data models pocket recipe rules view",
     "adapters bench chat doctor evals judge plan train",
     "cli __init__ __main__",
 )

@@ -16,7 +16,8 @@ from armlite.errors import ArmliteError
 from armlite.loop import Reply
 from armlite.memory import Limits
 from armlite.models.completion import read_reply, turn_seed
-from armlite.models.openai import OpenAIModel, parse_spec
+from armlite.models.endpoint import parse_spec
+from armlite.models.openai import OpenAIModel
 from armlite.protocol.render import Conversation, Message, render, system_text
 from armlite.types import StopReason
 

@@ -23,11 +23,9 @@ def server(process: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 FAULTS: dict[str, dict[str, Any]] = {
     "timeout of the server": {"status": 408},
     "conflict": {"status": 409},
-    "too many requests": {"status": 429, "headers": {"Retry-After": "0.01"}},
     "crash": {"status": 500},
     "bad gateway": {"status": 502},
     "overload": {"status": 503},
-    "slow reply": {"sleep": 0.6},
     "half of a reply": {"cut": True},
     "connection that ends within a reply": {"torn": True},
     "connection that ends before a reply": {"close": True},
@@ -41,14 +39,14 @@ FAULTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_a_passing_fault_is_repeated_until_it_has_passed(server: Server, fault: dict[str, Any]) -> None:
     server.script(faults=[fault, fault], turns=[ANSWER])
-    assert ask(model(server, timeout=0.25 if "sleep" in fault else 10.0)) == Reply(ANSWER, "stop", 8)
+    assert ask(model(server)) == Reply(ANSWER, "stop", 8, 7)
     assert len(server.record()) == 3
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_a_lasting_fault_is_an_error_that_says_why_and_where(server: Server, fault: dict[str, Any]) -> None:
     server.script(faults=[fault] * 3)
-    reply = ask(model(server, retries=2, timeout=0.25 if "sleep" in fault else 10.0))
+    reply = ask(model(server, retries=2))
     assert reply.finish == "error"
     assert reply.text.startswith(server.url)
     assert reply.text.endswith("(tried 3 times)")
@@ -66,7 +64,7 @@ def test_a_refused_request_is_not_repeated(server: Server, status: int) -> None:
 
 
 def test_injected_faults_lose_no_episode(server: Server) -> None:
-    server.script(faults=[fault for fault in (*FAULTS.values(), None) if not fault or "sleep" not in fault] * 3)
+    server.script(faults=[*FAULTS.values(), None] * 3)
     batch = episodes(10)
     play(batch, model(server, workers=6, retries=40))
     assert [e.trajectory().stop for e in batch] == [StopReason.ANSWERED] * 10
@@ -85,13 +83,13 @@ def test_a_fault_that_lasts_ends_only_its_own_episode(server: Server) -> None:
 @pytest.mark.parametrize("asked", ["0.3", formatdate(time.time() + 3600, usegmt=True)])
 def test_the_pause_that_a_server_asks_for_is_kept(server: Server, asked: str) -> None:
     server.script(faults=[{"status": 429, "headers": {"Retry-After": asked}}], turns=[ANSWER])
-    reply = ask(model(server, max_wait=5.0))
+    reply = ask(model(server, patience=5.0))
     if asked == "0.3":
         first, second = (request["time"] for request in server.record())
         assert reply.finish == "stop"
         assert second - first >= 0.3
     else:
-        assert (reply.finish, len(server.record())) == ("error", 1), "an hour is longer than max_wait"
+        assert (reply.finish, len(server.record())) == ("error", 1), "an hour is longer than its patience"
 
 
 @pytest.mark.parametrize(

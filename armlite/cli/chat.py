@@ -17,7 +17,15 @@ from armlite.cli.judge import (
     SeedOption,
     TemperatureOption,
 )
-from armlite.cli.options import ImportOption
+from armlite.cli.options import (
+    EndpointOption,
+    ImportOption,
+    MaxTokensOption,
+    NoProbeOption,
+    RulesOption,
+    WorkersOption,
+    model_options,
+)
 from armlite.errors import ArmliteError
 
 if TYPE_CHECKING:
@@ -37,6 +45,11 @@ def chat(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     quantize: QuantizeOption = None,
+    rules: RulesOption = None,
+    endpoint: EndpointOption = None,
+    max_tokens: MaxTokensOption = None,
+    no_probe: NoProbeOption = False,
+    workers: WorkersOption = None,
     imports: ImportOption = None,
     offline: OfflineOption = False,
     json: Annotated[bool, typer.Option("--json", help="Print verdicts as JSON lines, all else on stderr.")] = False,
@@ -51,11 +64,13 @@ def chat(
     """
     from armlite.chat import Chat
     from armlite.judge import Judge
+    from armlite.models.endpoint import shown
     from armlite.view.terminal import open_console
 
     console = open_console(stderr=json)
-    typer.echo(f"loading {model}", err=True)
+    typer.echo(f"loading {shown(model)}", err=True)
     how = {"device": device, "quantize": quantize, "temperature": temperature, "seed": seed, "max_calls": max_calls}
+    how |= model_options(model, rules, endpoint, max_tokens, no_probe, workers)
     judge = Judge.load(model, **how).prepare()  # a session should not begin with a model that is not there
     talk(Chat(judge, offline=offline), console, json)
 

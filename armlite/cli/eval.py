@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from armlite.cli.options import ImportOption
+from armlite.cli.options import (
+    EndpointOption,
+    ImportOption,
+    MaxTokensOption,
+    NoProbeOption,
+    RulesOption,
+    WorkersOption,
+    model_options,
+)
 from armlite.errors import ArmliteError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -46,9 +54,11 @@ def evaluate(
     swap: Annotated[
         bool | None, typer.Option("--swap/--no-swap", help="judge pairs in both orders or in one  [default: by order]")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="episodes in flight  [default: server 8, local 32]")
-    ] = None,
+    workers: WorkersOption = None,
+    rules: RulesOption = None,
+    endpoint: EndpointOption = None,
+    max_tokens: MaxTokensOption = None,
+    no_probe: NoProbeOption = False,
     max_calls: Annotated[int | None, typer.Option(min=0, help="tool calls of a judgment")] = None,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="leave out items whose image files are not there")
@@ -88,6 +98,7 @@ def evaluate(
         "workers": workers,
         "max_calls": max_calls,
         "skip_missing": skip_missing,
+        "options": model_options(model, rules, endpoint, max_tokens, no_probe),
     }
     run_all(names, model, path, out, as_json, options)
 

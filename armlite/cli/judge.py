@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from armlite.cli.options import ImportOption
+from armlite.cli.options import (
+    EndpointOption,
+    ImportOption,
+    MaxTokensOption,
+    NoProbeOption,
+    RulesOption,
+    WorkersOption,
+    model_options,
+)
 from armlite.errors import ArmliteError
 
 if TYPE_CHECKING:
@@ -44,6 +52,11 @@ def judge(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     quantize: QuantizeOption = None,
+    rules: RulesOption = None,
+    endpoint: EndpointOption = None,
+    max_tokens: MaxTokensOption = None,
+    no_probe: NoProbeOption = False,
+    workers: WorkersOption = None,
     imports: ImportOption = None,
     offline: OfflineOption = False,
     save: Annotated[Path | None, typer.Option(help="Add the trajectories to this folder, for `armlite view`.")] = None,
@@ -62,6 +75,7 @@ def judge(
     from armlite.cli.verdict import Progress, draw_verdict
     from armlite.judge import Judge, check_folder
     from armlite.judge import save as add
+    from armlite.models.endpoint import shown
     from armlite.remote import refuse_urls
     from armlite.view.terminal import open_console
 
@@ -70,9 +84,9 @@ def judge(
     if offline:
         refuse_urls(image or ())
     how = {"device": device, "quantize": quantize, "temperature": temperature, "seed": seed, "max_calls": max_calls}
-    judge = Judge.load(model, **how)
+    judge = Judge.load(model, **how, **model_options(model, rules, endpoint, max_tokens, no_probe, workers))
     progress = Progress(several=votes > 1 or swap or rank)
-    progress.say(f"judging with {model}")
+    progress.say(f"judging with {shown(model)}")
     given = (image or (), document, constraint or ())
     how = {"votes": votes, "tools": () if no_tools else None, "on_step": progress}
     verdict = _ask(judge, question, response, given, rate, rank, swap, how)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from armlite.cli.options import ImportOption
+from armlite.cli.options import (
+    EndpointOption,
+    ImportOption,
+    MaxTokensOption,
+    NoProbeOption,
+    RulesOption,
+    WorkersOption,
+    model_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +24,6 @@ if TYPE_CHECKING:
 
 Tasks = Annotated[Path, typer.Option(help="JSONL file of tasks")]
 Seed = Annotated[int, typer.Option(help="of all randomness: the same command makes the same file")]
-Batch = Annotated[int | None, typer.Option(min=1, help="in flight at once  [default: as many as the model can use]")]
 Json = Annotated[bool, typer.Option("--json", help="print the counts as JSON")]
 Model = Annotated[str, typer.Option(help="run directory, checkpoint, hub id, or openai:MODEL@URL")]
 
@@ -36,7 +43,11 @@ def pairs(
     ] = 0.95,
     temperature: Annotated[float, typer.Option(min=0, help="of the model")] = 0.7,
     seed: Seed = 0,
-    batch: Batch = None,
+    workers: WorkersOption = None,
+    rules: RulesOption = None,
+    endpoint: EndpointOption = None,
+    max_tokens: MaxTokensOption = None,
+    no_probe: NoProbeOption = False,
     imports: ImportOption = None,
     as_json: Json = False,
 ) -> None:
@@ -48,23 +59,24 @@ def pairs(
     from armlite.data.making.pairs import make_pairs
     from armlite.errors import ArmliteError
     from armlite.judge import Judge
-    from armlite.models import asked_at_once
+    from armlite.models.endpoint import place_free
 
     if inject == (model is not None):
         raise ArmliteError("give either --model, who writes the flawed answers, or --inject")
-    judge = Judge.load(model, temperature=temperature, seed=seed, **asked_at_once(model, batch)) if model else None
+    options = model_options(model, rules, endpoint, max_tokens, no_probe, workers)
+    judge = Judge.load(model, temperature=temperature, seed=seed, **options) if model else None
     with Counter("pairs", kept=True) as counter:
         counts = make_pairs(
             tasks,
             out,
             judge.model if judge else None,
-            name=_name(model) if model else "",
+            name=place_free(model) if model else "",
             benchmarks=benchmarks or (),
             max_similarity=max_similarity,
             seed=seed,
             temperature=temperature if model else 0.0,
             limits=judge and judge.settings.limits,
-            in_flight=batch,
+            in_flight=workers,
             on_task=counter.show,
         )
     _print(counts, out, as_json)
@@ -80,7 +92,11 @@ def filter_(
     ] = False,
     temperature: Annotated[float, typer.Option(min=0, help="of the rollouts")] = 1.0,
     seed: Seed = 0,
-    batch: Batch = None,
+    workers: WorkersOption = None,
+    rules: RulesOption = None,
+    endpoint: EndpointOption = None,
+    max_tokens: MaxTokensOption = None,
+    no_probe: NoProbeOption = False,
     imports: ImportOption = None,
     as_json: Json = False,
 ) -> None:
@@ -90,8 +106,15 @@ def filter_(
     """
     from armlite.data.making.filter import filter_tasks
 
-    how = {"k": k, "drop_always_wrong": drop_always_wrong, "temperature": temperature, "seed": seed, "in_flight": batch}
-    _print(_played("rollouts", filter_tasks, tasks, model, out, how), out, as_json)
+    how = {
+        "k": k,
+        "drop_always_wrong": drop_always_wrong,
+        "temperature": temperature,
+        "seed": seed,
+        "in_flight": workers,
+    }
+    options = model_options(model, rules, endpoint, max_tokens, no_probe, workers)
+    _print(_played("rollouts", filter_tasks, tasks, (model, options), out, how), out, as_json)
 
 
 def traces(
@@ -103,7 +126,11 @@ def traces(
     messages: Annotated[Path | None, typer.Option(help="write the traces as plain conversations, too")] = None,
     temperature: Annotated[float, typer.Option(min=0, help="0: greedy")] = 0.0,
     seed: Seed = 0,
-    batch: Batch = None,
+    workers: WorkersOption = None,
+    rules: RulesOption = None,
+    endpoint: EndpointOption = None,
+    max_tokens: MaxTokensOption = None,
+    no_probe: NoProbeOption = False,
     imports: ImportOption = None,
     as_json: Json = False,
 ) -> None:
@@ -113,8 +140,9 @@ def traces(
     """
     from armlite.data.making.traces import make_traces
 
-    how = {"n": n, "k": k, "messages": messages, "temperature": temperature, "seed": seed, "in_flight": batch}
-    _print(_played("traces", make_traces, tasks, model, out, how), out, as_json)
+    how = {"n": n, "k": k, "messages": messages, "temperature": temperature, "seed": seed, "in_flight": workers}
+    options = model_options(model, rules, endpoint, max_tokens, no_probe, workers)
+    _print(_played("traces", make_traces, tasks, (model, options), out, how), out, as_json)
 
 
 def mix(
@@ -135,22 +163,22 @@ def mix(
 
 
 def _played(
-    what: str, make: "Callable[..., Counts]", tasks: Path, model: str, out: Path, how: dict[str, Any]
+    what: str,
+    make: "Callable[..., Counts]",
+    tasks: Path,
+    model: tuple[str, dict[str, Any]],
+    out: Path,
+    how: dict[str, Any],
 ) -> "Counts":
-    """Make something of the rollouts of a model."""
+    """Make something of the rollouts of a model, given with its options."""
     from armlite.cli.screen import Counter
     from armlite.judge import Judge
-    from armlite.models import asked_at_once
+    from armlite.models.endpoint import place_free
 
-    options = asked_at_once(model, how["in_flight"])
-    judge = Judge.load(model, temperature=how["temperature"], seed=how["seed"], **options)
+    name, options = model
+    judge = Judge.load(name, temperature=how["temperature"], seed=how["seed"], **options)
     with Counter(what, kept=True) as counter:
-        return make(tasks, judge.model, judge.settings, out, _name(model), on_task=counter.show, **how)
-
-
-def _name(model: str) -> str:
-    """A model's name in what is made: where a server stands is nobody's business, and may change."""
-    return model.partition("@http")[0]
+        return make(tasks, judge.model, judge.settings, out, place_free(name), on_task=counter.show, **how)
 
 
 def _print(counts: "Counts", out: Path, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from armlite.data.dataset import DataSet
 from armlite.data.pictures import Pictures
 from armlite.data.row import Row
 from armlite.errors import ArmliteError
+from armlite.remote import open_client
 
 
 def stream(dataset: DataSet, pictures: Pictures) -> Iterator[Row]:
@@ -76,7 +77,8 @@ def _reach(name: str) -> None:
     if constants.HF_HUB_OFFLINE:
         return
     try:
-        httpx.head(constants.ENDPOINT, timeout=15)
+        with open_client(timeout=(15, 15)) as client:
+            client.head(constants.ENDPOINT)
     except httpx.HTTPError as error:
         raise ArmliteError(
             f"cannot get {name}: {constants.ENDPOINT} is out of reach ({_said(error)}); give a local folder with "

@@ -30,6 +30,7 @@ from armlite.lock import held
 from armlite.loop import ChatModel
 from armlite.memory import image_file
 from armlite.models import asked_at_once, maker_of, model_prefix
+from armlite.models.endpoint import parse_spec, place_free
 from armlite.models.lazy import writer_of
 from armlite.runner import Job, run_jobs
 from armlite.store import Saved, file_digest, pieces_digest, relative
@@ -53,7 +54,7 @@ def benchmark_of(name: str) -> Benchmark:
 
 def default_folder(model: str, tools: bool) -> Path:
     """`runs/eval/<model>`: where runs go that were given no place."""
-    name = re.sub(r"@https?://.*", "", model.removeprefix("openai:"))
+    name = place_free(model.removeprefix("openai:"))
     slug = re.sub(r"[^\w.]+", "-", name).strip("-.") or "model"
     return Path("runs/eval") / (slug if tools else f"{slug}-no-tools")
 
@@ -111,7 +112,7 @@ def run_benchmark(
     rules = judge.settings if tools else judge.settings.model_copy(update={"tools": ()})
     settings = EvalSettings(
         benchmark=Path(name).name if is_tasks(name) else name,
-        model=re.sub(r"//[^/@]*@", "//", model),
+        model=place_free(model),
         path=None if path is None else str(path.resolve()),
         digest=_input_digest(benchmark, name, path),
         n=n,
@@ -169,8 +170,6 @@ def check_model_of(model: str) -> None:
 
         check_model(model)
     elif maker_of(prefix) and prefix == "openai":
-        from armlite.models.openai import parse_spec
-
         parse_spec(model)
 
 

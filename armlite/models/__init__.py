@@ -17,7 +17,8 @@ Maker = TypeVar("Maker", bound=Callable[..., ChatModel])
 
 def _endpoint(name: str, sampling: Sampling | None, **options: Any) -> ChatModel:
     """An OpenAI-compatible endpoint: `openai:MODEL@URL`. It has its own `top_k` and `max_context`."""
-    from armlite.models.openai import OpenAIModel, parse_spec
+    from armlite.models.endpoint import parse_spec
+    from armlite.models.openai import OpenAIModel
 
     if sampling is not None:
         own = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed}

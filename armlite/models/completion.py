@@ -31,22 +31,23 @@ def read_reply(value: dict[str, Any]) -> Reply:
     message = choice["message"]
     finish = choice.get("finish_reason") or "stop"
     text = _spoken(message)
-    tokens = _count((value.get("usage") or {}).get("completion_tokens"))
+    usage = value.get("usage") or {}
+    counted = {"tokens": _count(usage.get("completion_tokens")), "prompt_tokens": _count(usage.get("prompt_tokens"))}
     if _was_stripped(choice, text):
         # Where nothing follows the thought, the server has stopped in it.
         text = text.removesuffix("</think>\n") + STOP
     if (end := end_of_call(text)) is not None:
         # A server that knows no stop string has gone on: the turn had ended here.
-        return Reply(text[:end], "stop", tokens)
+        return Reply(text[:end], "stop", **counted)
     if calls := message.get("tool_calls"):
         # As training writes it, a call stands on a line of its own, and no line is empty.
         said = [text.rstrip()] if text.strip() else []
-        return Reply("\n".join([*said, *(_plain(_call(call)) for call in calls)]), "stop", tokens)
+        return Reply("\n".join([*said, *(_plain(_call(call)) for call in calls)]), "stop", **counted)
     if finish == "length":
-        return Reply(text, "length", tokens)
+        return Reply(text, "length", **counted)
     if finish in ("content_filter", "error"):
-        return Reply(f"the server ended the turn ({finish})", "error", tokens)
-    return Reply(text, "stop", tokens)
+        return Reply(f"the server ended the turn ({finish})", "error", **counted)
+    return Reply(text, "stop", **counted)
 
 
 def _count(value: object) -> int:

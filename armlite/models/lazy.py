@@ -13,7 +13,10 @@ from armlite.models import model_prefix
 from armlite.models.sampling import Sampling
 from armlite.store import pieces_digest
 
-BESIDE = ("settings", "device", "workers", "api_key", "timeout", "retries", "backoff", "max_wait")
+BESIDE = (
+    *("settings", "device", "workers", "api_key", "headers", "timeout", "retries", "backoff", "patience"),
+    *("probe", "ruled"),
+)
 """Options that do not decide what a model writes, but where, how fast and how patiently."""
 WEIGHTS = (".safetensors", ".bin", ".json", ".jinja")
 """Endings of the files that do."""
