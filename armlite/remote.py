@@ -21,7 +21,8 @@ from armlite.images import decode_image
 if TYPE_CHECKING:
     import httpx
 
-ENVIRONMENT = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY")
+ENVIRONMENT = (*PROXIES, "SSL_CERT_FILE", "SSL_CERT_DIR")
 """Variables, in capitals or not, that httpx reads."""
 MAX_BYTES = 50 << 20
 MAX_SECONDS = 30.0
@@ -54,12 +55,17 @@ def open_client(*, timeout: tuple[float, float], kept_connections: int = 20, **o
 
 def _environment(error: BaseException) -> str:
     """What httpx could not use of the environment, and where that stands."""
-    set_here = [name for name in ENVIRONMENT if os.environ.get(name) or os.environ.get(name.lower())]
     why = "the file of certificates is not there or holds none" if isinstance(error, OSError) else str(error)
     if isinstance(error, ImportError):
         why = "a socks proxy needs `pip install socksio`"
     why = re.sub(r"//[^/@\s]*@", "//", " ".join(why.split()))
-    return f"{why} (set in the environment: {', '.join(set_here) or 'nothing that armlite knows of'})"
+    return f"{why}{told_environment()}"
+
+
+def told_environment(names: Iterable[str] = ENVIRONMENT) -> str:
+    """Which variables change the way to other machines, as the end of a sentence; nothing where none is set."""
+    names = [name for name in names if os.environ.get(name) or os.environ.get(name.lower())]
+    return f" (set in the environment: {', '.join(names)})" if names else ""
 
 
 def is_url(source: object) -> bool:

@@ -26,6 +26,7 @@ COMMANDS = {
     "train": "armlite.cli.train:train",
     "eval": "armlite.cli.eval:app",
     "data": "armlite.cli.data:app",
+    "export": "armlite.cli.export:export",
     "plan": "armlite.cli.plan:plan",
     "doctor": "armlite.cli.doctor:doctor",
     "bench": "armlite.cli.bench:bench",
@@ -125,7 +126,8 @@ def armlite(
 
 def _one_line(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
     parts = filename.replace("\\", "/").rpartition("site-packages/")[2].split("/")
-    print(f"warning ({parts[0]}): {' '.join(str(message).split())}", file=sys.stderr)
+    whose = "" if "armlite" in parts else f" ({parts[0]})"
+    print(f"warning{whose}: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def main(args: list[str] | None = None) -> None:

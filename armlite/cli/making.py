@@ -31,7 +31,9 @@ Model = Annotated[str, typer.Option(help="run directory, checkpoint, hub id, or 
 def pairs(
     tasks: Annotated[Path, typer.Option(help="JSONL file of tasks with a good answer: a gold, or meta.positive")],
     out: Annotated[Path, typer.Option(help="JSONL file of pairwise tasks to make")],
-    model: Annotated[str | None, typer.Option(help="who writes the flawed answers: as for judge")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="who writes the flawed answers: a hub id, a folder, or openai:MODEL@URL")
+    ] = None,
     inject: Annotated[
         bool, typer.Option("--inject", help="no model: change one known fact of the good answer")
     ] = False,

@@ -7,6 +7,8 @@ figures in `armlite.evals.conduct`.
 
 import re
 import time
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -37,6 +39,8 @@ from armlite.store import Saved, file_digest, pieces_digest, relative
 from armlite.tools.documents import ocr
 from armlite.types import Task, Trajectory
 
+SILENT = 16
+"""A judge that gives no verdict in so many judgments is told of."""
 POCKET_TASKS = 300
 """How many pocket tasks an evaluation makes unless told otherwise."""
 Told = Callable[[int, int | None], None]
@@ -198,7 +202,7 @@ def judge_jobs(
             are kept, so that equal judgments are equal rows.
     """
     told = on_progress or (lambda done, total: None)
-    left, last = journal.left(jobs), time.monotonic()
+    left, last, stops = journal.left(jobs), time.monotonic(), Counter[str]()
     told(len(jobs) - len(left), len(jobs))
     for number, outcome in enumerate(run_jobs(left, model, in_flight=in_flight), len(jobs) - len(left) + 1):
         now = time.monotonic()
@@ -207,6 +211,17 @@ def judge_jobs(
         timed = None if outcome.fault is not None or alone is None else round(seconds, 4)
         journal.add(Saved(trajectory=outcome.trajectory, seconds=timed, alone=bool(alone)), outcome.images)
         told(number, len(jobs))
+        stops["judged" if outcome.trajectory.decision is not None else outcome.trajectory.stop.value] += 1
+        if stops.total() == min(len(left), SILENT) and not stops["judged"] and outcome.fault is None:
+            _warn_of_silence(stops, bool(alone))
+
+
+def _warn_of_silence(stops: Counter[str], served: bool) -> None:
+    """Tell early that a judge gives no verdicts: the figures of an hour later would be those of something else."""
+    why = ", ".join(f"{stop} {count}" for stop, count in stops.most_common())
+    advice = "if armlite trained this judge, give the rules that go with it: --rules RUN|FILE" if served else ""
+    said = f"the first {stops.total()} judgments have no verdict ({why}): {advice or 'look at them with armlite view'}"
+    warnings.warn(said, UserWarning, stacklevel=2)
 
 
 def _prepare(name: str, path: Path | None, folder: Path, settings: EvalSettings, told: Told) -> None:

@@ -25,7 +25,7 @@ from armlite.models.openai_session import OpenAISession
 from armlite.models.pictures import data_url
 from armlite.models.refusal import FIELDS, Complaint, complaint_of, line
 from armlite.protocol.render import Conversation, Message, system_text
-from armlite.remote import open_client
+from armlite.remote import PROXIES, open_client, told_environment
 
 if TYPE_CHECKING:
     import httpx
@@ -225,6 +225,7 @@ class OpenAIModel:
             if not self._reached:
                 raise ArmliteError(
                     f"cannot reach {self._where()} ({line(error) or 'timed out'}): is the server running there?"
+                    f"{told_environment(PROXIES)}"
                 ) from error
             return _Again(f"no connection ({line(error) or 'timed out'})", "gone")
         except httpx.TimeoutException:
@@ -333,9 +334,9 @@ class OpenAIModel:
 
         with self._first:
             if self._probe_first:
-                self._probe_first = False
                 for finding in look(self, conversation):
                     self._say(f"{self._where()} {finding}")
+                self._probe_first = False
 
     def _say(self, text: str) -> None:
         """Tell the user, once."""

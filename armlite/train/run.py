@@ -22,6 +22,7 @@ from armlite.errors import ArmliteError
 from armlite.lock import Lock, held, hold
 from armlite.plan import check_fits
 from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, check_names, difference, saved_recipe
+from armlite.rules import rules_of, write_rules
 from armlite.store import TORN, read_json, write_atomic
 from armlite.train.processes import on_first
 from armlite.train.provenance import INPUTS, check_inputs, environment, inputs_of
@@ -350,11 +351,15 @@ class _Run:
         check_trained_weights(name, model)
         weights = full_state_dict(model)
 
+        def write(folder: Path) -> None:
+            save_weights(model, policy.processor, folder, weights)
+            write_rules(folder, rules_of(self.recipe))
+
         def finish() -> None:
             skipped = sum("skipped" in row for row in self.metrics.read() if row["stage"] == name)
             counted = {**counts, "skipped_steps": skipped} if skipped else counts
             self._note(name, {"seconds": round(time.monotonic() - start, 1), **counted})
-            publish(done, lambda folder: save_weights(model, policy.processor, folder, weights))
+            publish(done, write)
             shutil.rmtree(work, ignore_errors=True)
 
         on_first(finish)
