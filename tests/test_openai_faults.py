@@ -158,14 +158,14 @@ def test_a_server_that_goes_away_later_ends_episodes_but_not_the_batch() -> None
 
 def test_a_wrong_model_name_is_answered_with_the_nearest(server: Server) -> None:
     server.script(models=["Qwen2.5-VL-7B-Instruct", "Qwen3-8B"])
-    message = refusal(model(server, "Qwen2.5-VL-7B-Instrukt"))
+    message = refusal(model(server, "Qwen2.5-VL-7B-Instrukt", workers=1))
     assert "no model 'Qwen2.5-VL-7B-Instrukt'. Did you mean 'Qwen2.5-VL-7B-Instruct'?" in message
     assert "Qwen3-8B" in message
 
 
 def test_a_wrong_model_name_is_known_in_a_400_too(server: Server) -> None:
     server.script(faults=[{"status": 400, "error": {"message": "bad", "code": "model_not_found"}}] * 3)
-    assert "has no model 'judge-8b'. Did you mean 'judge-7b'?" in refusal(model(server, "judge-8b"))
+    assert "has no model 'judge-8b'. Did you mean 'judge-7b'?" in refusal(model(server, "judge-8b", workers=1))
 
 
 def test_a_wrong_address_is_told_from_a_wrong_model(server: Server) -> None:
@@ -177,7 +177,7 @@ def test_a_wrong_address_is_told_from_a_wrong_model(server: Server) -> None:
 )
 def test_a_refused_key_is_named_without_being_shown(server: Server, given: str, fix: str) -> None:
     server.script(key="sk-right")
-    message = refusal(model(server, api_key=given))
+    message = refusal(model(server, api_key=given, workers=1))
     assert fix in message
     assert "sk-" not in message
 

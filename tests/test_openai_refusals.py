@@ -153,7 +153,7 @@ NO_MODEL = [
 @pytest.mark.parametrize(("status", "error"), NO_MODEL)
 def test_a_wrong_model_name_is_recognised_in_every_dialect(server: Server, status: int, error: Any) -> None:
     server.script(faults=[{"status": status, "body": error}] * 3)
-    assert "has no model 'judge-8b'. Did you mean 'judge-7b'?" in refusal(model(server, "judge-8b"))
+    assert "has no model 'judge-8b'. Did you mean 'judge-7b'?" in refusal(model(server, "judge-8b", workers=1))
 
 
 NO_IMAGES = [
@@ -219,7 +219,7 @@ def test_a_refusal_of_one_item_costs_that_item_even_if_it_is_the_first(server: S
 )
 def test_a_budget_that_is_too_large_is_no_overflow_and_says_what_to_do(server: Server, said: str, advice: str) -> None:
     server.script(faults=[{"status": 400, "error": {"message": said}}] * 3)
-    message = refusal(model(server))
+    message = refusal(model(server, workers=1))
     assert said in message
     assert message.endswith(f"say --max-tokens{advice}")
 
