@@ -18,6 +18,7 @@ from armlite.images import image_source, open_image, shrink
 from armlite.memory import Limits, Memory
 from armlite.protocol import prompts
 from armlite.protocol.parse import feedback, parse_decision, parse_turn
+from armlite.protocol.reference import Wording
 from armlite.protocol.render import Conversation, Message, harmless, system_text
 from armlite.tools import tools_for
 from armlite.tools.tool import Tool
@@ -33,6 +34,9 @@ class EpisodeSettings(BaseModel):
     """Names of the tools shown; None: by what the memory holds; empty: none."""
     max_calls: int = 5
     """Calls, failed and malformed ones included, before the forced final turn. Reference: 7 in evaluation, 5 in RL."""
+    like: str | None = None
+    """A benchmark that the reference was evaluated on (`armlite docs reference`), or `tasks`: prompts, tools and what
+    tools say are in its words, and a turn that cannot be read ends the judgment, as there. None: ours."""
     parse: Literal["strict", "lenient"] = "strict"
     """`lenient`: a good call or answer counts after a `<think>` that is not closed, too, as in the reference's loop.
     For checkpoints that were made there; never in training."""
@@ -55,7 +59,9 @@ class Episode:
     ):
         self.task, self.memory, self.settings = task, memory, settings
         self.order = tuple(order) or tuple(range(1, len(task.responses) + 1))
-        self.tools: dict[str, Tool] = {t.name: t for t in tools_for(memory, settings.tools)}
+        self._wording = Wording(settings.like) if settings.like else None
+        names = self._wording.tool_names(memory) if self._wording and settings.tools is None else settings.tools
+        self.tools: dict[str, Tool] = {t.name: t for t in tools_for(memory, names)}
         self.steps: list[Step] = []
         self.stop: StopReason | None = None
         self.decision: Decision | None = None
@@ -65,8 +71,9 @@ class Episode:
         self._forced = False
         self._seen: set[str] = set()
         self._prompt_images = tuple(memory.images)
-        text = prompts.user_text(task, self.order, memory, bool(self.tools))
-        schemas = tuple(t.schema for t in self.tools.values())
+        words = self._wording or prompts
+        text = words.user_text(task, self.order, memory, bool(self.tools))
+        schemas = tuple(self._wording.schema(t.schema) if self._wording else t.schema for t in self.tools.values())
         shown = tuple(shrink(image, self._prompt_pixels(i)) for i, image in memory.images.items())
         self.conversation = Conversation(task.id, rollout, schemas, [Message("user", text, shown)])
 
@@ -145,7 +152,7 @@ class Episode:
         elif turn.answer is not None:
             self.stop = StopReason.ANSWERED
             self.decision = self._decide(turn.answer)
-        elif turn.call is None and turn.fault is None:
+        elif turn.call is None and (turn.fault is None or self._wording):
             self.stop = StopReason.NO_ANSWER
         elif self._forced:
             self.stop = StopReason.CALL_LIMIT
@@ -153,7 +160,8 @@ class Episode:
             return None
         if not self.tools or self._attempts >= self.settings.max_calls:
             self._forced = True
-            return Observation(ok=False, text=prompts.LIMIT_REACHED if self.tools else prompts.NO_TOOLS)
+            reached = self._wording.limit_reached if self._wording else prompts.LIMIT_REACHED
+            return Observation(ok=False, text=reached if self.tools else prompts.NO_TOOLS)
         self._attempts += 1
         known = tuple(self.memory.images)
         try:
@@ -175,6 +183,7 @@ class Episode:
         if call.name not in self.tools:
             name, hint = _cut(harmless(call.name), 100), nearest(call.name, self.tools)
             text = f"Error: there is no tool named '{name}'.{hint} Tools: {', '.join(self.tools)}."
+            text = self._wording.unknown_tool(call.name) if self._wording else text
             return Observation(ok=False, text=text)
         key = json.dumps([call.name, call.arguments], sort_keys=True)
         duplicate = key in self._seen
@@ -183,8 +192,9 @@ class Episode:
             result = self.tools[call.name](self.memory, **call.arguments)
         except ToolError as error:
             result = Observation(ok=False, text=str(error))
-        text = _cut(result.text, self.memory.limits.observation_max_characters)
-        if duplicate:
+        said = self._wording.result(call, result, self.memory) if self._wording else result.text
+        text = _cut(said, self.memory.limits.observation_max_characters)
+        if duplicate and not self._wording:
             text = f"{text}\n{prompts.SAME_CALL}"
         return result.model_copy(update={"text": text, "tool": call.name, "duplicate": duplicate})
 

@@ -36,6 +36,9 @@ class Limits(BaseModel):
     """Pages drawn on a contact sheet; the total is always said."""
     pages_per_query: int = 5
     """k of the page retrieval. Reference: RETRIEVE_K=5."""
+    pages_as: Literal["pages", "strip"] = "pages"
+    """How document tools show pages: each as a picture with its text, or `strip`: side by side in one, without text, as
+    the reference does."""
     page_max_characters: int = 1500
     """Characters of page text returned with each page."""
     shown_characters: int = 4000

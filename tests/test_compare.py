@@ -103,7 +103,7 @@ def test_settings_items_and_contents_that_differ_are_warned_of(tmp_path):
 
 
 def test_the_papers_numbers_stand_beside_with_what_differs(tmp_path, capsys):
-    a = run_of(tmp_path / "a", "1110", model="internlm/ARM-Thinker-7B", max_calls=7)
+    a = run_of(tmp_path / "a", "1110", model="internlm/ARM-Thinker-7B", max_calls=15)
     b = run_of(tmp_path / "b", "0111", model="openai:judge@http://x/v1", votes=3, temperature=0.7, tools=False)
     assert run(a, b, "--paper", "--json") == 0
     [found] = json.loads(capsys.readouterr().out)
@@ -114,7 +114,8 @@ def test_the_papers_numbers_stand_beside_with_what_differs(tmp_path, capsys):
     differs = "; ".join(ours["b"]["differs"])
     assert "model: openai:judge@http://x/v1, not ARM-Thinker-7B" in differs
     assert "tools: no here, yes there" in differs and "votes: 3 here, 1" in differs
-    assert "order: hash here, not stated there" in differs
+    assert "order: hash here, lenparity there" in differs
+    assert "extract: rule here, in part a language model in VLMEvalKit" in differs
     assert run(a, b, "--paper") == 0
     out = capsys.readouterr().out
     assert "ARM-Thinker-7B, with tools 67.8 %" in out and "p = " in out and "nan" not in out.lower()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RUFF = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"]
-MANY_PARAMETERS = 17
+MANY_PARAMETERS = 16
 """Files that may have a function of more than seven parameters. Never raise this number; lower it when you can."""
 
 

@@ -60,6 +60,14 @@ def evaluate(
     max_tokens: MaxTokensOption = None,
     no_probe: NoProbeOption = False,
     max_calls: Annotated[int | None, typer.Option(min=0, help="tool calls of a judgment")] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(help="reference: prompts, tools, pixels and budgets as ARM-Thinker was evaluated"),
+    ] = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="a single rule, such as crop_max_pixels=12845056; may be repeated"),
+    ] = None,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="leave out items whose image files are not there")
     ] = False,
@@ -76,6 +84,8 @@ def evaluate(
     Example: armlite eval --model runs/pocket --benchmark pocket --n 300 --no-tools
 
     Example: armlite eval --model openai:judge-7b@http://localhost:8000/v1 --benchmark vl-rewardbench --path data/vlrb
+
+    Example: armlite eval --model openai:arm-thinker@http://localhost:8000/v1 --benchmark vstar --like reference
 
     Example: armlite eval --benchmark retrieval --path data/mmlongbench-doc
     """
@@ -99,6 +109,8 @@ def evaluate(
         "max_calls": max_calls,
         "skip_missing": skip_missing,
         "options": model_options(model, rules, endpoint, max_tokens, no_probe),
+        "like": like,
+        "rule": rule or (),
     }
     run_all(names, model, path, out, as_json, options)
 

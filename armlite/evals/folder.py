@@ -41,8 +41,8 @@ class EvalSettings(Record):
     seed: int = 0
     max_calls: int = 5
     episode: dict[str, Any] = {}
-    """The rules of an episode beside `max_calls`: names of tools, limits, how verifiers count; and whether
-    pages without text are read with OCR."""
+    """The rules of an episode beside `max_calls`: names of tools, limits, how verifiers count, whose words; and whether
+    pages without text are read with OCR, and what splits sentences."""
     writer: dict[str, Any] = {}
     """How the model writes beside `temperature` and `seed`: budgets, options, and `digest` of local weights."""
     skip_missing: bool = False

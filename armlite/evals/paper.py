@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from armlite.evals.folder import EvalSettings
+from armlite.evals.likeness import reference_runner, unlike
 
 ASIDE = "given by one summary of the paper only, which contradicts others elsewhere"
 UNKNOWN = "not stated"
@@ -87,10 +88,10 @@ PROTOCOL: dict[str, dict[str, Any]] = {
 }
 """What is known of how a benchmark's number was made; absent: its usual accuracy."""
 
-REFERENCE = {"votes": 1, "temperature": 0.0, "max_calls": 7, "extract": "rule"}
-"""Of the reference's own evaluation scripts: greedy, one vote, 8 rounds, of which the last has to answer. Its
-VLMEvalKit configurations have 16 rounds and VLMEvalKit's own scoring, in part by a language model; which of the two the
-paper's numbers come from is not stated."""
+REFERENCE = {"votes": 1, "temperature": 0.0}
+"""Of the reference's evaluation, where its further settings for a benchmark are not known."""
+EXTRACT = "rule here, in part a language model in VLMEvalKit"
+"""How the kit reads decisions out of answers, where a benchmark's figure comes from it."""
 
 
 def rows_of(bench: str) -> list[Row]:
@@ -109,13 +110,18 @@ def differing(settings: EvalSettings, row: Row) -> list[str]:
     said = [] if same_model(settings, row) else [f"model: {settings.model}, not {row.model}"]
     if settings.tools != row.tools and settings.benchmark not in TEXT_ONLY:
         said.append(f"tools: {_word(settings.tools)} here, {_word(row.tools)} there")
-    for name, value in REFERENCE.items():
-        ours = getattr(settings, name)
-        if ours != value and not (name == "max_calls" and not (settings.tools and row.tools)):
-            said.append(f"{name}: {ours} here, {value} in the reference's scripts")
+    if known := reference_runner(settings.benchmark):
+        calls = settings.tools and row.tools
+        said += [word for word in unlike(settings) if calls or not word.startswith("max_calls")]
+        said += [f"extract: {EXTRACT}"] if known == "kit" else []
+    else:
+        differing = [(name, getattr(settings, name), value) for name, value in REFERENCE.items()]
+        said += [f"{name}: {ours} here, {value} there" for name, ours, value in differing if ours != value]
+        said.append(f"all else of how it was judged there: {UNKNOWN}")
+    if settings.skip_missing:
+        said.append("items: those whose pictures are missing are left out here")
     if settings.n is not None:
         said.append(f"items: the first {settings.n} here, all there")
-    said.append(f"order: {settings.order} here, {UNKNOWN} there")
     if "figure" in PROTOCOL.get(settings.benchmark, {}):
         said.append(f"figure there: {PROTOCOL[settings.benchmark]['figure']}")
     if row.note:

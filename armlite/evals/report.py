@@ -15,6 +15,7 @@ from armlite.evals.conduct import conduct, failures
 from armlite.evals.exports import write_exports
 from armlite.evals.figures import Benchmark, Figure, Figures
 from armlite.evals.folder import EvalRun
+from armlite.evals.likeness import reference_runner, unlike
 from armlite.store import write_atomic
 
 SUMMARY, REPORT = "summary.json", "report.md"
@@ -30,7 +31,8 @@ def summarise(benchmark: Benchmark, run: EvalRun) -> dict[str, Any]:
     Returns:
         `benchmark`, `main` (name of the figure that papers quote), `figures` (name -> `value`, `n`, `ci95`), `items`,
         `judgments`, `failed` (judgments that could not be made), `failures` (reason -> count), `unjudged` and
-        `rejected` (rows that are no items), `settings`, `notes`.
+        `rejected` (rows that are no items), `settings`, `notes`, `unlike_reference` (each setting that differs from the
+        evaluation of ARM-Thinker; empty where nothing is known of it).
     """
     failed = failures(run.items)
     figures = all_figures(benchmark, run)
@@ -47,6 +49,7 @@ def summarise(benchmark: Benchmark, run: EvalRun) -> dict[str, Any]:
         "rejected": _lines(run.folder / REJECTS),
         "settings": run.settings.model_dump(mode="json"),
         "notes": [*benchmark.notes, *departures(benchmark, run)],
+        "unlike_reference": unlike(run.settings),
     }
 
 
@@ -104,6 +107,10 @@ def report(dataset: DataSet | None, summary: dict[str, Any], run: EvalRun) -> li
     lines += ["", "## Settings", "", *(f"- {name}: {_plain(value)}" for name, value in settings.items())]
     title = "Notes" if dataset is None else "How this departs from the official protocol"
     lines += ["", f"## {title}", "", *([f"- {note}" for note in summary["notes"]] or ["- not known to depart"])]
+    if reference_runner(run.settings.benchmark) and dataset is not None:
+        different = [f"- {setting}" for setting in summary["unlike_reference"]]
+        lines += ["", "## How this differs from ARM-Thinker's evaluation", ""]
+        lines += [*(different or ["- in no setting"]), "- beside settings: see `armlite docs reference`"]
     if dataset is not None:
         lines += ["", "## The data", "", f"- what the reader has been tried on: {dataset.seen}"]
         lines += [f"- {note}" for note in dataset.notes]

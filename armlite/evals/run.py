@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from armlite.data.convert import MISSING, convert, missing_words
 from armlite.data.files import find_files
@@ -22,6 +22,7 @@ from armlite.errors import ArmliteError, InputError
 from armlite.evals.benchmarks import get_benchmark
 from armlite.evals.figures import Benchmark
 from armlite.evals.folder import TASKS, TRAJECTORIES, EvalRun, EvalSettings, read_run
+from armlite.evals.likeness import BUDGETS, changed, like, request_fields, single_rules
 from armlite.evals.orders import chosen_order, presented
 from armlite.evals.report import summarise, write_results
 from armlite.evals.tasks import ACCURACY, POCKET, is_tasks
@@ -36,6 +37,7 @@ from armlite.models.endpoint import parse_spec, place_free
 from armlite.models.lazy import writer_of
 from armlite.runner import Job, run_jobs
 from armlite.store import Saved, file_digest, pieces_digest, relative
+from armlite.tools.checks.measures import splitter_of
 from armlite.tools.documents import ocr
 from armlite.types import Task, Trajectory
 
@@ -63,24 +65,43 @@ def default_folder(model: str, tools: bool) -> Path:
     return Path("runs/eval") / (slug if tools else f"{slug}-no-tools")
 
 
+class Asked(TypedDict, total=False):
+    """How an evaluation is asked for, as keywords of `run_benchmark`."""
+
+    n: int | None
+    """The first so many items; all unless given."""
+    tools: bool
+    """Show the model tools; True unless given."""
+    votes: int
+    """Rollouts of each presented order, 1 unless given; more than one of a greedy model are warmed up."""
+    order: str | None
+    """How responses are presented, one of `ORDERS`; None: as the official protocol does."""
+    swap: bool | None
+    """Judge pairs in both orders, or in one; None: as `order` says."""
+    temperature: float
+    """0, greedy, unless given."""
+    seed: int
+    """Random seed of pocket tasks, seeded orders and sampling; 0 unless given."""
+    max_calls: int | None
+    """Tool calls before the judge has to answer; None: as the judge's rules say."""
+    skip_missing: bool
+    """Judge without the items whose image files are not there."""
+    like: str | None
+    """`reference`: prompts, tools, limits and budgets as a published checkpoint was evaluated."""
+    rule: Sequence[str]
+    """`KEY=VALUE` for single rules of a judgment, as in `armlite.evals.likeness.RULES`; they win over `like`."""
+
+
 def run_benchmark(
     name: str,
     model: str,
     path: Path | None = None,
     out: Path | None = None,
     *,
-    n: int | None = None,
-    tools: bool = True,
-    votes: int = 1,
-    order: str | None = None,
-    swap: bool | None = None,
     workers: int | None = None,
-    temperature: float = 0.0,
-    seed: int = 0,
-    max_calls: int | None = None,
-    skip_missing: bool = False,
     on_progress: Told | None = None,
     options: Mapping[str, Any] | None = None,
+    **asked: Unpack[Asked],
 ) -> dict[str, Any]:
     """Judge a benchmark and score it, or go on with that.
 
@@ -89,15 +110,10 @@ def run_benchmark(
         model: anything that `Judge.load` takes.
         path: folder of the published files; None: the hub.
         out: folder that the run's own folder, `<out>/<name>`, goes to.
-        n: the first so many items.
-        votes: rollouts of each presented order; more than one of a greedy model are warmed up.
-        order: how responses are presented, one of `ORDERS`; None: as the official protocol does.
-        swap: judge pairs in both orders, or in one; None: as `order` says.
         workers: episodes in flight; None: as many as the model can use.
-        seed: random seed of pocket tasks, seeded orders and sampling.
-        skip_missing: judge without the items whose image files are not there.
         on_progress: called with (rows read, None), then with (judgments made, of how many).
         options: further ones of `Judge.load`.
+        asked: how it is judged.
 
     Returns:
         The summary, as in `summary.json`.
@@ -106,41 +122,79 @@ def run_benchmark(
         ArmliteError: no such benchmark, model or data, image files that are missing, or a folder of another run.
     """
     benchmark = benchmark_of(name)
-    if votes < 1:
-        raise ArmliteError(f"--votes {votes} must be at least 1")
     if path is not None and not path.exists():
         raise ArmliteError(f"there is no folder {path} to read {name} from")
-    warmth = temperature or (VOTING_TEMPERATURE if votes > 1 else 0.0)
-    given = {**asked_at_once(model, workers), **(options or {})}
-    judge = Judge.load(model, temperature=warmth, seed=seed, max_calls=max_calls, **given)
-    rules = judge.settings if tools else judge.settings.model_copy(update={"tools": ()})
-    settings = EvalSettings(
-        benchmark=Path(name).name if is_tasks(name) else name,
-        model=place_free(model),
-        path=None if path is None else str(path.resolve()),
-        digest=_input_digest(benchmark, name, path),
-        n=n,
-        tools=tools,
-        votes=votes,
-        order=chosen_order(order or benchmark.order, swap),
-        temperature=warmth,
-        seed=seed,
-        max_calls=rules.max_calls if rules.tools != () else 0,
-        episode={**rules.model_dump(mode="json", exclude={"max_calls"}), "ocr": ocr.available()},
-        writer=writer_of(judge.model),
-        skip_missing=skip_missing,
-    )
-    folder = (out or default_folder(model, tools)) / Path(name).stem
+    rules = _rules(name, asked)
+    judge = _judge(model, rules, {**asked_at_once(model, workers), **(options or {})}, asked)
+    settings = _settings(benchmark, name, path, model, judge, rules, asked)
+    folder = (out or default_folder(model, settings.tools)) / Path(name).stem
     with held(folder):
         begun = is_begun(folder / TRAJECTORIES, settings.model_dump(mode="json"))
         if not begun or not (folder / TASKS).is_file():
             check_model_of(model)
             _prepare(name, path, folder, settings, on_progress or (lambda done, total: None))
         journal = Journal(folder / TRAJECTORIES, settings.model_dump(mode="json"))
-        jobs = jobs_of(read_tasks(folder / TASKS), rules, folder, settings)
+        jobs = jobs_of(read_tasks(folder / TASKS), judge.settings, folder, settings)
         journal.redo_faults(jobs)
         judge_jobs(jobs, judge.model, journal, workers, model_prefix(model) is not None, on_progress)
         return finish(folder)
+
+
+def _rules(name: str, asked: Asked) -> dict[str, Any]:
+    """The rules that differ from the judge's own; `order` among them where the reference says it."""
+    word, calls = asked.get("like"), asked.get("max_calls")
+    found = like(word, name) if word else {}
+    return found | ({} if calls is None else {"max_calls": calls}) | single_rules(asked.get("rule", ()))
+
+
+def _judge(model: str, rules: Mapping[str, Any], options: Mapping[str, Any], asked: Asked) -> Judge:
+    """The judge with the rules it is to go by.
+
+    Raises:
+        ArmliteError: as `Judge.load`, or a value that a rule cannot have.
+    """
+    votes = asked.get("votes", 1)
+    if votes < 1:
+        raise ArmliteError(f"--votes {votes} must be at least 1")
+    warmth = asked.get("temperature", 0.0) or (VOTING_TEMPERATURE if votes > 1 else 0.0)
+    given = {key: rules[key] for key in BUDGETS if key in rules}
+    given |= {key: value for key, value in options.items() if value is not None}
+    if fields := request_fields(model) if asked.get("like") else {}:
+        given["extra"] = {**fields, **given.get("extra", {})}
+    judge = Judge.load(model, temperature=warmth, seed=asked.get("seed", 0), **given)
+    settings = changed(judge.settings, rules)
+    judge.settings = settings if asked.get("tools", True) else settings.model_copy(update={"tools": ()})
+    return judge
+
+
+def _settings(
+    benchmark: Benchmark,
+    name: str,
+    path: Path | None,
+    model: str,
+    judge: Judge,
+    rules: Mapping[str, Any],
+    asked: Asked,
+) -> EvalSettings:
+    """All that decides the figures of this run."""
+    own, warmth = judge.settings, judge.model.sampling.temperature  # type: ignore[attr-defined]  # it is lazy
+    machine = {"ocr": ocr.available(), "splitter": splitter_of(own.limits.verifier_mode)}
+    return EvalSettings(
+        benchmark=Path(name).name if is_tasks(name) else name,
+        model=place_free(model),
+        path=None if path is None else str(path.resolve()),
+        digest=_input_digest(benchmark, name, path),
+        n=asked.get("n"),
+        tools=asked.get("tools", True),
+        votes=asked.get("votes", 1),
+        order=chosen_order(asked.get("order") or rules.get("order", benchmark.order), asked.get("swap")),
+        temperature=warmth,
+        seed=asked.get("seed", 0),
+        max_calls=own.max_calls if own.tools != () else 0,
+        episode={**own.model_dump(mode="json", exclude={"max_calls"}), **machine},
+        writer=writer_of(judge.model),
+        skip_missing=asked.get("skip_missing", False),
+    )
 
 
 def _input_digest(benchmark: Benchmark, name: str, path: Path | None) -> str | None:

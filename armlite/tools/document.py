@@ -12,6 +12,7 @@ from armlite.memory import Memory
 from armlite.protocol.render import harmless
 from armlite.tools.documents.pages import Document
 from armlite.tools.documents.passages import excerpt
+from armlite.tools.documents.strip import strip
 from armlite.tools.tool import tool
 from armlite.types import Observation
 
@@ -99,6 +100,11 @@ def _observe(
 ) -> Observation:
     """Pages as images, and under the headline each one's number with as much of its text as there is room for."""
     limits = memory.limits
+    if limits.pages_as == "strip":
+        shown = memory.add_image(
+            strip(document, pages, limits.image_max_pixels), page=pages[0] if not pages[1:] else None
+        )
+        return Observation(ok=True, text=head, images=(shown,), tool=tool, data=data)
     ids, titles, texts = [], [], []
     for number in pages:
         page = document.page(number)
