@@ -137,7 +137,8 @@ def bench() -> str:
             for count in ("images_encoded", "tokens_prefilled"):
                 cells.append(f"{ours[count]:,.0f} (TRL's {stock[count]:,.0f})")
             lines.append(f"| {' | '.join(cells)} |")
-    commands = dict.fromkeys(f"`{re.sub(' --out .*', '', report['command'])}`" for report in reports)
+    compared = [report for report in reports if any("step" in row.get("ratio", {}) for row in report["rows"])]
+    commands = dict.fromkeys(f"`{re.sub(' --out .*', '', report['command'])}`" for report in compared)
     return "\n".join([*lines, "", f"Made by {' and '.join(commands)}."])
 
 

@@ -204,6 +204,6 @@ def test_a_7b_without_a_gpu_is_refused_before_anything_is_loaded_and_a_small_or_
 
 def test_replayed_decode_steps_are_estimated_without_the_launches_of_their_kernels():
     recipe = load_recipe("recipes/qwen2.5-vl-7b-24gb.yaml")
-    replayed = load_recipe("recipes/qwen2.5-vl-7b-24gb.yaml", ["engine.cuda_graphs=true"])
-    decode = [make_plan(r, "h200")["stages"]["grpo2"]["seconds"]["decode"] for r in (recipe, replayed)]
-    assert decode[1] < decode[0] / 4
+    launched = load_recipe("recipes/qwen2.5-vl-7b-24gb.yaml", ["engine.cuda_graphs=false"])
+    decode = [make_plan(r, "h200")["stages"]["grpo2"]["seconds"]["decode"] for r in (launched, recipe)]
+    assert decode[1] < 0.7 * decode[0]
