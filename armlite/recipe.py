@@ -63,7 +63,8 @@ class DataSettings(Settings):
     tasks: str = "pocket"
     """Training tasks: `pocket`, or a JSONL file of Task records."""
     traces: str = "pocket"
-    """Cold start traces: `pocket`, or a JSONL file of trajectories as `armlite judge --save` writes them."""
+    """Cold start traces: `pocket`, a JSONL file of trajectories as `armlite judge --save` writes them, or one of
+    published conversations as `armlite data convert arm-thinker-data` does."""
     evaluation: str = "pocket"
     """Tasks that each stage is evaluated on: `pocket`, or a JSONL file."""
     n_traces: int | None = Field(None, gt=0)

@@ -205,3 +205,42 @@ def fixed_bonus(trajectory: Trajectory, success: Success = "returned") -> dict[s
     fine = format_ok(trajectory)
     right = fine and bool(is_right(trajectory.task, trajectory.decision))
     return {"format": fine, "answer": right, "success": fine and succeeded(trajectory, success)}
+
+
+Rule = Literal["tools", "general", "instruction"]
+_RULES: tuple[tuple[str, Rule], ...] = (
+    ("llava_critic", "general"),
+    ("mmif", "instruction"),
+    ("mm_ifeval", "instruction"),
+    ("deepeyes", "tools"),
+    ("docvqa", "tools"),
+)
+"""What a task's source holds -> which of the reference's rewards it is given."""
+
+
+def rule_of(task: Task) -> Rule:
+    """Which reward `by_source` gives a task: by its source, of others by what there is to look at."""
+    source = task.source.replace("-", "_").casefold()
+    for name, rule in _RULES:
+        if name in source:
+            return rule
+    if task.constraints:
+        return "instruction"
+    return "tools" if task.images or task.document else "general"
+
+
+@reward(weights={**PAPER_WEIGHTS, "general_format": 0.5, "general_answer": 1.0, "instruction": 1.0})
+def by_source(trajectory: Trajectory, success: Success = "returned") -> dict[str, bool]:
+    """As the reference rewards by data source: `hierarchical` where tools help (crops, pages); general pairs get 0.5
+    for the format and 1 for the right answer, in whatever form, and nothing for tools; instruction rows get 1 if they
+    are right in good form, else 0.
+
+    Source: `verl/utils/reward_score/__init__.py` with the versions of its training script (general pairs: v2).
+    """
+    rule = rule_of(trajectory.task)
+    if rule == "tools":
+        return dict(hierarchical.function(trajectory, success))
+    fine, right = format_ok(trajectory), bool(is_right(trajectory.task, trajectory.decision))
+    if rule == "instruction":
+        return {"instruction": fine and right}
+    return {"general_format": fine, "general_answer": right}

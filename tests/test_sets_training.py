@@ -4,13 +4,21 @@ import json
 from pathlib import Path
 
 import pytest
-from published import arm_thinker_data, deepeyes, llava_critic, mmif_23k
+from make_pdf import write_pdf
+from published import arm_thinker_data, arm_thinker_trajectories, deepeyes, llava_critic, mmif_23k
 from published.pieces import write_image, write_json, write_parquet
 
+from armlite.cli import main
 from armlite.data.convert import convert
+from armlite.data.inputs import unreadable_traces
 from armlite.data.tasks import read_tasks
+from armlite.data.traces import SavedConversations
+from armlite.errors import ArmliteError
 from armlite.evals.benchmarks import get_set
-from armlite.types import TIE, Task
+from armlite.memory import Limits
+from armlite.protocol.parse import parse_turn
+from armlite.rewards import rule_of
+from armlite.types import TIE, Call, Task
 
 
 def read(builder, folder: Path) -> list[Task]:
@@ -147,3 +155,82 @@ def test_arm_thinker_data_refuses_half_a_judgment(change, field, why, tmp_path):
     [(where, said)] = rejected(tmp_path)
     assert where == field
     assert why in said
+
+
+def test_published_conversations_are_traces_to_learn_from(tmp_path):
+    tasks = read(arm_thinker_data, tmp_path)
+    traces = SavedConversations(tmp_path / "tasks.jsonl", Limits(image_max_pixels=28 * 28))
+    assert len(traces) == len(tasks) == 6
+    talk = traces[0]
+    assert [message.role for message in talk.messages] == ["user", "assistant", "tool", "assistant"]
+    assert talk.messages[0].text.startswith("Judge.\n\n<start_of_instruction>")
+    assert [tool["function"]["name"] for tool in talk.tools] == ["image_zoom_in_tool"]
+    assert [len(message.images) for message in talk.messages] == [1, 0, 1, 0]
+    asked, cut = (message.images[0] for message in (talk.messages[0], talk.messages[2]))
+    assert asked.width * asked.height <= 28 * 28 < cut.width * cut.height
+    assert talk.messages[2].text == "This is the zoom-in image."
+    [number] = [i for i, task in enumerate(tasks) if task.id == "vlfeedback_8858#2"]
+    called = parse_turn(traces[number].messages[1].text)
+    assert called.call == Call(name="image_zoom_in_tool", arguments={"image": "x"}) and called.well_formed
+    assert unreadable_traces(tmp_path / "tasks.jsonl") == {}
+    image = next((tmp_path / "published").rglob("*.jpeg"))
+    image.write_bytes(b"torn")
+    assert "cannot be read" in " ".join(unreadable_traces(tmp_path / "tasks.jsonl").values())
+
+
+def test_rl_rows_are_tasks_with_the_truth_of_each_reward(tmp_path):
+    arm_thinker_data.build(tmp_path / "published", "rl")
+    crop, document, general, rule = tasks_of("arm-thinker-data", tmp_path)
+    assert [task.gold for task in (crop, document, general, rule)] == [2, False, 1, True]
+    assert [task.kind for task in (crop, document, general, rule)] == ["pairwise", "pointwise", "pairwise", "pointwise"]
+    assert [rule_of(task) for task in (crop, document, general, rule)] == ["tools", "tools", "general", "instruction"]
+    assert crop.id == "deepeyes_crop-train-7" and crop.question == "What is odd?" and len(crop.images) == 1
+    assert rule.constraints[0].text == "Two sentences."
+    with pytest.raises(ArmliteError, match="no trajectory that ends in an answer"):
+        SavedConversations(tmp_path / "tasks.jsonl", Limits())
+
+
+def test_a_document_row_keeps_its_document_or_says_that_it_lost_it(tmp_path, capsys):
+    arm_thinker_data.build(tmp_path / "published", "rl")
+    lost = tasks_of("arm-thinker-data", tmp_path)[1]
+    assert (lost.document, len(lost.images), lost.meta["lost_document"]) == (None, 1, "report")
+    (tmp_path / "published/documents").mkdir()
+    write_pdf(tmp_path / "published/documents/report.pdf", ["One", "Two"])
+    kept = tasks_of("arm-thinker-data", tmp_path)[1]
+    assert (kept.document, kept.images) == ("published/documents/report.pdf", ())
+    assert "lost_document" not in kept.meta
+    (tmp_path / "published/documents/report.pdf").unlink()
+    with pytest.raises(SystemExit):
+        main(
+            [
+                "data",
+                "convert",
+                "arm-thinker-data",
+                "--path",
+                str(tmp_path / "published"),
+                "--out",
+                str(tmp_path / "o.jsonl"),
+            ]
+        )
+    assert "1 tasks have lost their document" in capsys.readouterr().out
+
+
+def test_saved_trajectories_of_the_reference_are_tasks_and_traces(tmp_path):
+    arm_thinker_trajectories.build(tmp_path / "published", "rows")
+    judged, inside, ungolded = tasks_of("arm-thinker-trajectories", tmp_path)
+    assert [(t.id, t.kind, t.gold, t.question) for t in (judged, inside, ungolded)] == [
+        ("7", "pairwise", 2, "What is odd?"),
+        ("8", "pairwise", 1, "What is odd?"),
+        ("9", "pairwise", None, "What?"),
+    ]
+    assert (judged.meta["score"], judged.meta["tool_calls"]) == (1, 2)
+    talk = SavedConversations(tmp_path / "tasks.jsonl", Limits())[0]
+    assert [m.role for m in talk.messages] == ["user", "assistant", "tool", "assistant", "tool", "assistant"]
+    assert [len(m.images) for m in talk.messages] == [1, 0, 1, 0, 0, 0] and talk.tools
+
+
+def test_a_saved_list_of_messages_is_one_trajectory_with_a_question_of_its_own(tmp_path):
+    arm_thinker_trajectories.build(tmp_path / "published", "messages")
+    (task,) = tasks_of("arm-thinker-trajectories", tmp_path)
+    assert (task.id, task.kind, task.gold, task.question) == ("result-1", "open_qa", None, "Where was it taken?")
+    assert len(SavedConversations(tmp_path / "tasks.jsonl", Limits())[0].messages) == 6

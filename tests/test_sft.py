@@ -4,12 +4,15 @@ import pytest
 import torch
 from PIL import Image
 from playing import play
+from published import arm_thinker_data
 from tiny_run import RULES, answer, call, make_recipe, mixed_plans, script
 from torch.nn.functional import cross_entropy
 
+from armlite.data.convert import convert
 from armlite.data.traces import SavedConversations
 from armlite.episode import Episode
 from armlite.errors import ArmliteError
+from armlite.evals.benchmarks import get_set
 from armlite.models.engine.vision import no_vision_gradient
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.loading import load
@@ -203,3 +206,14 @@ def test_a_frozen_tower_leaves_no_graph_and_the_same_features(pocket):
     after = model.model.get_image_features(**made).pooler_output[0]
     assert plain.requires_grad and not alone.requires_grad and after.requires_grad
     assert torch.equal(plain, alone)
+
+
+def test_published_traces_are_encoded_with_loss_on_the_models_words_only(model, tmp_path):
+    _, processor = model
+    arm_thinker_data.build(tmp_path / "published", "json")
+    convert(get_set("arm-thinker-data"), tmp_path / "published", tmp_path / "tasks.jsonl")
+    talk = SavedConversations(tmp_path / "tasks.jsonl", RULES.limits)[0]
+    row = encode_conversation(talk, processor)
+    learned = processor.tokenizer.decode([label for label in row.labels if label >= 0])
+    assert learned == "".join(f"{m.text}<|im_end|>" for m in talk.messages if m.role == "assistant")
+    assert len(row.image_grid_thw) == 2

@@ -124,6 +124,11 @@ def convert(
     if done.bad or done.incomplete:
         left = f"{done.bad} bad rows and {done.incomplete} rows with missing files"
         sys.stdout.write(f"left out: {left}; {out.parent / REJECTS} says why\n")
+    if done.lost_documents:
+        sys.stdout.write(
+            f"{done.lost_documents} tasks have lost their document, which is not below {path or 'the set'}/documents: "
+            "they have a picture of its pages, and no tool for them\n"
+        )
     if done.missing:
         where = out.parent / MISSING
         sys.stdout.write(f"missing files, all in {where}: {missing_words(done.missing, path)}\n")

@@ -3,6 +3,8 @@
 Reads and checks the turns; the training sets, which call this, read what they say.
 """
 
+import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,3 +56,37 @@ def check_marks(row: Row, texts: Sequence[str], images: int) -> None:
     marks = sum(text.count(MARK) for text in texts)
     if marks != images:
         raise row.fail("images", f"holds {images} for {marks} {MARK} marks in the text")
+
+
+def schemas_in(system: str) -> tuple[dict[str, Any], ...]:
+    """The tools that a system text tells of, one schema a line between `<tools>` tags.
+
+    Raises:
+        ValueError: a line is no JSON of a schema.
+    """
+    found = re.search(r"<tools>\n(.*?)\n</tools>", system, re.DOTALL)
+    return schemas([json.loads(line) for line in found[1].splitlines() if line.strip()] if found else None)
+
+
+def schemas(value: Any) -> tuple[dict[str, Any], ...]:
+    """Function schemas as the chat template takes them, of a list that may be written out as JSON.
+
+    Raises:
+        ValueError: it is no list of schemas.
+    """
+    tools = json.loads(value) if isinstance(value, str) and value.strip() else value or []
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise ValueError("it is no list of tools")
+    return tuple(tool if "function" in tool else {"type": "function", "function": tool} for tool in tools)
+
+
+def check_tools(row: Row, field: str, system: str) -> None:
+    """The tools that a row shows can be read.
+
+    Raises:
+        DataError: they cannot.
+    """
+    try:
+        schemas_in(system), schemas(row.get("tools"))
+    except ValueError as error:
+        raise row.fail(field, f"tells of tools that cannot be read ({error})") from error

@@ -62,6 +62,8 @@ class Converted:
     """Tasks whose id was taken, so that they got `#2`, `#3` ..."""
     missing: tuple[Path, ...]
     """The files that are not there, each once."""
+    lost_documents: int = 0
+    """Tasks whose document is not there, so that a picture of its pages is all they have."""
 
 
 def outcomes(dataset: DataSet, path: Path | None, out: Path | None) -> Iterator[Outcome]:
@@ -125,6 +127,7 @@ def convert(
     first = next(found, None)  # a wrong folder leaves nothing behind
     tasks, counts = _Ids(), dict.fromkeys(("rows", "bad", "incomplete"), 0)
     missing: dict[Path, None] = {}
+    lost = 0
     rejects = out.parent / REJECTS
     with whole_file(out) as file:
         with whole_file(rejects) as refused:
@@ -140,9 +143,12 @@ def convert(
                 for task in outcome.tasks[: None if n is None else n - tasks.count]:
                     kept = _placed(task, counts["rows"] - 1) if behind else task
                     file.write(tasks.tell_apart(kept).to_json().encode() + b"\n")
+                    lost += bool(task.meta.get("lost_document"))
                 if tasks.count == n:
                     break
-        result = Converted(**counts, tasks=tasks.count, repeated=tasks.repeated, missing=tuple(missing))
+        result = Converted(
+            **counts, tasks=tasks.count, repeated=tasks.repeated, missing=tuple(missing), lost_documents=lost
+        )
         _tell(rejects, out.parent / MISSING, result)
         if not tasks.count:
             raise ArmliteError(_nothing(dataset, path, rejects, result))

@@ -212,7 +212,9 @@ def _lines(data: BinaryIO, limit: int) -> Iterator[tuple[int, bytes | None]]:
 
 
 def _json(file: Path) -> Iterator[Found | DataError]:
-    """A list of rows, a mapping of them (`data`, as in the RRC files, may hold the list), or one key a row."""
+    """A list of rows, a mapping of them (`data`, as in the RRC files, may hold the list), or one key a row; a list of
+    chat messages is one row with `messages`.
+    """
     if file.stat().st_size > MAX_JSON:
         raise ArmliteError(
             f"{file} has more than {MAX_JSON >> 30} GiB; write it as JSONL or parquet, which are streamed"
@@ -223,6 +225,8 @@ def _json(file: Path) -> Iterator[Found | DataError]:
         raise ArmliteError(f"{file} is not JSON: {error}") from error
     if isinstance(rows, dict) and isinstance(rows.get("data"), list):
         rows = rows["data"]
+    if isinstance(rows, list) and rows and all(isinstance(m, dict) and {*m} >= {"role", "content"} for m in rows):
+        rows = [{"messages": rows}]
     if not isinstance(rows, dict | list):
         raise ArmliteError(f"{file} must hold a list or a mapping of rows, not {type(rows).__name__}")
     keyed = rows.items() if isinstance(rows, dict) else ((None, values) for values in rows)

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from armlite.data.traces import read_traces
 from armlite.errors import InputError
 from armlite.images import check_image, image_source
-from armlite.store import image_path, read
 from armlite.tools.documents.pages import open_document
 from armlite.types import Task
 
@@ -31,9 +31,8 @@ def unreadable_tasks(tasks: Sequence[Task], root: Path) -> dict[str, str]:
 
 
 def unreadable_traces(path: Path | str) -> dict[str, str]:
-    """`TASK/ROLLOUT` -> what is wrong with the first picture of a saved trajectory that cannot be opened."""
-    rows = {f"{r.trajectory.task.id}/{r.trajectory.rollout}": r for r in read(path)}
-    files = {name: [image_path(row.path or path, i) for i in row.trajectory.images] for name, row in rows.items()}
+    """`TASK/ROLLOUT` -> what is wrong with the first picture of a trace that cannot be opened."""
+    files = {trace.name: trace.files() for trace in read_traces(path)}
     said = _complaints(check_image, {str(file): file for some in files.values() for file in some})
     return {n: said[bad[0]] for n, some in files.items() if (bad := [str(f) for f in some if str(f) in said])}
 

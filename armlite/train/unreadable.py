@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from armlite.data.inputs import unreadable_tasks, unreadable_traces
+from armlite.data.traces import read_traces
 from armlite.errors import ArmliteError
 from armlite.recipe import Recipe
-from armlite.store import read, read_json, write_atomic
+from armlite.store import read_json, write_atomic
 from armlite.types import Task
 
 FILE = "unreadable.json"
@@ -34,7 +35,7 @@ def find_unreadable(recipe: Recipe, tasks: Sequence[Task], root: Path, traces: b
         found["tasks"] = unreadable_tasks(tasks, root)
     if traces:
         found["traces"] = unreadable_traces(data.traces)
-        counts["traces"] = sum(1 for _ in read(data.traces))
+        counts["traces"] = len(read_traces(data.traces))
     for what, some in found.items():
         if 2 * len(some) > counts[what]:
             why = next(iter(some.values()))

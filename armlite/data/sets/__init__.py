@@ -8,5 +8,6 @@ MODULES = {
     "deepeyes": "deepeyes",
     "mmif-23k": "mmif_23k",
     "arm-thinker-data": "arm_thinker_data",
+    "arm-thinker-trajectories": "arm_thinker_trajectories",
 }
 """Name -> module, whose `DATASET` is the set."""

@@ -6,20 +6,18 @@ by `armlite.evals.lookalike`: they are "ARMBench-VL-style", never this set, and 
 """
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from armlite.data.constraints import as_constraint
 from armlite.data.dataset import DataSet
 from armlite.data.row import Row
+from armlite.data.tagged import find_document
 from armlite.evals.benchmarks.letters import accuracies, unread
 from armlite.evals.exports import jsonl
 from armlite.evals.figures import Answer, Benchmark, Figures, Item, TaskMeta
 from armlite.rewards import is_right
-from armlite.store import relative
 from armlite.types import Constraint, Decision, Kind, Task
 
 
@@ -28,6 +26,8 @@ class Meta(TaskMeta):
 
     doc_id: Any = None
     """As published."""
+    lost_document: str = ""
+    """Name of the document that is not there, so that its contact sheet stands for it."""
 
 
 TAGS: dict[str, tuple[Kind, int]] = {
@@ -48,7 +48,9 @@ def _tasks(row: Row) -> Iterator[Task]:
     question = row.words("question")
     images = row.items("images") if row.get("images") is not None else []
     identity, track = row.words("idx"), row.file.stem
-    document = _document(row)
+    named = row.get("doc_id") is not None
+    document = find_document(row, "doc_id", row.words("doc_id")) if named else None
+    lost = {"lost_document": row.text("doc_id")} if named and document is None else {}
     # The reference shows the first image only; of a document that is its contact sheet, which is drawn anew here.
     shown = () if document or not images else (row.keep(images[0], "images.0"),)
     yield Task(
@@ -61,7 +63,9 @@ def _tasks(row: Row) -> Iterator[Task]:
         constraints=tuple(_constraints(row)),
         gold=_gold(row, kind, wanted),
         source=f"armbench-vl/{track}",
-        meta=Meta(published_id=row.need("idx"), group={"rm_tag": tag, "track": track}, **row.there("doc_id")).as_dict(),
+        meta=Meta(
+            published_id=row.need("idx"), group={"rm_tag": tag, "track": track}, **row.there("doc_id"), **lost
+        ).as_dict(),
     )
 
 
@@ -75,25 +79,6 @@ def _gold(row: Row, kind: Kind, count: int) -> bool | int:
     if type(gold) is not int or not 1 <= gold <= count:
         raise row.fail("gt", f"must be a whole number from 1 to {count}, not {gold!r}")
     return gold
-
-
-def _document(row: Row) -> str | None:
-    """`documents/<doc_id>`, a PDF or a folder of pages below the set's folder; None: only the contact sheet is there.
-
-    Raises:
-        DataError: the name leads out of the folder.
-    """
-    if row.get("doc_id") is None:
-        return None
-    name = row.words("doc_id")
-    base = Path(os.path.abspath(row.folder / "documents"))
-    for file in (base / name, base / f"{name}.pdf", base / name.removesuffix(".pdf")):
-        path = Path(os.path.abspath(file))
-        if path == base or not path.is_relative_to(base):
-            raise row.fail("doc_id", f"names {name!r}, outside the documents' folder")
-        if path.exists():
-            return relative(path, row.pictures.out or row.folder)
-    return None
 
 
 def _constraints(row: Row) -> Iterator[Constraint]:
