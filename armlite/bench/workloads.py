@@ -3,9 +3,9 @@
 Goals are for a Qwen2.5-VL-7B in 4 bits with LoRA of rank 16 on one H200 whose memory is capped; the default workload
 is for two CPU cores. W1, W2, W4, W6, W7 and W9 were measured in one repetition or two, within six minutes in all
 (recipes/qwen2.5-vl-7b-24gb.bench.json). W9's goal was 0.01 at first, which no engine can keep there: on these random
-weights, in NF4 and bfloat16, transformers' own cached decode differs from its forward by 0.056 on average, and a forward
-of four equal rows from that of one by 0.034. Commands, cut so that each should end within nine minutes, with a folder
-that holds the 7B's configuration and tokenizer:
+weights, in NF4 and bfloat16, transformers' own cached decode differs from its forward by 0.056 on average, and a
+forward of four equal rows from that of one by 0.034. Commands, cut so that each should end within nine minutes, with a
+folder that holds the 7B's configuration and tokenizer:
 
     R="--recipe recipes/qwen2.5-vl-7b-24gb.yaml model.path=FOLDER --random-weights --json"
     armlite bench $R --work W1 --cap 16   --out w1.json
