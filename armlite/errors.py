@@ -7,7 +7,7 @@ Anything else is a bug of ours and keeps its traceback.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args
 
 
 class ArmliteError(Exception):
@@ -37,10 +37,35 @@ class ToolError(Exception):
     """A mistake of the model while calling a tool; the message is what the model gets to read."""
 
 
-def first_fault(error: Any) -> tuple[str, str]:
-    """The first field that broke a record's schema, dotted or `(row)`, and why; of a pydantic ValidationError."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    return ".".join(map(str, first["loc"])) or "(row)", first["msg"].removeprefix("Value error, ")
+def first_fault(error: Any, kind: Any = None) -> tuple[str, str]:
+    """The first field that broke a record's schema, dotted or `(row)`, and why; of a pydantic ValidationError.
+
+    Args:
+        error: the ValidationError.
+        kind: the record; a field that it does not have is then told with the nearest that it has.
+    """
+    faults = error.errors(include_url=False)
+    first = faults[0]
+    if first["type"] == "missing":  # a misspelt field explains why another is missing
+        misspelt = [f for f in faults if f["type"] == "extra_forbidden" and nearest(f["loc"][-1], [first["loc"][-1]])]
+        first = (misspelt or [first])[0]
+    where, why = list(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden" and (known := fields_of(kind, where[:-1])):
+        why = f"there is no such field.{nearest(where[-1], known)} Fields: {', '.join(known)}"
+    if first["type"] == "literal_error" and isinstance(first["input"], str):
+        why += f", not {cut(first['input'], 60)!r}.{nearest(first['input'], first['ctx']['expected'].split(chr(39)))}"
+    return ".".join(where) or "(row)", why
+
+
+def fields_of(model: Any, where: Iterable[str]) -> list[str]:
+    """The fields that a part of some settings or of a record knows; a number is a place in a list of such parts."""
+    for part in (part for part in where if not part.isdigit()):
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            return []
+        hint = fields[part].annotation
+        model = next((a for a in (hint, *get_args(hint)) if hasattr(a, "model_fields")), None)
+    return list(getattr(model, "model_fields", {}))
 
 
 def first_line(error: BaseException) -> str:

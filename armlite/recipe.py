@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from armlite.episode import EpisodeSettings
-from armlite.errors import ArmliteError, nearest
+from armlite.errors import ArmliteError, fields_of, nearest
 from armlite.imports import located, run_imports
 from armlite.journal import differences
 from armlite.models.sampling import EngineSettings
@@ -381,16 +381,5 @@ def _sentence(kind: Any, error: Any) -> str:
     if error["type"] != "extra_forbidden":
         message = error["msg"].removeprefix("Value error, ")
         return f"{'.'.join(where)}: {message}" if where else message
-    known = _keys(kind, where[:-1])
+    known = fields_of(kind, where[:-1])
     return f"unknown key {'.'.join(where)}.{nearest(where[-1], known)} Known keys here: {', '.join(known)}"
-
-
-def _keys(model: Any, where: list[str]) -> list[str]:
-    """The keys that a part of some settings knows; a number is a place in a list of such parts."""
-    for part in (part for part in where if not part.isdigit()):
-        fields = getattr(model, "model_fields", {})
-        if part not in fields:
-            return []
-        hint = fields[part].annotation
-        model = next((a for a in (hint, *get_args(hint)) if hasattr(a, "model_fields")), None)
-    return list(getattr(model, "model_fields", {}))

@@ -22,13 +22,14 @@ from pydantic import PrivateAttr, ValidationError
 
 from armlite.errors import ArmliteError, DataError, first_fault, nearest
 from armlite.images import as_png
+from armlite.jsonl import encoding_of, json_rows
 from armlite.types import ImageInfo, Record, Score, Trajectory
 
 TORN = ".[0-9a-f]*.tmp"
 """Names (a glob pattern) of the files that `whole_file` had not finished when its process was killed."""
 PIECE = 1 << 16
 """Bytes of a large file that go into its hash at each of 64 places."""
-_FIRST_LINE = re.compile(rb'\s*\{\s*"trajectory"\s*:')
+_FIRST_LINE = re.compile(r'[\s\[]*\{\s*"trajectory"\s*:')
 
 
 class Saved(Record):
@@ -260,28 +261,20 @@ def _write_images(path: Path, rows: list[Saved], images: Mapping[str, Image.Imag
 
 
 def _holds_trajectories(file: Path) -> bool:
-    with open(file, "rb") as lines:
-        return bool(_FIRST_LINE.match(next((line for line in lines if line.strip()), b"")))
+    with open(file, encoding=encoding_of(file), errors="replace") as lines:
+        return bool(_FIRST_LINE.match(next((line for line in lines if line.strip("[ \t\r\n")), "")))
 
 
 def _rows(file: Path) -> Iterator[Saved]:
-    """Binary lines, since text may hold U+2028 and others that `str.splitlines` would take for an end of line."""
-    with _one_line("read", file):  # only this: an error that the caller raises at the yield is not ours to reword
-        lines = open(file, "rb")  # noqa: SIM115
-    with lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                row = _row(file, number, line)
-                row._path = file
-                yield row
-
-
-def _row(file: Path, number: int, line: bytes) -> Saved:
-    try:
-        return Saved.from_json(line)
-    except ValidationError as error:
-        field, why = first_fault(error)
-    if why.startswith("Invalid JSON: "):
-        cut = "the line is cut off" if not line.endswith(b"\n") else "this is not JSON"
-        why = f"{cut} ({why.removeprefix('Invalid JSON: ')})"
-    raise DataError(str(file), number, field, why)
+    rows = json_rows(file)
+    while True:
+        with _one_line("read", file):  # only this: an error that the caller raises at the yield is not ours to reword
+            number, value = next(rows, (0, None))
+        if not number:
+            return
+        try:
+            row = Saved.model_validate(value)
+        except ValidationError as error:
+            raise DataError(str(file), number, *first_fault(error, Saved)) from error
+        row._path = file
+        yield row

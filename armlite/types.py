@@ -5,12 +5,13 @@ Pixels are never in a record: an `ImageInfo` names the PNG file that `armlite.st
 format.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 Kind = Literal["pairwise", "listwise", "pointwise", "rating", "multiple_choice", "open_qa"]
 Decision = bool | int | float | str
@@ -212,8 +213,8 @@ class ImageInfo(Record):
     id: str
     file: str
     """`<first 32 hex digits of SHA-256 of size and RGB bytes>.png`"""
-    width: int
-    height: int
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
     parent: str | None = None
     """Id of the image that this is a crop of."""
     box: tuple[int, int, int, int] | None = None
@@ -272,6 +273,13 @@ class Score(Record):
     @property
     def total(self) -> float:
         return sum(self.parts.values())
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """How large each part is beside the largest, 0 to 1, for bars; 0 of one that is not finite."""
+        sizes = {name: abs(value) if math.isfinite(value) else 0.0 for name, value in self.parts.items()}
+        largest = max([*sizes.values(), 1e-9])
+        return {name: size / largest for name, size in sizes.items()}
 
 
 class Evidence(Record):

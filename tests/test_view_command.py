@@ -16,6 +16,7 @@ from armlite import store
 from armlite.cli.view import view
 from armlite.errors import ArmliteError
 from armlite.store import Saved
+from armlite.types import Score
 from armlite.view.demo import demo
 from armlite.view.pager import page
 
@@ -128,3 +129,20 @@ def test_a_mistake_on_the_command_line_is_said_in_one_line(command, saved, argum
     with pytest.raises(ArmliteError, match=message) as error:
         command(*[a.replace("RUN", str(run)) for a in arguments])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e300"])
+def test_a_reward_that_is_hardly_a_number_is_shown(command, saved, tmp_path, value):
+    (row, *_), images = demo_rows(1)
+    row = row.model_copy(update={"score": Score(parts={"answer": float(value), "format": 0.3})})
+    store.save(tmp_path / "odd.jsonl", [row], images)
+    assert re.search(rf"answer +{re.escape(f'{float(value):g}')}", command(tmp_path / "odd.jsonl").stdout)
+    command(tmp_path / "odd.jsonl", "--html", tmp_path / "page.html")
+    assert not re.search(r"width:(nan|inf)", (tmp_path / "page.html").read_text("utf-8"))
+
+
+def test_a_picture_without_width_is_told(command, saved):
+    file = next(saved[0].rglob("rows.jsonl"))
+    file.write_text(re.sub(r'"width":\d+', '"width":0', file.read_text("utf-8")), encoding="utf-8")
+    with pytest.raises(ArmliteError, match=r"row 1, field trajectory\.images\.0\.width: Input should be greater than 0"):
+        command(file)

@@ -16,6 +16,7 @@ from armlite.data.dataset import DataSet
 from armlite.data.pictures import Pictures
 from armlite.data.row import Row
 from armlite.errors import ArmliteError, DataError, first_line
+from armlite.jsonl import encoding_of
 
 MAX_LINE = 256 << 20
 """Longest line of a JSONL file, in bytes."""
@@ -121,6 +122,8 @@ def read_file(
     if reader is None:
         raise ArmliteError(f"{file} is none of the files that are read: {', '.join(readers)}")
     try:
+        if (encoding := encoding_of(file)) not in ("utf-8", "utf-8-sig"):
+            raise ArmliteError(f"{file} is {encoding.upper()}: save it as UTF-8")
         for found in reader(file):
             if isinstance(found, DataError):
                 yield Unreadable(file, DataError(f"{name} ({file.name})", found.row, found.field, found.why))

@@ -7,12 +7,13 @@ from pydantic import ValidationError
 
 from armlite.errors import ArmliteError, DataError, first_fault
 from armlite.images import is_data_url
+from armlite.jsonl import json_rows
 from armlite.store import relative, whole_file
 from armlite.types import Task
 
 
 def read_tasks(path: Path | str) -> list[Task]:
-    """All tasks of a JSONL file; their paths are relative to its folder.
+    """All tasks of a JSONL file, or of one JSON array; their paths are relative to its folder.
 
     Raises:
         ArmliteError: no such file, or an empty one.
@@ -23,18 +24,15 @@ def read_tasks(path: Path | str) -> list[Task]:
         raise ArmliteError(f"task file {path} does not exist")
     tasks = []
     seen: set[str] = set()
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                task = Task.from_json(line)
-            except ValidationError as error:
-                raise DataError(str(path), number, *first_fault(error)) from error
-            if task.id in seen:
-                raise DataError(str(path), number, "id", f"{task.id!r} stands on an earlier line too")
-            seen.add(task.id)
-            tasks.append(task)
+    for number, row in json_rows(path):
+        try:
+            task = Task.model_validate(row)
+        except ValidationError as error:
+            raise DataError(str(path), number, *first_fault(error, Task)) from error
+        if task.id in seen:
+            raise DataError(str(path), number, "id", f"{task.id!r} stands on an earlier line too")
+        seen.add(task.id)
+        tasks.append(task)
     if not tasks:
         raise ArmliteError(f"task file {path} is empty")
     return tasks

@@ -219,10 +219,9 @@ def _end(trajectory: Trajectory, score: Score | None) -> str:
     should = f" Gold: {escape(gold)}." if outcome == "wrong" else ""
     rows = ""
     if score is not None:
-        largest = max([abs(v) for v in score.parts.values()] + [1e-9])
         rows = "".join(
             f'<tr><th>{_text(name)}</th><td>{value:g}</td><td><i class="bar{" minus" if value < 0 else ""}" '
-            f'style="width:{100 * abs(value) / largest:.1f}%"></i></td></tr>'
+            f'style="width:{100 * score.shares[name]:.1f}%"></i></td></tr>'
             for name, value in score.parts.items()
         )
         rows = f"<table>{rows}<tr><th>total</th><td><b>{score.total:g}</b></td><td></td></tr></table>"

@@ -184,9 +184,8 @@ def _responses(console: Console, trajectory: Trajectory) -> None:
 def _rewards(score: Score) -> Table:
     """One bar a part; the longest is the largest part, losses are red."""
     table = Table.grid(padding=(0, 2))
-    largest = max([abs(v) for v in score.parts.values()] + [1e-9])
     for name, value in score.parts.items():
-        bar = "━" * round(24 * abs(value) / largest)
+        bar = "━" * round(24 * score.shares[name])
         table.add_row(Text(words.literal(name)), f"{value:g}", Text(bar or "·", style="red" if value < 0 else "green"))
     table.add_row(Text("total", style="bold"), Text(f"{score.total:g}", style="bold"), "")
     return table
