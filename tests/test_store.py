@@ -99,7 +99,11 @@ def _broken(change):
         (_saved()[0].to_json()[:-40], "(row)", "cut off"),
         ("{not json}\n", "(row)", "not JSON"),
         (_broken(lambda row: row["trajectory"].pop("stop")), "trajectory.stop", "required"),
-        (_broken(lambda row: row["trajectory"]["task"].update(qestion="?")), "trajectory.task.qestion", "no such field. Did you mean 'question'"),
+        (
+            _broken(lambda row: row["trajectory"]["task"].update(qestion="?")),
+            "trajectory.task.qestion",
+            "no such field. Did you mean 'question'",
+        ),
         (_broken(lambda row: row["trajectory"]["task"].update(gold=5)), "trajectory.task", "gold 5 is out of range"),
         (_broken(lambda row: row["score"]["parts"].update(x="y")), "score.parts.x", "number"),
         ('{"loss": 1}\n', "trajectory", "required"),

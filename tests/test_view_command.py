@@ -144,5 +144,7 @@ def test_a_reward_that_is_hardly_a_number_is_shown(command, saved, tmp_path, val
 def test_a_picture_without_width_is_told(command, saved):
     file = next(saved[0].rglob("rows.jsonl"))
     file.write_text(re.sub(r'"width":\d+', '"width":0', file.read_text("utf-8")), encoding="utf-8")
-    with pytest.raises(ArmliteError, match=r"row 1, field trajectory\.images\.0\.width: Input should be greater than 0"):
+    with pytest.raises(
+        ArmliteError, match=r"row 1, field trajectory\.images\.0\.width: Input should be greater than 0"
+    ):
         command(file)

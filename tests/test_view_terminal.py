@@ -10,12 +10,12 @@ from PIL import Image, ImageChops, ImageDraw
 from view_rows import HOSTILE, hostile_row, new_console, no_pixels, output_of, plain_words
 
 from armlite.errors import ArmliteError
-from armlite.types import Call, ImageInfo, Observation, Step, Turn
+from armlite.types import Call, ImageInfo, Observation, Step, StopReason, Turn
 from armlite.view import images as pictures
 from armlite.view.demo import demo
 from armlite.view.html import to_html
 from armlite.view.terminal import draw_step, draw_trajectory
-from armlite.view.text import literal
+from armlite.view.text import STOPS, literal
 
 DEMO = """\
 ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━
@@ -267,3 +267,7 @@ def test_a_live_step_is_drawn_from_what_the_episode_holds():
     text = re.sub(r" {3,}", " | ", plain_words(output_of(console)))
     assert "img_0 · 80x40 | img_1 · 20x20 · from img_0" in text
     assert "img_2 · 30x40 · page 7" in text
+
+
+def test_every_way_to_stop_has_its_words():
+    assert set(STOPS) == set(StopReason)

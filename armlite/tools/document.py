@@ -47,7 +47,7 @@ def doc_page_retrieval_by_query(memory: Memory, /, filename: str, query: str) ->
     name = "doc_page_retrieval_by_query"
     if not pages:
         blind = sum(not text for text in document.texts())
-        unread = f" {blind} of its pages have no readable text." if blind else ""
+        unread = f" {blind} of its pages {'has' if blind == 1 else 'have'} no readable text." if blind else ""
         text = (
             f'No page of `{document.name}` matches "{cut(query, 200)}".{unread} Try other words, as they may be '
             f"printed in the document, or fetch a page by its number, 1 to {len(document)}, with "

@@ -217,7 +217,9 @@ def _shot(info: ImageInfo, crop: ImageInfo | None, lost: Mapping[str, str]) -> s
 def _end(trajectory: Trajectory, score: Score | None) -> str:
     outcome, gold = words.outcome(trajectory), words.gold_words(trajectory.task)
     should = f" Gold: {escape(gold)}." if outcome == "wrong" else ""
-    rows = ""
+    rows = fault = ""
+    if trajectory.fault is not None:
+        fault = f"<p>{_text(trajectory.fault.reason)}</p>"
     if score is not None:
         rows = "".join(
             f'<tr><th>{_text(name)}</th><td>{value:g}</td><td><i class="bar{" minus" if value < 0 else ""}" '
@@ -228,5 +230,5 @@ def _end(trajectory: Trajectory, score: Score | None) -> str:
     return (
         f'<footer class="{outcome}"><p><strong>{MARKS[outcome]} '
         f"{escape(words.decision_words(trajectory.task, trajectory.decision))}.</strong>{should}</p>"
-        f"<p><small>{words.STOPS[trajectory.stop]} · {words.tally(trajectory)}</small></p>{rows}</footer>"
+        f"<p><small>{words.STOPS[trajectory.stop]} · {words.tally(trajectory)}</small></p>{fault}{rows}</footer>"
     )

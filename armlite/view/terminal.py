@@ -151,6 +151,8 @@ def draw_end(console: Console, trajectory: Trajectory, score: Score | None = Non
     if trajectory.model:
         ended.append(f" · {words.literal(trajectory.model)}")
     parts: list[RenderableType] = [verdict, ended]
+    if trajectory.fault is not None:
+        parts.append(Text(words.literal(trajectory.fault.reason), style="red"))
     if score is not None:
         parts += [Text(), _rewards(score)]
     console.print()

@@ -17,6 +17,7 @@ STOPS = {
     StopReason.CONTEXT_BUDGET: "ran out of context: the last observation did not fit",
     StopReason.CALL_LIMIT: "did not answer when the calls were used up",
     StopReason.MODEL_ERROR: "the model could not be asked",
+    StopReason.BAD_INPUT: "something that it needs could not be read",
 }
 
 # Marks that reorder or end a line: text must not be able to look like other text.

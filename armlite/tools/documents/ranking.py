@@ -12,8 +12,8 @@ from armlite.tools.documents.passages import PageIndex
 from armlite.tools.documents.query import Query, parse
 from armlite.tools.documents.words import is_unspaced
 
-PASSAGE_WEIGHT = 1.0
-"""A page is worth as much through its best passage as through all of its words."""
+PASSAGE_WEIGHT = 1.5
+"""A page is worth more through its best passage than through all of its words (as good at 2)."""
 HEADING_WEIGHT = 0.5
 """A heading's words are page words as well: this comes on top."""
 PAIR_WEIGHT = 0.5
