@@ -5,7 +5,7 @@ import json
 import pytest
 from published import armbench_vl, mathvista, mme_realworld, mp_docvqa, multimodal_rewardbench, vl_rewardbench
 from published.answers import answered
-from published.pieces import write_parquet
+from published.pieces import write_image, write_jsonl, write_parquet
 
 from armlite.data.convert import convert
 from armlite.data.tasks import read_tasks
@@ -75,3 +75,20 @@ def test_an_answer_page_that_the_row_does_not_have_is_an_unknown_page(tmp_path):
     write_parquet(tmp_path / "data/val-00000-of-00001.parquet", rows)
     first = tasks_of("mp-docvqa", tmp_path)[0]
     assert first.meta["evidence_pages"] == [] and first.gold == ("$1,200", "1200")
+
+
+def test_a_rule_without_functions_holds_a_whole_float_is_a_number_and_an_unknown_method_is_not_scored(tmp_path):
+    words = {"func": "check_whether_response_word_count_in_range", "params": [2.0, 4.0]}
+    judges = [
+        {"method": "rule_based", "verify_funcs": [words]},
+        {"method": "rule_based", "verify_funcs": []},
+        {"method": "by_hand"},
+    ]
+    constraints = [{"key": f"k{i}", "value": f"Mind {i}.", "judge": judge} for i, judge in enumerate(judges)]
+    write_image(tmp_path / "a.png", "a")
+    row = {"id": "1", "tag": "C-Level", "instruction": "Say it.", "constraints": constraints, "image": "a.png"}
+    write_jsonl(tmp_path / "C-Level.jsonl", [row])
+    [task] = tasks_of("mm-ifeval", tmp_path)
+    for text, share in (("One two three", 1.0), ("One", 0.5)):
+        said = answered(task, f"<think>x</think><answer>{text}</answer>")
+        assert get_benchmark("mm-ifeval").score([Item(task, (said,))])["c_level_rule"].value == share

@@ -36,8 +36,13 @@ def rules(published: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
             raise ValueError(str(error).removeprefix("Error: ")) from error
         if len(params) != len(names):
             raise ValueError(f"{name} takes {len(names)} parameters, not {len(params)}")
-        found.append((name, dict(zip(names, params, strict=True))))
+        found.append((name, dict(zip(names, map(_whole, params), strict=True))))
     return found
+
+
+def _whole(value: Any) -> Any:
+    """2.0 as 2: the engine compares numbers, whatever their type."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _functions(judge: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -45,7 +45,8 @@ class Meta(TaskMeta):
 
 
 LEVELS = ("C-Level", "P-Level")
-METHODS = ("rule_based", "direct_gpt", "cmp_gpt")
+RULES = "rule_based"
+"""Method of a constraint that functions check; the published others have a model judge."""
 _IMAGE = ("image", "filename", "img_name", "image_name", "image_local_name", "image_path", "image_local_path")
 _IMAGE += ("img", "img_path", "img_local_path", "img_local_name")
 """Names under which the repository's scripts look for the image."""
@@ -125,25 +126,25 @@ def _constraints(row: Row) -> list[dict[str, Any]]:
         for name in ("key", "value"):
             if not isinstance(constraint.get(name), str) or not constraint[name].strip():
                 raise row.fail(f"{where}.{name}", "must be a text that is not blank")
-        judge = constraint.get("judge")
-        method = judge.get("method") if isinstance(judge, dict) else None
-        if method not in METHODS:
-            raise row.fail(f"{where}.judge.method", f"is {method!r}, must be one of {', '.join(METHODS)}")
-        if method == "rule_based":
+        if _method(constraint) is None:
+            raise row.fail(f"{where}.judge.method", "is missing")
+        if _method(constraint) == RULES:  # another than the three is shown and not scored, as officially
             _check_rules(row, constraint, f"{where}.judge.verify_funcs")
     return constraints
+
+
+def _method(constraint: dict[str, Any]) -> Any:
+    judge = constraint.get("judge")
+    return judge.get("method") if isinstance(judge, dict) else None
 
 
 def _check_rules(row: Row, constraint: dict[str, Any], where: str) -> None:
     """Its functions are known and take its params: tried on an empty text."""
     try:
-        found = rules(constraint)
-        for name, params in found:
+        for name, params in rules(constraint):
             check(name, "", "engine", **params)
     except (ValueError, ToolError) as error:
         raise row.fail(where, str(error).removeprefix("Error: ")) from error
-    if not found:
-        raise row.fail(where, "is empty")
 
 
 def score(items: Sequence[Item]) -> Figures:
@@ -189,9 +190,11 @@ def names_all(answers: Sequence[str], text: str) -> bool:
 
 
 def _checks(item: Item) -> dict[str, list[Check]]:
-    """Key -> outcomes of a rule-based constraint's functions; of a key that repeats the last counts, as officially."""
+    """Key -> outcomes of a rule-based constraint's functions; of a key that repeats the last counts, as officially, and
+    one without functions holds.
+    """
     text = item.final
-    found = {c["key"]: functions for c in Meta.of(item.task).constraints if (functions := rules(c))}
+    found = {c["key"]: rules(c) for c in Meta.of(item.task).constraints if _method(c) == RULES}
     return {key: [check(name, text, "engine", **params) for name, params in fs] for key, fs in found.items()}
 
 
