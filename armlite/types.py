@@ -11,7 +11,16 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StrictInt,
+    StrictStr,
+    field_validator,
+    model_validator,
+)
 
 Kind = Literal["pairwise", "listwise", "pointwise", "rating", "multiple_choice", "open_qa"]
 Decision = bool | int | float | str
@@ -73,7 +82,7 @@ class Task(Record):
     options: dict[str, str] = {}
     """Key -> text, for multiple choice: `A`, `1`, `Yes`. The judge answers with a key."""
     constraints: tuple[Constraint, ...] = ()
-    gold: bool | int | float | str | tuple[int, ...] | tuple[str, ...] | None = None
+    gold: bool | int | float | str | tuple[StrictInt, ...] | tuple[StrictStr, ...] | None = None
     """pairwise, listwise: number of the best response from 1 (0: tie; several numbers: any of them); pointwise: bool;
     rating: number; multiple_choice: key; open_qa: the accepted answers."""
     source: str = ""

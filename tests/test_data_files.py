@@ -18,7 +18,9 @@ from armlite.data.convert import convert
 from armlite.data.dataset import DataSet
 from armlite.data.files import Unreadable, read
 from armlite.data.pictures import Pictures
+from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError, DataError
+from armlite.types import Task
 
 
 def rows_of(path, dataset=TOY):
@@ -261,3 +263,12 @@ def test_without_folder_and_network_one_line_says_to_give_a_folder(name, network
     )
     assert done.returncode == 2
     one_line(done.stderr, f"cannot get {name}", "a local folder with")
+
+
+def test_accepted_answers_that_look_like_numbers_stay_texts(tmp_path):
+    tasks = [
+        Task(id="1", kind="open_qa", question="How many?", gold=("14", "2.0")),
+        Task(id="2", kind="listwise", question="Which?", responses=("a", "b", "c"), gold=(1, 3)),
+    ]
+    write_tasks(tmp_path / "t.jsonl", tasks)
+    assert read_tasks(tmp_path / "t.jsonl") == tasks
