@@ -1,5 +1,5 @@
-"""Odd files that others sent (`shared/cases`), through every door: what is right is shown, the rest is one sentence,
-and a batch goes on.
+"""Odd files that others sent (`shared/cases`), through every door: what is right is shown, the rest is a sentence, and
+a batch goes on.
 """
 
 import json
