@@ -9,9 +9,14 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from armlite.errors import ArmliteError, DataError, cut
+from pydantic import ValidationError
+
+from armlite.errors import ArmliteError, DataError, cut, first_fault
+from armlite.types import Record
+
+R = TypeVar("R", bound=Record)
 
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -42,6 +47,22 @@ def json_rows(file: Path) -> Iterator[tuple[int, Any]]:
     for number, line in _lines(file, encoding):
         if line.strip():
             yield number, _value(file, number, line)
+
+
+def read_records(file: Path, kind: type[R]) -> Iterator[tuple[int, R]]:
+    """The rows of a file as records, with their numbers as `json_rows` counts them.
+
+    Raises:
+        ArmliteError: the file cannot be read.
+        DataError: a row is no such record; names it, the field, and the nearest that there is.
+    """
+    for number, value in json_rows(file):
+        try:
+            # As text once more: pydantic tells a list of texts from one of numbers in JSON only.
+            record = kind.from_json(json.dumps(value))
+        except ValidationError as error:
+            raise DataError(str(file), number, *first_fault(error, kind)) from error
+        yield number, record
 
 
 def encoding_of(file: Path) -> str:

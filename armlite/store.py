@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
-from pydantic import PrivateAttr, ValidationError
+from pydantic import PrivateAttr
 
-from armlite.errors import ArmliteError, DataError, first_fault, nearest
+from armlite.errors import ArmliteError, nearest
 from armlite.images import as_png
-from armlite.jsonl import encoding_of, json_rows
+from armlite.jsonl import encoding_of, read_records
 from armlite.types import ImageInfo, Record, Score, Trajectory
 
 TORN = ".[0-9a-f]*.tmp"
@@ -266,15 +266,6 @@ def _holds_trajectories(file: Path) -> bool:
 
 
 def _rows(file: Path) -> Iterator[Saved]:
-    rows = json_rows(file)
-    while True:
-        with _one_line("read", file):  # only this: an error that the caller raises at the yield is not ours to reword
-            number, value = next(rows, (0, None))
-        if not number:
-            return
-        try:
-            row = Saved.model_validate(value)
-        except ValidationError as error:
-            raise DataError(str(file), number, *first_fault(error, Saved)) from error
+    for _, row in read_records(file, Saved):
         row._path = file
         yield row

@@ -84,3 +84,10 @@ def test_a_field_or_value_that_is_nearly_right_is_suggested(tmp_path, change, sa
     with pytest.raises(ArmliteError) as raised:
         read_tasks(file)
     assert said in str(raised.value)
+
+
+def test_texts_that_look_like_numbers_stay_texts(tmp_path):
+    file = tmp_path / "tasks.jsonl"
+    row = {"id": "a", "kind": "open_qa", "question": "How many?", "gold": ["14", "fourteen"]}
+    file.write_text(json.dumps(row) + "\n" + json.dumps({**row, "id": "b", "gold": ["14"]}), encoding="utf-8")
+    assert [task.gold for task in read_tasks(file)] == [("14", "fourteen"), ("14",)]

@@ -3,11 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from armlite.errors import ArmliteError, DataError, first_fault
+from armlite.errors import ArmliteError, DataError
 from armlite.images import is_data_url
-from armlite.jsonl import json_rows
+from armlite.jsonl import read_records
 from armlite.store import relative, whole_file
 from armlite.types import Task
 
@@ -24,11 +22,7 @@ def read_tasks(path: Path | str) -> list[Task]:
         raise ArmliteError(f"task file {path} does not exist")
     tasks = []
     seen: set[str] = set()
-    for number, row in json_rows(path):
-        try:
-            task = Task.model_validate(row)
-        except ValidationError as error:
-            raise DataError(str(path), number, *first_fault(error, Task)) from error
+    for number, task in read_records(path, Task):
         if task.id in seen:
             raise DataError(str(path), number, "id", f"{task.id!r} stands on an earlier line too")
         seen.add(task.id)
