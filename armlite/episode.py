@@ -75,7 +75,8 @@ class Episode:
         text = words.user_text(task, self.order, memory, bool(self.tools))
         schemas = tuple(self._wording.schema(t.schema) if self._wording else t.schema for t in self.tools.values())
         shown = tuple(shrink(image, self._prompt_pixels(i)) for i, image in memory.images.items())
-        self.conversation = Conversation(task.id, rollout, schemas, [Message("user", text, shown)])
+        system = self._wording.system(task) if self._wording else None
+        self.conversation = Conversation(task.id, rollout, schemas, [Message("user", text, shown)], system)
 
     @classmethod
     def open(
@@ -228,7 +229,7 @@ class Episode:
             task=self.task,
             order=self.order,
             tools=tuple(self.tools),
-            system=system_text(self.conversation.tools),
+            system=system_text(self.conversation.tools, self.conversation.system),
             prompt=prompt,
             prompt_images=self._prompt_images,
             steps=tuple(self.steps),

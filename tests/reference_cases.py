@@ -75,6 +75,10 @@ CASES: dict[str, dict[str, Any]] = {
     "armbench-vl, a document": {"benchmark": "armbench-vl", "tools": "doc_page_retrieval_tool",
                                 "turns": [*PAGES, BETTER],
                                 "item": {"rm_tag": "pair_rm", "preds": ANSWERS[:2], "gt": 1, "doc_id": "report.pdf"}},
+    "rewardbench-2, four": {"benchmark": "rewardbench-2", "turns": [answer("[[B]]")],
+                            "row": {"id": "x7", "subset": "Focus", "chosen": ANSWERS[:1], "rejected": ANSWERS[1:]}},
+    "rewardbench-2, alone": {"benchmark": "rewardbench-2", "turns": [answer("7")],
+                             "row": {"id": "ref:3", "subset": "Ties", "chosen": ANSWERS[:1], "rejected": ANSWERS[2:3]}},
 }  # fmt: skip
 """Name -> benchmark; the kit's name of it and a row, or the item of the reference's scripts; the model's turns."""
 

@@ -26,9 +26,9 @@ from armlite.tools import tools_for
 from armlite.types import Task
 
 RECORDED = json.loads((Path(__file__).parent / "real/committed/reference.json").read_text("utf-8"))
-OURS_ONLY = {"seed": 0, "stop": ["</tool_call>"]}
-THEIRS_ONLY = {"n": 1}
-"""Fields that only one side sends: they change nothing of a greedy turn, which both cut behind `</tool_call>`."""
+OURS_ONLY = {"seed", "stop"}
+DEFAULTS = {"n": 1, "top_p": 1.0}
+"""Fields that one side may leave out: they change nothing of a greedy turn, which both cut behind `</tool_call>`."""
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,8 @@ def published(folder: Path, case) -> None:
         option = "; ".join(f"{key}. {text}" for key, text in OPTIONS.items())
         row = {"ID": "2steps_1", "split": "testmini", "question": asked, "option": option, "answer": "A"}
         write_json(folder / "testmini.json", [row | {"image_path": "original.png", "key": "2steps_1"}])
+    elif name == "rewardbench-2":
+        write_jsonl(folder / "test.jsonl", [{"prompt": QUESTION, **case["row"]}])
     elif name == "vl-rewardbench":
         row = {"id": "RLAIF-V-1", "query": QUESTION, "response": ANSWERS[:2], "human_ranking": [0, 1]}
         write_jsonl(folder / "data.jsonl", [row | {"image_path": "original.png"}])
@@ -104,6 +106,7 @@ def played(case, server, tmp_path, *more):
         "--out",
         tmp_path / "out",
         "--no-probe",
+        *("--workers", 1),
     ]
     assert run(*words, *more) == 0
     return summary(server.bodies())
@@ -118,8 +121,8 @@ def tokens(size):
 def test_what_is_sent_is_what_the_references_evaluation_sends(name, server, tmp_path):
     case, theirs = CASES[name], RECORDED["cases"][name]
     ours = played(case, server, tmp_path, "--like", "reference")
-    assert {k: v for k, v in ours["fields"].items() if k not in OURS_ONLY} | THEIRS_ONLY == theirs["fields"]
-    assert {k: ours["fields"][k] for k in OURS_ONLY if k in ours["fields"]}.keys() == OURS_ONLY.keys()
+    sent = {key: value for key, value in ours["fields"].items() if key not in OURS_ONLY}
+    assert {**DEFAULTS, **sent} == {**DEFAULTS, **theirs["fields"]} and {*ours["fields"]} >= OURS_ONLY
     assert ours["requests"] == theirs["requests"]
     assert [m["role"] for m in ours["messages"]] == [m["role"] for m in theirs["messages"]]
     for mine, other in zip(ours["messages"], theirs["messages"], strict=True):
@@ -136,10 +139,12 @@ def test_the_crop_is_of_the_picture_and_not_of_its_rounded_copy(server, tmp_path
     assert [m["sizes"] for m in theirs["messages"]][1::2] == [[[1400, 1050]], [[700, 532]]]
 
 
-def test_a_run_like_the_reference_differs_in_no_setting_and_its_report_says_so(server, tmp_path):
-    played(CASES["vstar"], server, tmp_path, "--like", "reference")
-    assert unlike(read_settings(tmp_path / "out/vstar")) == []
-    report = (tmp_path / "out/vstar/report.md").read_text()
+@pytest.mark.parametrize("name", ["vstar", "rewardbench-2, four"])
+def test_a_run_like_the_reference_differs_in_no_setting_and_its_report_says_so(name, server, tmp_path):
+    played(CASES[name], server, tmp_path, "--like", "reference")
+    folder = tmp_path / "out" / CASES[name]["benchmark"]
+    assert unlike(read_settings(folder)) == []
+    report = (folder / "report.md").read_text()
     assert "## How this differs from ARM-Thinker's evaluation\n\n- in no setting\n" in report
 
 
@@ -185,7 +190,7 @@ def test_a_single_rule_wins_over_the_reference_and_is_told(server, tmp_path):
         (("--benchmark", "vstar", "--rule", "crop_max_pixels"), "must be KEY=VALUE"),
         (("--benchmark", "vstar", "--rule", "verifier_mode=loose"), "verifier_mode"),
         (("--benchmark", "vstar", "--like", "referenc"), "Did you mean reference"),
-        (("--benchmark", "rewardbench-2", "--like", "reference"), "how the reference asks rewardbench-2 is not known"),
+        (("--benchmark", "mm-ifeval", "--like", "reference"), "how the reference asks mm-ifeval is not known"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(words, why, capsys, tmp_path):

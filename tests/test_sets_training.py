@@ -17,6 +17,7 @@ from armlite.errors import ArmliteError
 from armlite.evals.benchmarks import get_set
 from armlite.memory import Limits
 from armlite.protocol.parse import parse_turn
+from armlite.protocol.render import system_text
 from armlite.rewards import rule_of
 from armlite.types import TIE, Call, Task
 
@@ -226,7 +227,8 @@ def test_saved_trajectories_of_the_reference_are_tasks_and_traces(tmp_path):
     assert (judged.meta["score"], judged.meta["tool_calls"]) == (1, 2)
     talk = SavedConversations(tmp_path / "tasks.jsonl", Limits())[0]
     assert [m.role for m in talk.messages] == ["user", "assistant", "tool", "assistant", "tool", "assistant"]
-    assert [len(m.images) for m in talk.messages] == [1, 0, 1, 0, 0, 0] and talk.tools
+    assert [len(m.images) for m in talk.messages] == [1, 0, 1, 0, 0, 0]
+    assert system_text(talk.tools, talk.system).startswith("Your role.\n\n# Tools\n\nYou may call") and talk.tools
 
 
 def test_a_saved_list_of_messages_is_one_trajectory_with_a_question_of_its_own(tmp_path):

@@ -49,7 +49,9 @@ def evaluate(
     votes: Annotated[int, typer.Option(min=1, help="judgments of each presented order")] = 1,
     order: Annotated[
         str | None,
-        typer.Option(help="as_published, hash, lenparity, both, seeded or seeded_both  [default: the benchmark's own]"),
+        typer.Option(
+            help="as_published, hash, lenparity, md5_swap, both, seeded or seeded_both  [default: the benchmark's own]"
+        ),
     ] = None,
     swap: Annotated[
         bool | None, typer.Option("--swap/--no-swap", help="judge pairs in both orders or in one  [default: by order]")

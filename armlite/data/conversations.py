@@ -68,6 +68,11 @@ def schemas_in(system: str) -> tuple[dict[str, Any], ...]:
     return schemas([json.loads(line) for line in found[1].splitlines() if line.strip()] if found else None)
 
 
+def preamble_of(system: str) -> str | None:
+    """What a system text says before its tools; None of an empty text."""
+    return system.partition("\n\n# Tools\n")[0] or None
+
+
 def schemas(value: Any) -> tuple[dict[str, Any], ...]:
     """Function schemas as the chat template takes them, of a list that may be written out as JSON.
 

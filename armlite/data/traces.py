@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from armlite.data.conversations import MARK, schemas, schemas_in
+from armlite.data.conversations import MARK, preamble_of, schemas, schemas_in
 from armlite.data.tasks import read_tasks
 from armlite.errors import ArmliteError
 from armlite.images import image_source, shrink
@@ -77,16 +77,16 @@ class PublishedTrace:
     def conversation(self, limits: Limits) -> Conversation:
         pictures = iter(self.files())
         messages: list[Message] = []
-        tools = schemas(self.task.meta.get("tools"))
+        tools, system = schemas(self.task.meta.get("tools")), None
         for turn in self.task.meta["conversations"]:
             speaker, text = turn["from"], turn["value"]
             if speaker == "system":
-                tools = tools or schemas_in(text)
+                tools, system = tools or schemas_in(text), preamble_of(text)
                 continue
             most = limits.crop_max_pixels if messages else limits.image_max_pixels
             shown = [shrink(open_file(next(pictures)), most) for _ in range(text.count(MARK))]
             messages.append(_message(speaker, text, tuple(shown), first=not messages))
-        return Conversation(self.task.id, 0, tools, messages)
+        return Conversation(self.task.id, 0, tools, messages, system)
 
 
 def read_traces(path: Path | str) -> list[Trace]:
@@ -162,7 +162,7 @@ def conversation(row: Saved, limits: Limits) -> Conversation:
             messages.append(Message("tool", step.observation.text, shown))
     # In the words the model was shown, which need not be those of today's tools.
     tools = schemas_in(trajectory.system) or tuple(get_tool(name).schema for name in trajectory.tools)
-    return Conversation(trajectory.task.id, trajectory.rollout, tools, messages)
+    return Conversation(trajectory.task.id, trajectory.rollout, tools, messages, preamble_of(trajectory.system))
 
 
 def _message(speaker: str, text: str, shown: tuple[Image.Image, ...], first: bool) -> Message:

@@ -11,9 +11,10 @@ from armlite.errors import DataError, first_fault
 from armlite.protocol.parse import outside
 from armlite.types import Decision, Record, Task, Trajectory
 
-Order = Literal["as_published", "hash", "lenparity", "both", "seeded", "seeded_both"]
+Order = Literal["as_published", "hash", "lenparity", "md5_swap", "both", "seeded", "seeded_both"]
 """How responses are presented. `hash`: by a digest of the task's id; `lenparity`: swapped where the responses' lengths
-add up to an odd number (the rule of lmms-eval and VLMEvalKit for VL-RewardBench); `both`: as published and reversed;
+add up to an odd number (the rule of lmms-eval and VLMEvalKit for VL-RewardBench); `md5_swap`: the first changes places
+with one that the id decides (the rule of ARM-Thinker's script for RewardBench-2); `both`: as published and reversed;
 `seeded`: by the run's seed and the task's id; `seeded_both`: likewise, and of pairs the reverse too."""
 
 

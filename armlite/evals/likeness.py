@@ -21,7 +21,7 @@ LIKE = ("reference",)
 """What an evaluation can be like."""
 BUDGETS = ("max_new_tokens", "max_context")
 """Rules that are budgets of the model: tokens of a turn and of a conversation."""
-RULES = (*Limits.model_fields, "max_calls", "parse", "like", *BUDGETS)
+RULES = (*Limits.model_fields, "max_calls", "parse", "like", "tools", *BUDGETS)
 """What `--rule` may change."""
 
 
@@ -49,9 +49,10 @@ def reference_runner(benchmark: str) -> str:
     return reference.data()["benchmarks"].get(reference_name(benchmark), {}).get("runner", "")
 
 
-def request_fields(model: str) -> dict[str, Any]:
+def request_fields(model: str, benchmark: str) -> dict[str, Any]:
     """Fields that the reference sends with each request; none for a local model."""
-    return dict(reference.data()["request"]) if model_prefix(model) == "openai" else {}
+    runner = reference_runner(benchmark)
+    return dict(reference.data()["requests"][runner]) if runner and model_prefix(model) == "openai" else {}
 
 
 def single_rules(words: Sequence[str]) -> dict[str, Any]:
@@ -102,11 +103,12 @@ def unlike(settings: EvalSettings) -> list[str]:
     if not (runner := reference_runner(settings.benchmark)):
         return []
     wanted = like("reference", settings.benchmark)
-    left_out = {*(_OF_DOCUMENTS_AND_CONSTRAINTS if runner == "kit" else ()), "order"}
-    left_out |= {*(() if settings.tools else _OF_TOOLS)}
+    left_out = {*(() if runner == "scripts" else _OF_DOCUMENTS_AND_CONSTRAINTS), "order", "tools"}
+    left_out |= {*(_OF_TOOLS if not settings.tools or "tools" in wanted else ())}
+    left_out |= {"image_max_pixels"} if "tools" in wanted else set()  # a benchmark of texts
     here = {**settings.episode.get("limits", {}), **settings.episode, **settings.writer}
     here["max_calls"] = settings.max_calls
-    fields = request_fields(settings.model)
+    fields = request_fields(settings.model, settings.benchmark)
     left_out |= {"max_context"} if fields else set()
     wanted |= fields
     here = {name: value for name, value in here.items() if name not in fields} | settings.writer.get("extra", {})

@@ -32,6 +32,10 @@ def presented(task: Task, order: Order, seed: int = 0) -> tuple[tuple[int, ...],
         return tuple(presented_order(task, seed, swapped) for swapped in ((False, True) if both else (False,)))
     if order == "lenparity":
         return (given[::-1] if sum(map(len, task.responses)) % 2 else given,)
+    if order == "md5_swap":
+        place = _drawn_place(str(task.meta.get("published_id", task.id)), len(given))
+        swapped = {0: given[place], place: given[0]}
+        return (tuple(swapped.get(i, number) for i, number in enumerate(given)),)
     return (tuple(sorted(given, key=lambda n: _digest(task.id, n))),)
 
 
@@ -72,3 +76,10 @@ def by_order(rollouts: Sequence[int], votes: int) -> tuple[list[int], list[int]]
 
 def _digest(task_id: str, number: int) -> str:
     return hashlib.md5(f"{task_id}/{number}".encode(), usedforsecurity=False).hexdigest()
+
+
+def _drawn_place(name: str, places: int) -> int:
+    """A place from 0, by numpy's generator seeded with an md5 digest."""
+    import numpy as np
+
+    return int(np.random.default_rng(int(hashlib.md5(name.encode()).hexdigest(), 16) % 2**32).integers(0, places))

@@ -125,7 +125,7 @@ def run_benchmark(
     if path is not None and not path.exists():
         raise ArmliteError(f"there is no folder {path} to read {name} from")
     rules = _rules(name, asked)
-    judge = _judge(model, rules, {**asked_at_once(model, workers), **(options or {})}, asked)
+    judge = _judge(name, model, rules, {**asked_at_once(model, workers), **(options or {})}, asked)
     settings = _settings(benchmark, name, path, model, judge, rules, asked)
     folder = (out or default_folder(model, settings.tools)) / Path(name).stem
     with held(folder):
@@ -147,7 +147,7 @@ def _rules(name: str, asked: Asked) -> dict[str, Any]:
     return found | ({} if calls is None else {"max_calls": calls}) | single_rules(asked.get("rule", ()))
 
 
-def _judge(model: str, rules: Mapping[str, Any], options: Mapping[str, Any], asked: Asked) -> Judge:
+def _judge(name: str, model: str, rules: Mapping[str, Any], options: Mapping[str, Any], asked: Asked) -> Judge:
     """The judge with the rules it is to go by.
 
     Raises:
@@ -159,7 +159,7 @@ def _judge(model: str, rules: Mapping[str, Any], options: Mapping[str, Any], ask
     warmth = asked.get("temperature", 0.0) or (VOTING_TEMPERATURE if votes > 1 else 0.0)
     given = {key: rules[key] for key in BUDGETS if key in rules}
     given |= {key: value for key, value in options.items() if value is not None}
-    if fields := request_fields(model) if asked.get("like") else {}:
+    if fields := request_fields(model, name) if asked.get("like") else {}:
         given["extra"] = {**fields, **given.get("extra", {})}
     judge = Judge.load(model, temperature=warmth, seed=asked.get("seed", 0), **given)
     settings = changed(judge.settings, rules)

@@ -197,7 +197,7 @@ class OpenAIModel:
 
     def body(self, conversation: Conversation, messages: list[dict[str, Any]]) -> dict[str, Any]:
         """What is asked of the server for a turn, less what it has refused."""
-        system = {"role": "system", "content": system_text(conversation.tools)}
+        system = {"role": "system", "content": system_text(conversation.tools, conversation.system)}
         if "system" in self._left_out:
             messages = [_with_text(system["content"], messages[0]), *messages[1:]]
         else:

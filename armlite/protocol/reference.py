@@ -92,11 +92,20 @@ class Wording:
         }
         return f"{_filled(self._template(task), values)}\n\n{self._contract(memory, with_tools)}"
 
+    def system(self, task: Task) -> str | None:
+        """System text before the tools; None: the usual one."""
+        return self._data["systems"].get(self._name(task))
+
+    def _name(self, task: Task) -> str:
+        """Which of the prompts a task has."""
+        if isinstance(self._prompt, dict):
+            return self._prompt.get(task.kind, "")
+        if self._prompt == "by kind":
+            return "constraint" if task.kind == "pointwise" and task.constraints else task.kind
+        return self._prompt
+
     def _template(self, task: Task) -> str:
-        name = self._prompt
-        if name == "by kind":
-            name = "constraint" if task.kind == "pointwise" and task.constraints else task.kind
-        template = self._data["prompts"].get(name)
+        template = self._data["prompts"].get(self._name(task))
         responses = len(set(re.findall(r"\{(resp_\d)\}", template or "")))
         if template is None or responses != len(task.responses):
             what = f"{task.kind} task with {len(task.responses)} responses"

@@ -41,6 +41,8 @@ class Conversation:
     rollout: int = 0
     tools: tuple[dict[str, Any], ...] = ()
     messages: list[Message] = field(default_factory=list)
+    system: str | None = None
+    """What the system block says before the tools; None: the template's own words."""
 
     @property
     def turns(self) -> int:
@@ -77,6 +79,7 @@ def render(
     tools: Sequence[dict[str, Any]] = (),
     add_generation_prompt: bool = True,
     suffix: bool = False,
+    system: str | None = None,
 ) -> str:
     """The exact text of messages.
 
@@ -85,18 +88,20 @@ def render(
         tools: function schemas for the system block.
         add_generation_prompt: end with the assistant header.
         suffix: leave out the system block.
+        system: what the system block says before the tools, instead of the template's own words.
     """
+    opening = [] if system is None else [Message("system", system)]
     return _template().render(
-        messages=[m.blocks() for m in messages],
+        messages=[m.blocks() for m in (*opening, *messages)],
         tools=list(tools) or None,
         add_generation_prompt=add_generation_prompt,
         suffix=suffix,
     )
 
 
-def system_text(tools: Sequence[dict[str, Any]] = ()) -> str:
+def system_text(tools: Sequence[dict[str, Any]] = (), system: str | None = None) -> str:
     """Text inside the system block, for endpoints that take it as a plain message."""
-    text = render([], tools, add_generation_prompt=False)
+    text = render([], tools, add_generation_prompt=False, system=system)
     return text.removeprefix("<|im_start|>system\n").removesuffix("<|im_end|>\n")
 
 

@@ -59,7 +59,7 @@ def encode_conversation(conversation: Conversation, processor: Any, max_length: 
         ids.append(tokenizer.convert_tokens_to_ids("<|im_end|>"))
         labels.extend(ids[len(labels) :])
 
-    add(render([], conversation.tools, add_generation_prompt=False))
+    add(render([], conversation.tools, add_generation_prompt=False, system=conversation.system))
     for i, message in enumerate(conversation.messages):
         if message.role == "assistant":
             learn(message.text)

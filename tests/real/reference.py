@@ -61,7 +61,7 @@ def record(code: Path, kit: Path) -> None:
     found = {}
     for name, case in CASES.items():
         server.turns, server.bodies = case["turns"], []
-        played = played_by_kit if "kit" in case else played_by_scripts
+        played = played_by_kit if "kit" in case else played_by_scripts if "item" in case else played_as_reward_bench
         played(case, server.url, code, kit, folder)
         found[name] = summary(server.bodies)
         print(f"{name}: {found[name]['requests']} requests")
@@ -127,7 +127,8 @@ def stand_in(code: Path) -> None:
     trace.rollout_trace_op = lambda function: function
     sys.modules[trace.__name__] = trace
     for name in ("torch", "torchvision", "torchvision.io", "torchvision.transforms", "chromadb", "chromadb.config",
-                 "sentence_transformers", "pandas"):  # fmt: skip
+                 "sentence_transformers", "pandas", "datasets", "fastchat", "fastchat.conversation", "huggingface_hub",
+                 "transformers"):  # fmt: skip
         sys.modules[name] = Anything(name)
     sys.path.insert(0, str(code))
 
@@ -173,6 +174,18 @@ def played_by_scripts(case: dict[str, Any], url: str, code: Path, kit: Path, fol
         for tool in scope["agent"].tools.values():
             type(tool).execute.__globals__["retriever_manager"].collection = Collection()
     scope["process_item"]({"idx": 1, "question": f"<image>\n{QUESTION}", "images": ["original.png"], **case["item"]})
+
+
+def played_as_reward_bench(case: dict[str, Any], url: str, code: Path, kit: Path, folder: Path) -> None:
+    """A row through `eval_utils/reward_bench_2/eval_vllm_api_with_ties.py`, which is told to ask for a thought."""
+    from reference_cases import QUESTION
+
+    os.environ["COT_PT_TAG"] = "1"
+    sys.argv = ["eval_vllm_api_with_ties.py", "--model", "judge", "--base", url, "--key", "x"]
+    source = (code / "eval_utils/reward_bench_2/eval_vllm_api_with_ties.py").read_text()
+    scope: dict[str, Any] = {"__name__": "reference_script"}
+    exec(compile(source.split('\nif __name__ == "__main__":')[0], sys.argv[0], "exec"), scope)
+    scope["process_item"]({"prompt": QUESTION, **case["row"]})
 
 
 class Collection:

@@ -90,6 +90,6 @@ DATASET = DataSet(
         "A list of messages, or rows with messages or judge_result.full_messages, which the script's own code keeps "
         "out by default.",
         "Pictures as data URLs, or as files that are looked for beside the file, in images/ and in result_images/.",
-        "Turns are learned from with our system text around the saved tools; another preamble is left out.",
+        "Turns are learned from with the system text that they were saved with.",
     ),
 )

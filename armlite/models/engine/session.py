@@ -155,7 +155,7 @@ class EngineSession:
         """Ids of the messages that the sequence does not cover yet, image pads expanded, and where the images are."""
         conversation, vocabulary, messages = sequence.conversation, self._vocabulary, sequence.conversation.messages
         if not sequence.tokens.ids:
-            text, new = render(messages, conversation.tools), messages
+            text, new = render(messages, conversation.tools, system=conversation.system), messages
         else:
             written = messages[sequence.messages_seen] if sequence.messages_seen < len(messages) else None
             if written is None or written.role != "assistant" or written.text != sequence.reply:
