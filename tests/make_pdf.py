@@ -7,7 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 Page = str | Image.Image
-"""A text page (its lines; a line that starts with `# ` is a heading) or a page that is one picture."""
+"""A text page (its lines; a line that starts with `# ` is a heading) or a page that is one picture. With letters that
+Windows-1252 lacks a text can be read and searched, but its glyphs are blank, as no font is embedded."""
 
 
 def write_pdf(path: Path, pages: Sequence[Page], size: tuple[int, int] = (612, 792)) -> Path:
@@ -21,6 +22,9 @@ def write_pdf(path: Path, pages: Sequence[Page], size: tuple[int, int] = (612, 7
     for page in pages:
         if isinstance(page, str):
             content, resources = _text(page, size[1]), b"/Font << /F1 3 0 R >>"
+            if not _is_western(page):
+                objects += _letters(page, len(objects))
+                resources = f"/Font << /F1 {len(objects)} 0 R >>".encode()
         else:
             objects.append(_image(page))
             content = f"q {size[0]} 0 0 {size[1]} 0 0 cm /Im1 Do Q".encode()
@@ -35,12 +39,39 @@ def write_pdf(path: Path, pages: Sequence[Page], size: tuple[int, int] = (612, 7
     return path
 
 
+def _is_western(page: str) -> bool:
+    return page.encode("cp1252", "ignore").decode("cp1252") == page
+
+
+def _letters(page: str, count: int) -> list[bytes]:
+    """A font whose codes are those of UTF-16; `count` objects come before its own."""
+    pairs = "\n".join(f"<{ord(c):04x}> <{ord(c):04x}>" for c in sorted(set(page)))
+    table = (
+        "/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapName /U def\n"
+        f"1 begincodespacerange <0000> <ffff> endcodespacerange\n{len(set(page))} beginbfchar\n{pairs}\nendbfchar\n"
+        "endcmap end end"
+    ).encode()
+    return [
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(table), table),
+        b"<< /Type /FontDescriptor /FontName /U /Flags 4 /FontBBox [0 -200 1000 900] /ItalicAngle 0 /Ascent 900 "
+        b"/Descent -200 /CapHeight 700 /StemV 80 >>",
+        b"<< /Type /Font /Subtype /CIDFontType2 /BaseFont /U /DW 1000 /FontDescriptor %d 0 R /CIDSystemInfo "
+        b"<< /Registry (Adobe) /Ordering (Identity) /Supplement 0 >> >>" % (count + 2),
+        b"<< /Type /Font /Subtype /Type0 /BaseFont /U /Encoding /Identity-H /DescendantFonts [%d 0 R] "
+        b"/ToUnicode %d 0 R >>" % (count + 3, count + 1),
+    ]
+
+
 def _text(page: str, height: int) -> bytes:
     lines, y = [], height - 60
     for line in page.split("\n"):
         big = line.startswith("# ")
-        shown = line.removeprefix("# ").replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
-        lines.append(f"BT /F1 {20 if big else 11} Tf 60 {y} Td ({shown}) Tj ET")
+        shown = line.removeprefix("# ")
+        if _is_western(page):
+            shown = "(" + shown.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)") + ")"
+        else:
+            shown = f"<{shown.encode('utf-16-be').hex()}>"
+        lines.append(f"BT /F1 {20 if big else 11} Tf 60 {y} Td {shown} Tj ET")
         y -= 28 if big else 15
     return "\n".join(lines).encode("cp1252")
 

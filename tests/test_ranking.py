@@ -3,9 +3,11 @@
 import time
 
 import pytest
+from make_pdf import write_pdf
 
 from armlite.tools.documents.numbering import Numbering
 from armlite.tools.documents.page_text import PageText
+from armlite.tools.documents.pages import open_document
 from armlite.tools.documents.passages import PageIndex, excerpt
 from armlite.tools.documents.pdf import readable
 from armlite.tools.documents.query import parse
@@ -265,3 +267,33 @@ def test_a_long_document_is_indexed_and_searched_in_time():
     for n in range(20):
         assert best(found, f"Which account names subject{n} and misspeltt words?") == n + 1
     assert (time.perf_counter() - started) / 20 < 0.05
+
+
+PAPERS = {
+    "Japanese": (
+        "# 本社\n本社は東京都千代田区にあります。",
+        "# 業績\n売上高は前年より増加した。",
+        "# 配当\n配当金は一株当たり五円です。",
+        "配当はいくらですか",
+    ),
+    "Chinese": (
+        "# 总部\n公司的总部设在上海。",
+        "# 收入\n去年的收入增长了百分之十。",
+        "# 员工\n员工人数为三千人。",
+        "员工有多少人",
+    ),
+    "Hindi": (
+        "# मुख्यालय\nमुख्यालय दिल्ली में है।",
+        "# आय\nपिछले साल आय बढ़ी।",
+        "# कर्मचारी\nतीन हजार कर्मचारी काम करते हैं।",
+        "कितने कर्मचारी हैं",
+    ),
+}
+
+
+@pytest.mark.parametrize("language", PAPERS)
+def test_a_page_of_a_document_in_another_script_is_found(language, tmp_path):
+    *pages, question = PAPERS[language]
+    document = open_document(write_pdf(tmp_path / "paper.pdf", ["Cover.", *pages, "The end."]))
+    assert document.search(question)[0][0] == 4
+    assert pages[2].split("\n")[1] in document.text(4)
