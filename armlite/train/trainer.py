@@ -22,7 +22,7 @@ from armlite.models.engine.tokens import TokenRecord, Tokens
 from armlite.models.local import LocalModel
 from armlite.rewards import Reward, is_right
 from armlite.runner import Outcome, run_jobs
-from armlite.train.fruitless import UNSEEN, Fruitless
+from armlite.train.fruitless import IN_A_ROW, UNSEEN, Fruitless
 from armlite.train.processes import is_first
 from armlite.train.sharding import unsharded
 from armlite.train.update import LeanGRPOTrainer
@@ -93,6 +93,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
             raise ArmliteError("the environment has no public tool method: TRL would drop the images of tools")
         self.remove_callback(PrinterCallback)  # metrics.jsonl and the screen have it all
         chat.model = self.model
+        self._unfit = 0  # batches in a row of which no prompt fits
         self._fruitless = Fruitless(-(-self.args.max_steps // self.num_iterations))
 
     def _part(self, name: str) -> Callable[..., list[float]]:
@@ -148,16 +149,17 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         )
 
     def _check_prompts(self) -> None:
-        """Tell of prompts that did not fit; where none did it is a mistake in the recipe.
+        """Tell of prompts that did not fit; where none did for several batches it is a mistake in the recipe.
 
         Raises:
-            ArmliteError: no prompt of this batch fits.
+            ArmliteError: no prompt of this batch and of the `IN_A_ROW - 1` before it fits.
         """
         over = [o for o in self.outcomes if o.trajectory.stop is StopReason.CONTEXT_BUDGET and not o.trajectory.steps]
+        self._unfit = self._unfit + 1 if len(over) == len(self.outcomes) else 0
         for outcome in over:
             what = f"the prompt of task {outcome.task.id} does not fit max_context; raise it or lower the pixel limits"
-            if len(over) == len(self.outcomes):
-                raise ArmliteError(what)
+            if self._unfit == IN_A_ROW:
+                raise ArmliteError(f"no prompt has fitted for {IN_A_ROW} batches: {what}")
             self._tell(what)
 
     def _tell(self, what: str) -> None:

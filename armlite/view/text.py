@@ -67,6 +67,8 @@ def turn_parts(turn: Turn) -> list[tuple[str, str]]:
         parts.append(("call", "{}({})".format(*call_words(turn))))
     if turn.answer is not None:
         parts.append(("answer", literal(turn.answer)))
+    if turn.lenient:
+        parts.append(("fault", "a thought was not closed: read leniently"))
     if turn.fault is not None:
         parts.append(("fault", literal(turn.fault.replace("_", " "))))
     if turn.finish == "length":
