@@ -12,11 +12,11 @@ from armlite.tools.documents.passages import PageIndex
 from armlite.tools.documents.query import Query, parse
 from armlite.tools.documents.words import is_unspaced
 
-PASSAGE_WEIGHT = 1.5
-"""A page is worth more through its best passage than through all of its words (as good at 2)."""
+PASSAGE_WEIGHT = 2.0
+"""A page is worth more through its best passage than through all of its words."""
 HEADING_WEIGHT = 0.5
 """A heading's words are page words as well: this comes on top."""
-PAIR_WEIGHT = 0.5
+PAIR_WEIGHT = 1.0
 """Two words side by side as in the question; likewise on top."""
 NEIGHBOUR_WEIGHT = 0.1
 """Share of a page's score that its neighbours get: tables and figures stand beside the text about them."""

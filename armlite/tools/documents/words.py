@@ -83,7 +83,11 @@ def _spell(word: str) -> str:
 
 @lru_cache(maxsize=100_000)
 def stem(word: str) -> str:
-    """A word without its common English endings, after steps 1 to 4 of Porter in outline; numbers stay as they are."""
+    """A word without its common English endings, after steps 1 to 4 of Porter in outline; numbers stay as they are.
+
+    Snowball's English stemmer in its place tells organise from organize and appendices from appendix, and finds 0.7 %
+    fewer of the pages (of 97 questions of MMLongBench-Doc; 2026-11).
+    """
     if len(word) < 4 or not word.isalpha() or not word.isascii():
         return word
     word = _plural(word)
