@@ -25,6 +25,8 @@ EXTRAS = {
     "xlsx": "writes spreadsheets beside the other exports of a benchmark run",
 }
 """What each optional part is for."""
+TORCHVISION = "torchvision<0.29"
+"""Goes with the range of torch. armlite does not need it, but what is installed beside it does."""
 SMALL_CARD = 12.0
 """GiB below which no shipped 7B recipe can fit: its 4-bit weights, vision tower and embeddings alone take 6.4."""
 DISK = 20.0
@@ -74,7 +76,10 @@ def _package(requirement: Requirement) -> Finding:
         if requirement.specifier.contains(found, prereleases=True):
             return Finding(requirement.name, "ok", found)
         text = f"{found}, but armlite needs {requirement.specifier}"
-    return Finding(requirement.name, "problem", text, f"pip install '{requirement}'")
+    fix = f"pip install '{requirement}'"
+    if requirement.name == "torch" and text != "not installed":  # something installed later asked for a newer one
+        fix += f" '{TORCHVISION}'; evaluation kits bring another unless told not to: armlite docs kits"
+    return Finding(requirement.name, "problem", text, fix)
 
 
 def _extras() -> Iterator[Finding]:

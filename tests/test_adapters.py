@@ -255,6 +255,7 @@ def test_lmms_eval_gets_answers_in_the_order_of_its_requests(server, lmms):
         f"pretrained={server.model}", {"batch_size": "2", "device": "cuda:0"}
     )
     assert isinstance(judge, Lmms) and judge.rank == 0
+    server.script(delay=0.1)
     assert ask(judge) == ["Overall Judgment: Answer 1 is better."] * 5
     assert server.most_in_flight() == 2
     for offered_by_others in (judge.loglikelihood, judge.generate_until_multi_round):
@@ -292,7 +293,7 @@ def test_tasks_with_other_temperatures_keep_the_order_of_the_requests(server, lm
 
 @pytest.mark.parametrize("size", ["auto", "auto:4", 1, "1", None])
 def test_the_kits_default_batch_is_as_many_as_the_model_can_use(server, lmms, size):
-    server.script(delay=0.05, turns=[ANSWER.format("B")])
+    server.script(delay=0.1, turns=[ANSWER.format("B")])
     judge = lmms.ArmliteModel(server.model, tools=False, **({} if size is None else {"batch_size": size}))
     assert ask(judge, n=8) == ["B"] * 8
     assert server.most_in_flight() > 2

@@ -105,6 +105,16 @@ def test_what_a_failed_model_left_behind_is_no_answer(tmp_path):
     assert values(figures, "acc", "acc_lmms", "acc_vlmevalkit", "acc_last_turn", "parse_failures") == [0, 0, 0, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [("<think>It is A, or B", 0), ("<think>B? No.</think>It is A", 1), ("B? No.</think>It is A", 1)],
+)
+def test_public_rules_are_not_handed_thoughts(text, read, tmp_path):
+    task = next(iter(converted(tmp_path, vstar, "tsv").values()))  # gold A
+    figures = get_benchmark("vstar").score([Item(task, (answered(task, text),))])
+    assert values(figures, "acc_lmms", "acc_vlmevalkit") == [read, read]
+
+
 def test_crops_of_crops_are_followed_back_to_the_image_before_they_meet_the_boxes(tmp_path):
     boxes = [[25, 25, 50, 50], [0, 0, 50, 50], [60, 60, 70, 70]]
     task = Task(id="1", kind="multiple_choice", question="?", options={"A": "x", "B": "y"}, gold="A",

@@ -2,13 +2,15 @@
 
 import json
 from importlib.metadata import requires
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from real.kit import RANGES
 from typer.testing import CliRunner
 
 from armlite.cli import app
-from armlite.doctor import Finding, _package, examine
+from armlite.doctor import TORCHVISION, Finding, _package, examine
 
 
 def test_every_required_package_and_the_4_bit_layers_are_looked_at():
@@ -26,6 +28,20 @@ def test_a_package_that_is_missing_or_out_of_range_comes_with_the_command_that_m
     finding = _package(Requirement(wanted))
     assert finding == Finding(finding.name, "problem", finding.text, f"pip install '{wanted}'")
     assert says in finding.text
+
+
+def test_a_torch_that_a_kit_brought_comes_with_the_way_back():
+    finding = _package(Requirement("torch<2"))
+    assert finding.state == "problem" and "but armlite needs <2" in finding.text
+    assert finding.fix.startswith(f"pip install 'torch<2' '{TORCHVISION}'") and "armlite docs kits" in finding.fix
+
+
+def test_the_ranges_that_are_named_with_a_kit_are_those_of_the_package():
+    [torch] = [r.replace(" ", "") for r in requires("armlite") or () if Requirement(r).name == "torch"]
+    wanted = {str(Requirement(torch).specifier), str(Requirement(TORCHVISION).specifier)}
+    assert {str(Requirement(r).specifier) for r in RANGES} == wanted
+    page = (Path(__file__).parents[1] / "armlite/docs/kits.md").read_text("utf-8")
+    assert page.count(" ".join(f"'{r}'" for r in RANGES)) == 2
 
 
 def test_the_command_prints_json_and_its_exit_status_says_whether_something_is_wrong():

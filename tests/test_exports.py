@@ -5,7 +5,17 @@ import io
 import json
 
 import pytest
-from published import hr_bench, logicvista, mathvista, mme_realworld, mmlongbench_doc, vl_rewardbench, vstar, we_math
+from published import (
+    hr_bench,
+    logicvista,
+    mathvista,
+    mm_ifeval,
+    mme_realworld,
+    mmlongbench_doc,
+    vl_rewardbench,
+    vstar,
+    we_math,
+)
 from published.answers import answered
 from published.pieces import converted
 
@@ -136,6 +146,7 @@ def test_no_verdict_on_a_pair_is_no_number_in_somebodys_order():
         (mmlongbench_doc, "json", "mmlongbench-doc",
          {"doc_id": "tower-guide.pdf", "answer_format": "Str", "evidence_sources": "['Pure-text (Plain-text)']",
           "evidence_pages": "[2]"}),
+        (mm_ifeval, "tsv", "mm-ifeval", {"infer_type": "main", "tag": "C-Level", "del_cons": ""}),
         (vl_rewardbench, "tsv", "vl-rewardbench", {"category": "hallucination", "answer": "[0, 1]"}),
     ],
 )  # fmt: skip

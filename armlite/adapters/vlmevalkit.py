@@ -8,6 +8,7 @@ messages.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from armlite.adapters.answerer import Answerer, need
@@ -101,7 +102,9 @@ class ArmliteModel(BaseModel):
                 raise ArmliteError(f"{dataset}: armlite sees pictures only, no {part['type']}; choose another data set")
         text, files = _words(message), [part["value"] for part in message if part["type"] == "image"]
         row = next((part[PAIR] for part in message if PAIR in part), {})
-        name = hashlib.sha256(json.dumps([dataset, text, files, row]).encode()).hexdigest()[:16]
+        # Names of files only: the random stream is the same wherever the kit has its data.
+        told = json.dumps([dataset, text, [Path(file).name for file in files], row])
+        name = hashlib.sha256(told.encode("utf-8", "backslashreplace")).hexdigest()[:16]
         return self._answerer.ask(name, text, row, lambda: [open_image(file) for file in files])
 
 

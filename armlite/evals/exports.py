@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from armlite.evals.figures import Answer, Benchmark, Item
+from armlite.evals.figures import Answer, Benchmark, Item, TaskMeta
 from armlite.evals.folder import EvalRun
 from armlite.store import write_atomic
 
@@ -48,12 +48,14 @@ def write_exports(benchmark: Benchmark, run: EvalRun) -> None:
 def vlmevalkit_rows(benchmark: Benchmark, items: Sequence[Item]) -> list[dict[str, Any]]:
     """One row an item, with the columns that VLMEvalKit's own table of predictions has for the set.
 
-    `index` is the published one, or the row's place in the set (from 0) where published ids repeat; `armlite_id` is the
-    task's id. `prediction` is the first judgment's (see `prediction`), a verdict in the order that the kit shows
-    responses in; `FAILED` where the judge could not be asked, so that the kit asks again instead of scoring it.
+    `index` is the published id, or the row's place in the set (from 0) where there is none or some repeat;
+    `armlite_id` is the task's id. `prediction` is the first judgment's (see `prediction`), a verdict in the order that
+    the kit shows responses in; `FAILED` where the judge could not be asked, so that the kit asks again instead of
+    scoring it.
     """
     letters = sorted({letter for item in items for letter in item.task.options})
-    unique = len({str(item.published_id) for item in items}) == len(items)
+    published = [TaskMeta.of(item.task).published_id for item in items]
+    unique = None not in published and len(set(map(str, published))) == len(items)
     rows = []
     for place, item in enumerate(items):
         task = item.task
@@ -62,6 +64,7 @@ def vlmevalkit_rows(benchmark: Benchmark, items: Sequence[Item]) -> list[dict[st
             "armlite_id": task.id,
             "question": task.question,
             **{letter: task.options.get(letter, "") for letter in letters},
+            "response": str(list(task.responses)) if task.responses else "",
             "answer": _gold(item),
             "category": task.source.rsplit("/", 1)[-1],
             "image_path": json.dumps(task.images) if task.images else "",

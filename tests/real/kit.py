@@ -3,9 +3,10 @@
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,8 @@ sys.path[:0] = [str(ROOT), str(HERE.parent)]  # for armlite of this checkout, an
 COMMITTED = HERE / "committed"
 RANGES = ("torch>=2.8,<2.14", "torchvision<0.29")
 """Named with every installation of a kit: their own requirements take the newest torch there is."""
+PLAIN = re.compile(r"""\[\n *(?:[^\[\]{}"\n]|"(?:[^"\\\n]|\\.)*"|\n)*\]""")
+"""A list in JSON without lists or objects in it."""
 NO_OPERATORS = """\
 import torch  # put here by tests/real: this torchvision was built for another torch and has no operators
 for _name in ("nms", "qnms"):
@@ -44,11 +47,12 @@ class Kit:
         """Make the environment if it is not there: torch, armlite of this checkout, the kit."""
         done = self.folder / "env/installed"
         wanted = "\n".join([*RANGES, *requirements])
+        pip = [self.python, "-m", "pip", "install", "--quiet"]
         if done.is_file() and done.read_text() == wanted:
+            subprocess.run([*pip, "--no-deps", "-e", ROOT], check=True)  # its entry points are read at installation
             return
         say(f"installing {self.name} into {self.folder / 'env'}")
         subprocess.run([sys.executable, "-m", "venv", self.folder / "env"], check=True)
-        pip = [self.python, "-m", "pip", "install", "--quiet"]
         subprocess.run([*pip, "torch==2.13.0"], check=True)
         subprocess.run([*pip, *RANGES, "-e", f"{ROOT}[xlsx]", *requirements], check=True)
         self._mend_torchvision()
@@ -84,6 +88,7 @@ def arguments(kit: str, source: str) -> argparse.Namespace:
     )
     parser.add_argument("--folder", type=Path, default=ROOT / ".real" / kit, help="environment, data and runs go here")
     parser.add_argument("--kit", type=Path, help=f"a checkout of the kit; without it: {source}")
+    parser.add_argument("sets", nargs="*", help="benchmarks to compare; all unless given")
     parser.add_argument("--write", action="store_true", help="keep the kit's figures in tests/real/committed")
     return parser.parse_args()
 
@@ -121,12 +126,20 @@ def compare_letters(kit: Kit, side: str, ours: Mapping[str, Rule]) -> dict[str, 
     return {**kit.about, "forms": len(pairs), "differences": 0, "rules": list(ours), "rows": rows}
 
 
-def keep(name: str, value: Any, rows: Sequence[str] = ()) -> None:
-    """Write a JSON file of the committed ones, one line a row of the lists named."""
+def demand(what: str, ours: float, theirs: float) -> None:
+    """See that two figures are one.
+
+    Raises:
+        SystemExit: they are not.
+    """
+    say(f"{what}: {ours:.4f} here, {theirs:.4f} there")
+    if abs(ours - theirs) > 1e-4:
+        raise SystemExit(f"{what} differs")
+
+
+def keep(name: str, value: Mapping[str, Any]) -> None:
+    """Write a JSON file of the committed ones: lists of plain values on one line."""
     COMMITTED.mkdir(exist_ok=True)
-    text = json.dumps({k: v for k, v in value.items() if k not in rows}, ensure_ascii=False, indent=1)[:-2]
-    for row in rows:
-        lines = ",\n".join(f"  {json.dumps(line, ensure_ascii=False)}" for line in value[row])
-        text += f',\n "{row}": [\n{lines}\n ]'
-    (COMMITTED / name).write_text(text + "\n}\n", "utf-8")
+    text = json.dumps(value, ensure_ascii=False, indent=1)
+    (COMMITTED / name).write_text(PLAIN.sub(lambda found: re.sub(r"\n *", " ", found[0]), text) + "\n", "utf-8")
     say(f"wrote {COMMITTED / name}")

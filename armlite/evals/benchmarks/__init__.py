@@ -46,7 +46,7 @@ def benchmark(
         name: lower case with hyphens; its folder of results is called so.
         main: the figure that stands for it, one of those that the function returns.
         dataset: where its rows are; `dataset.tasks` reads one.
-        **fields: further ones of `Benchmark`: `official`, `order`, `votes`, `notes`.
+        **fields: further ones of `Benchmark`: `official`, `vlmevalkit`, `kit_text`, `order`, `votes`, `notes`.
 
     Raises:
         ArmliteError: a benchmark or data set of armlite has the name.

@@ -232,11 +232,18 @@ def _tsv_row(item: Item, position: int) -> dict[str, Any]:
     }
 
 
+def _columns(item: Item) -> dict[str, Any]:
+    row = _tsv_row(item, 0)
+    kept = {name: value for name, value in row.items() if name not in ("index", "prediction")}
+    return kept if Meta.of(item.task).index is None else kept | {"index": row["index"]}
+
+
 BENCHMARK = Benchmark(
     name="mm-ifeval",
     main="c_level_rule",
     score=score,
     official=official,
+    vlmevalkit=_columns,
     dataset=DataSet(
         title="instructions about an image with constraints that rules or a judge can check",
         licence="unknown (see the repository SYuan03/MM-IFEngine)",

@@ -199,11 +199,7 @@ def _line(item: Item, vote: Answer) -> dict[str, Any]:
 
 def _columns(item: Item) -> dict[str, Any]:
     """`answer` is the published ranking: 0 is the better one's."""
-    return {
-        "response": str(list(item.task.responses)),
-        "answer": str([0, 1] if item.task.gold == 1 else [1, 0]),
-        "category": item.group["category"],
-    }
+    return {"answer": str([0, 1] if item.task.gold == 1 else [1, 0]), "category": item.group["category"]}
 
 
 def kit_verdict(task: Task, decision: Decision | None) -> str:

@@ -1,0 +1,3 @@
+"""What the kit reads of a plugin."""
+
+AVAILABLE_MODELS = {"replay": "Replay"}

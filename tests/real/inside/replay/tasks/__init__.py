@@ -1,0 +1,1 @@
+"""The kit wants this of a plugin; there are none."""
