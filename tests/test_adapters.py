@@ -321,7 +321,7 @@ def test_what_could_not_be_judged_is_no_answer_counted_and_told(server, lmms, ca
     answers = ask(judge)
     assert sorted(answers, key=str) == ["B"] * 4 + [None]
     told = capsys.readouterr().err
-    assert told.startswith("armlite: 1 of 5 items could not be judged (1 for the model) and count as wrong; the first:")
+    assert told.startswith("armlite: 1 of 5 items could not be judged (model: 1) and count as wrong; the first:")
     assert "against the policy" in told
     faults = [row.trajectory.fault for row in read(tmp_path / "kept")]
     assert sum(fault is not None for fault in faults) == 1 and len(faults) == 5

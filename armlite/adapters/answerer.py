@@ -98,7 +98,7 @@ def tell_faults(played: Sequence[Trajectory]) -> None:
     """One line on stderr about what could not be judged, if anything."""
     faults = [trajectory.fault for trajectory in played if trajectory.fault is not None]
     if faults:
-        whose = ", ".join(f"{count} for the {name}" for name, count in Counter(f.whose for f in faults).items())
+        whose = ", ".join(f"{name}: {count}" for name, count in Counter(f.whose for f in faults).items())
         text = f"{len(faults)} of {len(played)} items could not be judged ({whose}) and count as wrong; the first:"
         print(f"armlite: {text} {faults[0].reason}", file=sys.stderr)
 

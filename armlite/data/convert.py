@@ -139,7 +139,7 @@ def convert(
                     missing.update(dict.fromkeys(outcome.missing))
                     _refuse(dataset, outcome, refused, strict)
                     continue
-                behind = counts["bad"] + counts["incomplete"] > 0
+                behind = dataset.use == "benchmark" and counts["bad"] + counts["incomplete"] > 0
                 for task in outcome.tasks[: None if n is None else n - tasks.count]:
                     kept = _placed(task, counts["rows"] - 1) if behind else task
                     file.write(tasks.tell_apart(kept).to_json().encode() + b"\n")
