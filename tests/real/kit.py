@@ -110,7 +110,7 @@ def compare_letters(kit: Kit, side: str, ours: Mapping[str, Rule]) -> dict[str, 
     Raises:
         SystemExit: one of our rules differs somewhere.
     """
-    from letter_forms import OPTIONS, forms, sample
+    from real.letter_forms import OPTIONS, forms, sample
 
     pairs = forms()
     answers = json.loads(kit.run(HERE / "inside/letters.py", side, cwd=kit.folder, stdin=json.dumps(pairs)))

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from kit import HERE, ROOT, Kit, arguments, compare_letters, demand, keep, say, today
-from rows import RealSet, sets, spoken
-from scripted import JUDGE, Scripted
+from real.ours import evaluate, items
+from real.rows import sets, spoken
+from real.scripted import JUDGE, Scripted
+from real.there import in_lmms_eval
+from real.turns import RealSet
 
 from armlite.evals.benchmarks.letters import lmms_hr_bench_letter, lmms_vstar_letter
 from armlite.evals.benchmarks.mme_realworld import kits_letter
+from armlite.evals.exports import lmms_rows
 
 VERSION = "0.7.3"
 FILES = {
@@ -26,6 +30,7 @@ FILES = {
     "mmerealworld_lite": "mme_realworld/mme_realworld_lite.yaml",
     "vl_rewardbench": "vl_rewardbench/vl_rewardbench.yaml",
     "multimodal_rewardbench": "multimodal_rewardbench/multimodal_rewardbench.yaml",
+    "multidocvqa_val": "multidocvqa/multidocvqa_val.yaml",
     "mathvista_testmini_format": "mathvista/mathvista_testmini_format.yaml",
 }
 """The kit's task -> its file."""
@@ -74,11 +79,6 @@ def compare(kit: Kit, chosen: Sequence[RealSet], server: Scripted) -> dict[str, 
     Raises:
         SystemExit: a figure differs.
     """
-    from ours import evaluate, items
-    from there import in_lmms_eval
-
-    from armlite.evals.exports import lmms_rows
-
     work = kit.folder / "work"
     shutil.rmtree(work, ignore_errors=True)
     (work / "exports").mkdir(parents=True)

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rows import RealSet
-from scripted import JUDGE, Scripted
+from real.scripted import JUDGE, Scripted
+from real.turns import RealSet
 
 from armlite.evals.benchmarks import get_benchmark
 from armlite.evals.folder import read_run

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from rows import CUT, RealSet
+from real.turns import CUT, RealSet
 
 from armlite.evals.benchmarks import logicvista, mathvista, mmlongbench_doc
 

@@ -62,6 +62,7 @@ LMMS = {
     "mme-realworld-lite": {"mme_realworld_score": "acc_kits"},
     "vl-rewardbench": {"vlreward_score": "macro_all"},
     "multimodal-rewardbench": {"multimodal_rewardbench_accuracy": "acc_all"},
+    "mp-docvqa": {"anls": "anls", "accuracy": "accuracy"},
 }
 """Set -> lmms-eval's figure -> ours."""
 LMMS["hr-bench-8k"] = LMMS["hr-bench-4k"]

@@ -14,12 +14,15 @@ from typing import Any
 
 from kit import HERE, ROOT, Kit, arguments, compare_letters, demand, keep, say, today
 from published.pieces import write_tsv
-from rows import RealSet, sets
-from scripted import JUDGE, Scripted
+from real.ours import evaluate, items
+from real.rows import sets
+from real.scripted import JUDGE, Scripted
+from real.there import in_vlmevalkit
+from real.turns import RealSet
 
 from armlite.evals.benchmarks.letters import vlmevalkit_letter
 from armlite.evals.benchmarks.mme_realworld import kits_letter
-from armlite.evals.exports import FAILED
+from armlite.evals.exports import FAILED, vlmevalkit_rows
 from armlite.store import read
 
 SOURCE = "https://github.com/open-compass/VLMEvalKit"
@@ -76,11 +79,6 @@ def compare(kit: Kit, checkout: Path, one: RealSet, server: Scripted) -> dict[st
     Raises:
         SystemExit: a figure differs.
     """
-    from ours import evaluate, items
-    from there import in_vlmevalkit
-
-    from armlite.evals.exports import vlmevalkit_rows
-
     theirs, row = one.vlmevalkit
     write_tsv_to(kit.folder / "data", theirs, [row(r) for r in one.rows])
     figures = evaluate(one, server, kit.folder)
