@@ -1,5 +1,6 @@
-"""`armlite judge`: one judgment, in words or as JSON."""
+"""`armlite judge`: one judgment, in words or as JSON, or those on a file of rows."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,8 +38,16 @@ MaxCallsOption = Annotated[
 
 def judge(
     model: ModelOption,
-    question: Annotated[str, typer.Option(help="What the responses answer.", show_default=False)],
-    response: Annotated[list[str], typer.Option(help="A response; repeat for each.", show_default=False)],
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Judge the rows of a JSONL, JSON, CSV, TSV or parquet file; -: of JSONL from a pipe."),
+    ] = None,
+    question: Annotated[
+        str | None, typer.Option(help="What the responses answer; @FILE or - reads it.", show_default=False)
+    ] = None,
+    response: Annotated[
+        list[str] | None, typer.Option(help="A response; repeat for each; @FILE or - reads it.", show_default=False)
+    ] = None,
     image: Annotated[list[str] | None, typer.Option(help="A picture: a file or URL; may be repeated.")] = None,
     document: Annotated[Path | None, typer.Option(help="A PDF file or a folder of page images.")] = None,
     constraint: Annotated[list[str] | None, typer.Option(help="What responses must satisfy; may be repeated.")] = None,
@@ -61,8 +70,23 @@ def judge(
     offline: OfflineOption = False,
     save: Annotated[Path | None, typer.Option(help="Add the trajectories to this folder, for `armlite view`.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the verdict as one line of JSON.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="With FILE: folder of the verdicts; the same command goes on.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="ROLE=COLUMN,...", help="With FILE: what its columns are, as question=prompt."),
+    ] = None,
+    n: Annotated[int | None, typer.Option(min=1, help="With FILE: the first so many rows.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With FILE: judge once more what failed before.")
+    ] = False,
 ) -> None:
-    """Judge responses: one is checked (or rated), of several the best is found (or all are ranked).
+    """Judge responses: one is checked (or rated), of several the best is found (or all are ranked). Or a file of such.
+
+    A file's columns are recognised by their names: question (prompt, query), response_1, response_2 ... or responses,
+    response, chosen and rejected, messages, image(s), document, constraint(s), label; or Task records. Its folder gets
+    verdicts.jsonl, verdicts.csv, preferences.jsonl and trajectories for `armlite view`.
 
     Not being able to judge is an answer too: exit status 0, and a `status` that says why.
 
@@ -71,7 +95,26 @@ def judge(
         --question "Who is first?" --response "Ann" --response "Bo"
       armlite judge --model openai:judge-7b@http://localhost:8000/v1 --json
         --document report.pdf --question "What was sold?" --response "Tea"
+      armlite judge pairs.csv --model runs/pocket --swap --out runs/pairs
     """
+    if file is not None:
+        single = {"--question": question, "--response": response, "--image": image, "--document": document}
+        single |= {"--constraint": constraint, "--rank": rank or None, "--save": save}
+        how = {"rate": rate, "swap": swap, "votes": votes, "tools": not no_tools, "max_calls": max_calls}
+        how |= {
+            "temperature": temperature,
+            "seed": seed,
+            "columns": columns or (),
+            "n": n,
+            "retry_failed": retry_failed,
+        }
+        options = {"device": device, "quantize": quantize}
+        options |= model_options(model, rules, endpoint, max_tokens, no_probe)
+        _judge_file(file, model, out, single, workers, json, {**how, "retry_failed": retry_failed, "options": options})
+        return
+    if out is not None or columns or n is not None or retry_failed:
+        raise ArmliteError("--out, --map, --n and --retry-failed are for a FILE of rows; there is none")
+    question, response = _given(question, response)
     from armlite.cli.verdict import Progress, draw_verdict
     from armlite.judge import Judge, check_folder
     from armlite.judge import save as add
@@ -96,6 +139,68 @@ def judge(
         draw_verdict(open_console(), verdict)
     if save is not None:
         progress.say(f"saved to {add(verdict, save)}; look at it with: armlite view {save}")
+
+
+def _given(question: str | None, responses: list[str] | None) -> tuple[str, list[str]]:
+    """The texts, read from files or standard input where that is asked for.
+
+    Raises:
+        ArmliteError: one is missing, a file cannot be read, or both are to be read from standard input.
+    """
+    if question is None or not responses:
+        raise ArmliteError(f"give {'--response' if question else '--question'}, or a FILE of rows to judge")
+    if [question, *responses].count("-") > 1:
+        raise ArmliteError("standard input (-) can be read once only: give the other text as it is or as @FILE")
+    return _read(question), [_read(text) for text in responses]
+
+
+def _read(text: str) -> str:
+    if text == "-":
+        return sys.stdin.read().removesuffix("\n")
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text(encoding="utf-8-sig").removesuffix("\n")
+    except (OSError, ValueError) as error:
+        raise ArmliteError(f"cannot read {text[1:]}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _judge_file(
+    file: Path,
+    model: str,
+    out: Path | None,
+    single: dict[str, Any],
+    workers: int | None,
+    as_json: bool,
+    how: dict[str, Any],
+) -> None:
+    """Judge the rows of a file and print what came of it.
+
+    Raises:
+        ArmliteError: an option of a single judgment, no `--out`, or as `judge_file`.
+    """
+    from json import dumps
+
+    from armlite.batch.run import judge_file
+    from armlite.cli.batch import draw_summary
+    from armlite.cli.screen import Counter
+    from armlite.models.endpoint import shown
+
+    if wrong := [name for name, value in single.items() if value is not None]:
+        raise ArmliteError(f"{wrong[0]} is for a single judgment, not for a FILE of rows")
+    if out is None:
+        raise ArmliteError(f"give --out: the folder for the verdicts on {file}")
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    say(f"judging {file} with {shown(model)}")
+    with Counter(file.stem or "rows", kept=True) as counter:
+        summary = judge_file(file, model, out, workers=workers, on_progress=counter.show, say=say, **how)
+    if as_json:
+        typer.echo(dumps(summary))
+    else:
+        draw_summary(summary, out)
 
 
 def _ask(

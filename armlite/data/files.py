@@ -1,4 +1,4 @@
-"""Rows of published files: parquet, TSV, JSON and JSONL below a local folder, one row at a time.
+"""Rows of published files: parquet, TSV, CSV, JSON and JSONL below a local folder, one row at a time.
 
 Nothing is evaluated or unpickled, and no line or field can fill the memory. What a row means is known by its DataSet,
 what is done with it by `convert` and `check`; `hub` gets rows without a folder.
@@ -117,7 +117,7 @@ def read_file(
     Raises:
         ArmliteError: the file as a whole is damaged, or of no kind that is read.
     """
-    readers = {".parquet": _parquet, ".tsv": _tsv, ".json": _json, ".jsonl": _jsonl}
+    readers = {".parquet": _parquet, ".tsv": _tsv, ".csv": _csv, ".json": _json, ".jsonl": _jsonl}
     reader = readers.get(file.suffix.lower())
     if reader is None:
         raise ArmliteError(f"{file} is none of the files that are read: {', '.join(readers)}")
@@ -148,9 +148,17 @@ def _parquet(file: Path) -> Iterator[Found | DataError]:
 
 
 def _tsv(file: Path) -> Iterator[Found | DataError]:
+    return _table(file, "\t")
+
+
+def _csv(file: Path) -> Iterator[Found | DataError]:
+    return _table(file, ",")
+
+
+def _table(file: Path, delimiter: str) -> Iterator[Found | DataError]:
     """Fields in quotes may span lines; an empty field is None."""
     csv.field_size_limit(MAX_FIELD)
-    lines = csv.reader(_decoded(file), delimiter="\t")
+    lines = csv.reader(_decoded(file), delimiter=delimiter)
     try:
         header = next(lines, [])
     except csv.Error as error:

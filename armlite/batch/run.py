@@ -1,0 +1,200 @@
+"""Judges the rows of a file, and goes on with that after any interruption.
+
+`--out` holds `tasks.jsonl` (the rows as Task records), `trajectories.jsonl` (a journal, for `view`), and what
+`armlite.batch.written` makes of it as judgments end. Rows are streamed: a large file takes little memory.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from armlite.batch.columns import Columns, parse_map
+from armlite.batch.written import Verdicts
+from armlite.data.files import Unreadable, read_file
+from armlite.data.pictures import Pictures
+from armlite.data.tasks import write_tasks
+from armlite.errors import ArmliteError
+from armlite.evals.orders import presented
+from armlite.evals.run import check_model_of, link_pictures
+from armlite.journal import Journal, is_begun, is_fault
+from armlite.jsonl import read_records
+from armlite.judge import VOTING_TEMPERATURE, Judge
+from armlite.lock import held
+from armlite.models import asked_at_once
+from armlite.models.endpoint import place_free
+from armlite.models.lazy import writer_of
+from armlite.runner import Job, run_jobs
+from armlite.store import Saved, file_digest
+from armlite.tools.checks.measures import splitter_of
+from armlite.tools.documents import ocr
+from armlite.types import Task
+
+TASKS, TRAJECTORIES = "tasks.jsonl", "trajectories.jsonl"
+PIPED = "input.jsonl"
+"""Where rows from standard input are kept."""
+Told = Callable[[int, int], None]
+"""Called with (judgments made, of how many)."""
+
+
+class Asked(TypedDict, total=False):
+    """How a file is judged, as keywords of `judge_file`."""
+
+    columns: Sequence[str]
+    """`ROLE=COLUMN`, separated by commas: what no rule can know of the columns."""
+    n: int | None
+    """The first so many rows; all unless given."""
+    rate: bool
+    """Rate single responses from 1 to 10 instead of checking them."""
+    swap: bool
+    """Judge in both presented orders; else in one that the row's id draws."""
+    votes: int
+    """Rollouts of each presented order, 1 unless given; more than one of a greedy model are warmed up."""
+    tools: bool
+    """Show the model tools; True unless given."""
+    temperature: float
+    seed: int
+    max_calls: int | None
+    retry_failed: bool
+    """Judge once more what could not be judged for a fault: a server that was away, a file that was not there."""
+
+
+def judge_file(
+    file: Path,
+    model: str,
+    out: Path,
+    *,
+    workers: int | None = None,
+    on_progress: Told | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    options: dict[str, Any] | None = None,
+    **asked: Unpack[Asked],
+) -> dict[str, Any]:
+    """Judge a file's rows, or go on with that.
+
+    Args:
+        file: JSONL, JSON, CSV, TSV or parquet; `-`: JSONL from standard input.
+        model: anything that `Judge.load` takes.
+        out: folder of the results.
+        workers: episodes in flight; None: as many as the model can use.
+        on_progress: see `Told`.
+        say: told how the columns are read.
+        options: further ones of `Judge.load`.
+        asked: how it is judged.
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        ArmliteError: no such file or model, or a folder of something else.
+        DataError: a row that cannot be read; nothing has been judged then.
+    """
+    votes, told = asked.get("votes", 1), on_progress or (lambda done, total: None)
+    if votes < 1:
+        raise ArmliteError(f"--votes {votes} must be at least 1")
+    warmth = asked.get("temperature", 0.0) or (VOTING_TEMPERATURE if votes > 1 else 0.0)
+    given = {"max_calls": asked.get("max_calls"), **asked_at_once(model, workers), **(options or {})}
+    judge = Judge.load(model, temperature=warmth, seed=asked.get("seed", 0), **given)
+    if not asked.get("tools", True):
+        judge.settings = judge.settings.model_copy(update={"tools": ()})
+    with held(out):
+        source = _piped(out) if str(file) == "-" else file
+        if not source.is_file():
+            raise ArmliteError(f"there is no file {file}")
+        settings = _settings(source, model, judge, asked)
+        if not is_begun(out / TRAJECTORIES, settings) or not (out / TASKS).is_file():
+            check_model_of(model)
+            _write_tasks(source, out, asked, say)
+        journal = Journal(out / TRAJECTORIES, settings)
+        if asked.get("retry_failed"):
+            journal.keep(lambda row: not is_fault(row))
+        with ExitStack() as stack:
+            verdicts = stack.enter_context(Verdicts(out, lambda task: len(_orders(task, asked)) * votes))
+            total = verdicts.begin(read_records(out / TASKS, Task), journal.trajectories())
+            told(len(journal.done), total)
+            jobs = _jobs(out, judge, asked, journal)
+            for number, outcome in enumerate(run_jobs(jobs, judge.model, in_flight=workers), len(journal.done) + 1):
+                link_pictures(outcome.trajectory, out, out)
+                saved = Saved(trajectory=outcome.trajectory, seconds=round(outcome.seconds, 4))
+                journal.add(saved, outcome.images)
+                verdicts.add(saved)
+                told(number, total)
+            return verdicts.finish()
+
+
+def _piped(out: Path) -> Path:
+    """Standard input as a file; that of an interrupted run where there is nothing on it."""
+    target = out / PIPED
+    if sys.stdin.isatty():
+        raise ArmliteError("FILE is -, but nothing is piped in")
+    out.mkdir(parents=True, exist_ok=True)
+    new = target.with_suffix(".new")
+    with new.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    if new.stat().st_size or not target.exists():
+        new.replace(target)
+    else:
+        new.unlink()
+    return target
+
+
+def _settings(source: Path, model: str, judge: Judge, asked: Asked) -> dict[str, Any]:
+    """All that decides the verdicts."""
+    own = judge.settings
+    return {
+        "file": source.name,
+        "digest": file_digest(source),
+        "model": place_free(model),
+        "columns": parse_map(asked.get("columns", ())),
+        "n": asked.get("n"),
+        "rate": asked.get("rate", False),
+        "swap": asked.get("swap", False),
+        "votes": asked.get("votes", 1),
+        "temperature": judge.model.sampling.temperature,  # type: ignore[attr-defined]  # it is lazy
+        "seed": asked.get("seed", 0),
+        "episode": own.model_dump(mode="json"),
+        "machine": {"ocr": ocr.available(), "splitter": splitter_of(own.limits.verifier_mode)},
+        "writer": writer_of(judge.model),
+    }
+
+
+def _write_tasks(source: Path, out: Path, asked: Asked, say: Callable[[str], None]) -> None:
+    """Rows as tasks; an id that was there before gets the row's number behind it."""
+    columns = Columns(parse_map(asked.get("columns", ())), asked.get("rate", False))
+
+    def tasks() -> Iterator[Task]:
+        seen: set[str] = set()
+        for row in read_file("rows", source, Pictures(out), source.parent):
+            if len(seen) == asked.get("n"):
+                return
+            if isinstance(row, Unreadable):
+                raise row.error
+            known = len(columns.said)
+            task = columns.task(row)
+            if len(columns.said) > known:
+                say(f"row {row.number}: {list(columns.said.values())[-1]}")
+            if task.id in seen:
+                task = task.model_copy(update={"id": f"{task.id}#{row.number}"})
+            seen.add(task.id)
+            yield task
+
+    if not write_tasks(out / TASKS, tasks()):
+        (out / TASKS).unlink()
+        raise ArmliteError(f"{source} has no row to judge")
+
+
+def _orders(task: Task, asked: Asked) -> tuple[tuple[int, ...], ...]:
+    return presented(task, "both" if asked.get("swap") else "hash", asked.get("seed", 0))
+
+
+def _jobs(out: Path, judge: Judge, asked: Asked, journal: Journal) -> Iterator[Job]:
+    """The judgments that the journal has no row for."""
+    votes = asked.get("votes", 1)
+    for _, task in read_records(out / TASKS, Task):
+        for first, shown in enumerate(_orders(task, asked)):
+            for vote in range(votes):
+                job = Job(task, judge.settings, out, shown, first * votes + vote)
+                if job.key not in journal.done:
+                    yield job

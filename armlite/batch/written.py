@@ -1,0 +1,165 @@
+"""What a batch writes: a line a verdict, as each is complete, and at the end preferences and a summary.
+
+All of it is made of `tasks.jsonl` and the journal, so it is begun anew from these whenever a run goes on.
+"""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from armlite.evals.intervals import wilson
+from armlite.rewards import is_right
+from armlite.store import Saved, write_atomic
+from armlite.types import Task, Trajectory, Verdict
+from armlite.votes import count_votes
+
+VERDICTS, TABLE, PREFERENCES, SUMMARY = "verdicts.jsonl", "verdicts.csv", "preferences.jsonl", "summary.json"
+FIELDS = (
+    "id", "kind", "status", "choice", "correct", "rating", "answer", "confidence", "consistent", "label", "right",
+    "calls", "tokens", "prompt_tokens", "seconds", "reason",
+)  # fmt: skip
+"""Columns of the table. `consistent`: both presented orders say the same; `right`: the verdict is the label's."""
+
+
+class Verdicts:
+    """The files, open for as long as the batch runs; a context manager.
+
+    Args:
+        out: folder.
+        asked: how many judgments a task's verdict is made of.
+    """
+
+    def __init__(self, out: Path, asked: Callable[[Task], int]):
+        self._out, self._asked = out, asked
+        self._open: dict[str, list[Saved]] = {}
+        """Task id -> its judgments so far, of tasks that are not complete."""
+        self._files: list[TextIO] = []
+        self._counts: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for file in self._files:
+            file.close()
+
+    def begin(self, tasks: Iterable[tuple[int, Task]], done: Iterable[Saved]) -> int:
+        """Write what is complete already; returns the number of judgments in all."""
+        self._out.mkdir(parents=True, exist_ok=True)
+        names = (VERDICTS, TABLE, PREFERENCES)
+        self._files = [open(self._out / name, "w", encoding="utf-8", newline="") for name in names]  # noqa: SIM115
+        self._table = csv.DictWriter(self._files[1], FIELDS)
+        self._table.writeheader()
+        total = sum(self._asked(task) for _, task in tasks)
+        for row in done:
+            self.add(row)
+        return total
+
+    def add(self, row: Saved) -> None:
+        """Take a judgment; the last one of a task completes its verdict."""
+        task = row.trajectory.task
+        rows = self._open.setdefault(task.id, [])
+        rows.append(row)
+        if len(rows) < self._asked(task):
+            return
+        del self._open[task.id]
+        rows.sort(key=lambda saved: saved.trajectory.rollout)
+        votes = [saved.trajectory for saved in rows]
+        verdict = count_votes(task.kind, votes)
+        line = _line(task, verdict, votes, [saved.seconds or 0.0 for saved in rows])
+        self._write(0, line)
+        self._table.writerow({name: line[name] for name in FIELDS})
+        self._files[1].flush()
+        self._count(task, verdict, line)
+        if verdict.choice and len(task.responses) > 1:
+            best = task.responses[verdict.choice - 1]
+            for worse in (text for n, text in enumerate(task.responses, 1) if n != verdict.choice):
+                pair = {"prompt": task.question, "chosen": best, "rejected": worse, "images": list(task.images)}
+                self._write(2, {**pair, "id": task.id})
+                self._counts["preferences"] += 1
+
+    def _write(self, file: int, line: dict[str, Any]) -> None:
+        self._files[file].write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._files[file].flush()
+
+    def _count(self, task: Task, verdict: Verdict, line: dict[str, Any]) -> None:
+        c = self._counts
+        c["rows"] += 1
+        c[f"kind/{task.kind}"] += 1
+        c["judged"] += verdict.status == "judged"
+        if verdict.status != "judged":
+            self._reasons[verdict.status] += 1
+        if len(task.responses) > 1 and verdict.choice is not None:
+            c["tie" if verdict.choice == 0 else f"response_{verdict.choice}"] += 1
+        for name in ("consistent", "right"):
+            if line[name] is not None:
+                c[f"{name}/of"] += 1
+                c[name] += line[name]
+        for name in ("calls", "tokens", "prompt_tokens"):
+            c[name] += line[name]
+
+    def finish(self) -> dict[str, Any]:
+        """Write the summary and return it."""
+        for file in self._files:
+            file.flush()
+        c = self._counts
+        wins = {name: c[name] for name in sorted(c) if name.startswith("response_") or name == "tie"}
+        summary: dict[str, Any] = {
+            "rows": c["rows"],
+            "judged": c["judged"],
+            "not_judged": dict(self._reasons.most_common()),
+            "kinds": {name.removeprefix("kind/"): c[name] for name in sorted(c) if name.startswith("kind/")},
+            "wins": wins,
+            "preferences": c["preferences"],
+            "consistency": _share(c["consistent"], c["consistent/of"]),
+            "agreement": _share(c["right"], c["right/of"]),
+            "calls": c["calls"],
+            "tokens": c["tokens"],
+            "prompt_tokens": c["prompt_tokens"],
+        }
+        write_atomic(self._out / SUMMARY, json.dumps(summary, indent=2) + "\n")
+        return summary
+
+
+def _share(part: int, of: int) -> dict[str, Any] | None:
+    """A share with its Wilson interval, or None of nothing."""
+    return {"value": part / of, "n": of, "ci95": wilson(part, of)} if of else None
+
+
+def _line(task: Task, verdict: Verdict, votes: list[Trajectory], seconds: list[float]) -> dict[str, Any]:
+    """One verdict as plain data."""
+    decision = next(
+        (d for d in (verdict.choice, verdict.correct, verdict.rating, verdict.answer) if d is not None), None
+    )
+    turns = [step.turn for vote in votes for step in vote.steps]
+    judged = verdict.status in ("judged", "split")
+    return {
+        "id": task.id,
+        "kind": task.kind,
+        "status": verdict.status,
+        "choice": verdict.choice,
+        "correct": verdict.correct,
+        "rating": verdict.rating,
+        "answer": verdict.answer,
+        "confidence": verdict.confidence,
+        "consistent": _consistent(votes) if judged else None,
+        "label": task.gold,
+        "right": None if task.gold is None else bool(is_right(task, decision)),
+        "calls": sum(turn.call is not None for turn in turns),
+        "tokens": sum(turn.tokens for turn in turns),
+        "prompt_tokens": sum(turn.prompt_tokens for turn in turns),
+        "seconds": round(sum(seconds), 4),
+        "reason": verdict.rationale,
+    }
+
+
+def _consistent(votes: list[Trajectory]) -> bool | None:
+    """Whether each presented order says the same; None where there was one."""
+    said: dict[tuple[int, ...], set[Any]] = {}
+    for vote in votes:
+        said.setdefault(vote.order, set()).add(vote.decision)
+    return None if len(said) < 2 else len(set().union(*said.values())) == 1

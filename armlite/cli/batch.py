@@ -1,0 +1,30 @@
+"""What `armlite judge FILE` prints at its end."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def draw_summary(summary: dict[str, Any], out: Path) -> None:
+    """The table of a batch: what was judged, who won, how consistent, how often as labelled."""
+    table = Table(title=str(out), title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("rows", f"{summary['rows']:,}")
+    table.add_row("judged", f"{summary['judged']:,}")
+    for status, count in summary["not_judged"].items():
+        table.add_row(f"not judged: {status.replace('_', ' ')}", f"{count:,}")
+    for name, count in summary["wins"].items():
+        table.add_row("ties" if name == "tie" else f"{name.replace('_', ' ')} is better", f"{count:,}")
+    for name, words in (("consistency", "same in both orders"), ("agreement", "as labelled")):
+        if (found := summary[name]) is not None:
+            low, high = found["ci95"]
+            shown = f"{100 * found['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f}, of {found['n']:,})"
+            table.add_row(words, shown)
+    table.add_row("tool calls", f"{summary['calls']:,}")
+    table.add_row("tokens written", f"{summary['tokens']:,}")
+    table.add_row("preferences", f"{summary['preferences']:,}")
+    Console().print(table)
+    print(f"verdicts: {out / 'verdicts.csv'}; look at them with: armlite view {out}")
