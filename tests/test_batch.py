@@ -1,4 +1,4 @@
-"""`armlite judge FILE`: what columns mean, what is written, going on after a kill; and what is refused in a sentence."""
+"""`armlite judge FILE`: what columns mean, what is written, going on after a kill; what is refused in a sentence."""
 
 import base64
 import csv
