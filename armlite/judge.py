@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -327,11 +328,16 @@ def _check_text(*texts: str) -> None:
 
 
 def _rules(spec: str, given: str | Path | None) -> Rules | None:
-    """The rules that are given, or that a model brings: a folder, which may be what a server calls it, too."""
+    """The rules that are given, or that a model brings: a folder, which an absolute path may name to a server, too."""
     if given is not None:
         return read_rules(given)
-    folder = parse_spec(spec)[0] if model_prefix(spec) == "openai" else spec
-    return read_rules(folder) if carries_rules(folder) else None
+    served = model_prefix(spec) == "openai"
+    folder = parse_spec(spec)[0] if served else spec
+    if not carries_rules(folder) or (served and not Path(folder).is_absolute()):
+        return None
+    if served:
+        warnings.warn(f"judging by the rules that the folder {folder} carries", UserWarning, stacklevel=2)
+    return read_rules(folder)
 
 
 def check_folder(folder: Path) -> None:

@@ -35,8 +35,8 @@ SETTINGS: dict[str, Any] = {
 in order of arrival, null for none: {"status", "headers", "error"}, {"sleep": s}, {"cut": true} (half of a reply),
 {"torn": true} (the connection ends within a reply), {"close": true} (before it), {"body": ..}.
 delay: seconds a request takes. context: characters of text that fit. refuses: field of a request -> what is said of it,
-under status 400. template: part of a prompt -> false where the model does not get it: system, thoughts, images.
-owner, root: of the models. A probe (`PROBE` in its system message) is answered and recorded apart."""
+under status 400 (also `pictures`). template: part of a prompt (system, thoughts, images) -> false where the model does
+not get it. owner, root: of the models. A probe (`PROBE` in its system message) is answered and recorded apart."""
 PROBE = "see_what_is_passed_on"
 
 
@@ -141,7 +141,7 @@ class Handler(BaseHTTPRequestHandler):
         elif size > settings["context"]:
             why = f"This model's maximum context length is {settings['context']} tokens, but you sent {size}."
             self.refuse(400, why, "context_length_exceeded")
-        elif refused := [field for field in settings["refuses"] if field in body]:
+        elif refused := [field for field in settings["refuses"] if field in {**body, **with_pictures(body)}]:
             self.refuse(400, settings["refuses"][refused[0]], "invalid_request_error")
         else:
             past = sum(message["role"] == "assistant" for message in body["messages"])
@@ -170,6 +170,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Tests read stdout."""
+
+
+def with_pictures(body: dict[str, Any]) -> dict[str, Any]:
+    """`pictures`, where there are any: refused like a field."""
+    blocks = [
+        block for message in body["messages"] if isinstance(message["content"], list) for block in message["content"]
+    ]
+    return {"pictures": True} if any(block["type"] == "image_url" for block in blocks) else {}
 
 
 def prompt_tokens(body: dict[str, Any], template: dict[str, bool]) -> int:

@@ -42,7 +42,7 @@ def test_a_server_that_passes_on_all_of_it_is_asked_once_and_nothing_is_said(ser
 def test_pictures_are_looked_at_where_there_are_some(server: Server) -> None:
     server.script(turns=[ANSWER])
     assert said(server, episodes(5)) == []
-    words, pictures = (sum(not isinstance(m["content"], str) for m in p["messages"]) for p in server.probes())
+    pictures, words = (sum(not isinstance(m["content"], str) for m in p["messages"]) for p in server.probes())
     assert (words, pictures) == (0, 1)
 
 
@@ -88,7 +88,7 @@ def test_fields_that_a_server_refuses_are_found_by_the_probe(server: Server) -> 
 
 def test_a_wrong_model_name_ends_the_work_before_a_judgment(server: Server) -> None:
     with pytest.raises(ArmliteError, match="has no model 'judge-8b'"):
-        play(episodes(2), model(server, "judge-8b", probe=True))
+        play(episodes(2), model(server, "judge-8b", probe=True, workers=1))
     assert server.record() == []
 
 
@@ -97,6 +97,13 @@ def test_after_a_probe_that_worked_a_refusal_is_one_item_s(server: Server) -> No
     batch = episodes(3)
     assert said(server, batch, workers=1) == []
     assert [e.stop for e in batch] == [StopReason.MODEL_ERROR, StopReason.ANSWERED, StopReason.ANSWERED]
+
+
+def test_pictures_for_a_server_that_takes_none_end_the_work_at_the_probe(server: Server) -> None:
+    server.script(refuses={"pictures": "image input is not supported - hint: provide the mmproj"})
+    with pytest.raises(ArmliteError, match="takes no pictures with 'judge-7b': image input is not supported"):
+        said(server, episodes(2), workers=1)
+    assert server.record() == []
 
 
 def test_without_a_probe_nothing_more_is_asked(server: Server) -> None:

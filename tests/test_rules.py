@@ -144,9 +144,10 @@ def test_a_served_judge_that_gives_no_verdict_is_told_of_early(run, server, tmp_
     code, _, err = run("eval", "--model", server.model, "--n", 12, "--no-tools", "--out", tmp_path / "out")
     assert code == 0
     assert (
-        "the first 16 judgments have no verdict (no_answer 16): if armlite trained this judge, give the rules that go "
-        "with it: --rules RUN|FILE" in err
+        "16 of the first 16 judgments have no verdict (no_answer 16): if armlite trained this judge, give the rules "
+        "that go with it: --rules RUN|FILE" in err
     )
+    assert "24 of 24 judgments have no verdict" in err
 
 
 def test_an_endpoint_option_for_a_local_model_is_refused(run, folder):

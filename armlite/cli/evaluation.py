@@ -73,6 +73,9 @@ def _judged(name: str, model: str, path: Path | None, out: Path | None, options:
     console.print(f"results: {folder}")
     if summary["rejected"]:
         console.print(f"{summary['rejected']} rows are no items: {folder / 'rejects.jsonl'} says why")
+    if summary["no_verdict"]:
+        said = f"{summary['no_verdict']} of {summary['judgments']} judgments have no verdict"
+        console.print(f"{said}; look at them: armlite view {folder}", markup=False)
     if summary["failed"]:
         console.print(
             f"{summary['failed']} of {summary['judgments']} judgments failed; the same command makes them again"

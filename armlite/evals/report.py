@@ -30,11 +30,12 @@ def summarise(benchmark: Benchmark, run: EvalRun) -> dict[str, Any]:
 
     Returns:
         `benchmark`, `main` (name of the figure that papers quote), `figures` (name -> `value`, `n`, `ci95`), `items`,
-        `judgments`, `failed` (judgments that could not be made), `failures` (reason -> count), `unjudged` and
-        `rejected` (rows that are no items), `settings`, `notes`, `unlike_reference` (each setting that differs from the
-        evaluation of ARM-Thinker; empty where nothing is known of it).
+        `judgments`, `failed` (judgments that could not be made), `failures` (reason -> count), `no_verdict` (judgments
+        that were made and gave no decision), `unjudged` and `rejected` (rows that are no items), `settings`, `notes`,
+        `unlike_reference` (each setting that differs from the evaluation of ARM-Thinker; empty where nothing is known
+        of it).
     """
-    failed = failures(run.items)
+    failed, judged = failures(run.items), [a.trajectory for item in run.items for a in item.answers]
     figures = all_figures(benchmark, run)
     return {
         "benchmark": run.settings.benchmark,
@@ -42,9 +43,10 @@ def summarise(benchmark: Benchmark, run: EvalRun) -> dict[str, Any]:
         "main": benchmark.main,
         "figures": {name: figure.model_dump(mode="json") for name, figure in figures.items()},
         "items": len(run.items),
-        "judgments": sum(len(item.answers) for item in run.items),
+        "judgments": len(judged),
         "failed": sum(failed.values()),
         "failures": dict(list(failed.items())[:REASONS]),
+        "no_verdict": sum(t.decision is None and t.fault is None for t in judged),
         "unjudged": run.unjudged,
         "rejected": _lines(run.folder / REJECTS),
         "settings": run.settings.model_dump(mode="json"),

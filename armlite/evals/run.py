@@ -42,7 +42,7 @@ from armlite.tools.documents import ocr
 from armlite.types import Task, Trajectory
 
 SILENT = 16
-"""A judge that gives no verdict in so many judgments is told of."""
+"""A judge that gives no verdict in a third of so many judgments, the first, is told of."""
 POCKET_TASKS = 300
 """How many pocket tasks an evaluation makes unless told otherwise."""
 Told = Callable[[int, int | None], None]
@@ -266,16 +266,17 @@ def judge_jobs(
         journal.add(Saved(trajectory=outcome.trajectory, seconds=timed, alone=bool(alone)), outcome.images)
         told(number, len(jobs))
         stops["judged" if outcome.trajectory.decision is not None else outcome.trajectory.stop.value] += 1
-        if stops.total() == min(len(left), SILENT) and not stops["judged"] and outcome.fault is None:
+        if stops.total() == min(len(left), SILENT) and 3 * (stops.total() - stops["judged"]) >= stops.total():
             _warn_of_silence(stops, bool(alone))
 
 
 def _warn_of_silence(stops: Counter[str], served: bool) -> None:
-    """Tell early that a judge gives no verdicts: the figures of an hour later would be those of something else."""
-    why = ", ".join(f"{stop} {count}" for stop, count in stops.most_common())
+    """Tell early that a judge gives hardly any verdicts: the figures of an hour later would be of something else."""
+    silent = stops.total() - stops["judged"]
+    why = ", ".join(f"{stop} {count}" for stop, count in stops.most_common() if stop != "judged")
     advice = "if armlite trained this judge, give the rules that go with it: --rules RUN|FILE" if served else ""
-    said = f"the first {stops.total()} judgments have no verdict ({why}): {advice or 'look at them with armlite view'}"
-    warnings.warn(said, UserWarning, stacklevel=2)
+    said = f"{silent} of the first {stops.total()} judgments have no verdict ({why})"
+    warnings.warn(f"{said}: {advice or 'look at them with armlite view'}", UserWarning, stacklevel=2)
 
 
 def _prepare(name: str, path: Path | None, folder: Path, settings: EvalSettings, told: Told) -> None:

@@ -1,9 +1,9 @@
 """A look at an endpoint before the first judgment: does the model behind it get to see what we send?
 
-One short request (of pictures a second, without one), whose count of prompt tokens tells: a chat template may leave the
-system message out, in which the tools stand; take the thoughts out of earlier turns; or show no pictures. A common word
-is at least one token in every tokenizer, so too small a count proves that something is missing; of one that is large
-enough nothing is said.
+One short request (where there are pictures one with and one without), whose count of prompt tokens tells: a chat
+template may leave the system message out, in which the tools stand; take the thoughts out of earlier turns; or show no
+pictures. A common word is at least one token in every tokenizer, so too small a count proves that something is missing;
+of one that is large enough nothing is said.
 """
 
 from typing import TYPE_CHECKING
@@ -44,16 +44,16 @@ def look(model: "OpenAIModel", conversation: Conversation) -> list[str]:
     Raises:
         ArmliteError: as `OpenAIModel.ask`: the key, the address or the model's name is wrong, or pictures are refused.
     """
+    shows = bool(conversation.messages[0].images)
+    shown = _ask(model, picture=True) if shows else None  # the first, so that a refusal of pictures ends the work
     reply = _ask(model, picture=False)
     if reply is None:
         return []
     known = model.models().get(model.model, {})
     name, template, seeing = SERVERS.get(str(known.get("owned_by")), ("", "its option for a chat template", "pictures"))
     found = _of_text(reply.prompt_tokens, template)
-    if conversation.messages[0].images and reply.prompt_tokens:
-        shown = _ask(model, picture=True)
-        if shown is not None and 0 < shown.prompt_tokens <= reply.prompt_tokens:
-            found.append(f"does not show the model any picture: serve it with {seeing}")
+    if shown is not None and 0 < shown.prompt_tokens <= reply.prompt_tokens:
+        found.append(f"does not show the model any picture: serve it with {seeing}")
     if model.ruled is False and carries_rules(str(known.get("root"))):
         found.append(f"serves {known['root']}, which has rules of its own: judge with --rules {known['root']}")
     return [f"({name}) {finding}" if name else finding for finding in found]
