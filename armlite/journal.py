@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -128,8 +128,7 @@ class Journal:
             images: of a trajectory: file name -> pixels.
         """
         if isinstance(row, Saved):
-            append(self.file, [row], images)
-            self.done.add((row.trajectory.task.id, row.trajectory.rollout))
+            self.add_all([row], images)
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.file.open("ab") as file:
@@ -139,6 +138,11 @@ class Journal:
                 os.fsync(file.fileno())
                 self._synced = time.monotonic()
         self.done.add(key_of(row))
+
+    def add_all(self, rows: Sequence[Saved], images: Mapping[str, Image.Image] | None = None) -> None:
+        """Keep trajectories, all at once."""
+        append(self.file, rows, images)
+        self.done |= {(row.trajectory.task.id, row.trajectory.rollout) for row in rows}
 
     def left(self, jobs: Iterable[ToDo]) -> list[ToDo]:
         """The jobs that there is no row for."""

@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "armlite"
 LEVELS = (
     "types errors",
-    "images imports jsonl lock memory protocol remote store tools",
+    "images imports jsonl lock memory png protocol remote store tools",
     "episode rewards votes",
     "journal loop runner",
     "data models pocket recipe rules view",

@@ -1,4 +1,4 @@
-"""What real servers said, as `tests/real/*.py` wrote it down: the figures are good enough, and their replies are read."""
+"""What real servers said, as `tests/real/*.py` wrote it down: the figures are good enough, the replies are read."""
 
 import json
 from pathlib import Path

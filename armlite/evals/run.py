@@ -18,7 +18,7 @@ from armlite.data.convert import MISSING, convert, missing_words
 from armlite.data.files import find_files
 from armlite.data.tasks import moved, read_tasks, write_tasks
 from armlite.episode import EpisodeSettings
-from armlite.errors import ArmliteError, InputError
+from armlite.errors import ArmliteError
 from armlite.evals.benchmarks import get_benchmark
 from armlite.evals.figures import Benchmark
 from armlite.evals.folder import TASKS, TRAJECTORIES, EvalRun, EvalSettings, read_run
@@ -26,20 +26,19 @@ from armlite.evals.likeness import BUDGETS, changed, like, request_fields, singl
 from armlite.evals.orders import chosen_order, presented
 from armlite.evals.report import summarise, write_results
 from armlite.evals.tasks import ACCURACY, POCKET, is_tasks
-from armlite.images import image_source, is_as_stored, open_image
+from armlite.evals.writer import Writer
 from armlite.journal import Journal, is_begun
 from armlite.judge import VOTING_TEMPERATURE, Judge
 from armlite.lock import held
 from armlite.loop import ChatModel
-from armlite.memory import image_file
 from armlite.models import asked_at_once, maker_of, model_prefix
 from armlite.models.endpoint import parse_spec, place_free
 from armlite.models.lazy import writer_of
 from armlite.runner import Job, run_jobs
-from armlite.store import Saved, file_digest, pieces_digest, relative
+from armlite.store import Saved, file_digest, pieces_digest
 from armlite.tools.checks.measures import splitter_of
 from armlite.tools.documents import ocr
-from armlite.types import Task, Trajectory
+from armlite.types import Task
 
 SILENT = 16
 """A judge that gives no verdict in a third of so many judgments, the first, is told of."""
@@ -258,16 +257,18 @@ def judge_jobs(
     told = on_progress or (lambda done, total: None)
     left, last, stops = journal.left(jobs), time.monotonic(), Counter[str]()
     told(len(jobs) - len(left), len(jobs))
-    for number, outcome in enumerate(run_jobs(left, model, in_flight=in_flight), len(jobs) - len(left) + 1):
-        now = time.monotonic()
-        seconds, last = (outcome.seconds if alone else now - last), now
-        link_pictures(outcome.trajectory, Path(outcome.job.root), journal.folder)
-        timed = None if outcome.fault is not None or alone is None else round(seconds, 4)
-        journal.add(Saved(trajectory=outcome.trajectory, seconds=timed, alone=bool(alone)), outcome.images)
-        told(number, len(jobs))
-        stops["judged" if outcome.trajectory.decision is not None else outcome.trajectory.stop.value] += 1
-        if stops.total() == min(len(left), SILENT) and 3 * (stops.total() - stops["judged"]) >= stops.total():
-            _warn_of_silence(stops, bool(alone))
+    played = enumerate(run_jobs(left, model, in_flight=in_flight), len(jobs) - len(left) + 1)
+    with Writer(journal) as writer:
+        for number, outcome in played:
+            now = time.monotonic()
+            seconds, last = (outcome.seconds if alone else now - last), now
+            timed = None if outcome.fault is not None or alone is None else round(seconds, 4)
+            row = Saved(trajectory=outcome.trajectory, seconds=timed, alone=bool(alone))
+            writer.add(row, outcome.images, Path(outcome.job.root))
+            told(number, len(jobs))
+            stops["judged" if row.trajectory.decision is not None else row.trajectory.stop.value] += 1
+            if stops.total() == min(len(left), SILENT) and 3 * (stops.total() - stops["judged"]) >= stops.total():
+                _warn_of_silence(stops, bool(alone))
 
 
 def _warn_of_silence(stops: Counter[str], served: bool) -> None:
@@ -299,23 +300,3 @@ def _prepare(name: str, path: Path | None, folder: Path, settings: EvalSettings,
             f"{name}: {len(made.missing)} files that {made.incomplete} rows name are not there "
             f"(all in {folder / MISSING}; --skip-missing judges without them): {missing_words(made.missing, path)}"
         )
-
-
-def link_pictures(trajectory: Trajectory, root: Path, folder: Path) -> None:
-    """Let the run's `images/` point to the task's own files where these hold the very pixels of the record.
-
-    A PNG of each would double a large benchmark's size and take longer than some judgments; pictures that were turned
-    or flattened on opening, and file systems without links, get one all the same.
-    """
-    infos = {info.id: info for info in trajectory.images}
-    for path, name in zip(trajectory.task.images, trajectory.prompt_images, strict=False):
-        target = folder / "images" / infos[name].file
-        if target.is_symlink() and not target.exists():
-            target.unlink()  # its file has gone: what is written now must not be written there
-        if target.exists():
-            continue
-        source = image_source(root, path)
-        with suppress(OSError, InputError):  # no links here, or the picture has gone meanwhile
-            if is_as_stored(source) and image_file(open_image(source)) == infos[name].file:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.symlink_to(relative(source, target.parent))

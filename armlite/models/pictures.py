@@ -8,7 +8,8 @@ import io
 
 from PIL import Image
 
-from armlite.images import as_png, own_file, remembered
+from armlite.images import kept_png, own_file, remembered
+from armlite.png import fast_png
 
 SMALL = 256 * 256
 """Pixels of a picture that always goes as PNG, without loss."""
@@ -32,7 +33,7 @@ def _encoded(image: Image.Image) -> tuple[str, bytes]:
         data = io.BytesIO()
         image.save(data, "JPEG", quality=95, subsampling=0)
         return "jpeg", data.getvalue()
-    return "png", as_png(image, compress_level=1)
+    return "png", kept_png(image)
 
 
 def _looks_like_a_photo(image: Image.Image) -> bool:
@@ -40,4 +41,4 @@ def _looks_like_a_photo(image: Image.Image) -> bool:
     height = max(8, image.height // 16)
     top = (image.height - height) // 2
     strip = image.crop((0, top, image.width, top + height))
-    return len(as_png(strip, compress_level=1)) > BYTES_A_PIXEL * strip.width * strip.height
+    return len(fast_png(strip)) > BYTES_A_PIXEL * strip.width * strip.height
