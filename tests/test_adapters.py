@@ -251,6 +251,7 @@ def test_the_entry_point_gives_the_kit_its_model(monkeypatch):
 
 
 def test_lmms_eval_gets_answers_in_the_order_of_its_requests(server, lmms):
+    server.script(delay=0.02)
     judge = lmms.ArmliteModel.create_from_arg_string(
         f"pretrained={server.model}", {"batch_size": "2", "device": "cuda:0"}
     )
