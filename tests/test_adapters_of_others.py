@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from tiny_qwen import tiny
 
 from armlite.errors import ArmliteError
-from armlite.models.loading import check_model, load
+from armlite.models.loading import load
+from armlite.models.places import check_model
 from armlite.train.weights import save_weights
 
 torch.set_num_threads(1)

@@ -18,8 +18,9 @@ from armlite.data.pictures import Pictures
 from armlite.data.tasks import write_tasks
 from armlite.errors import ArmliteError
 from armlite.evals.orders import presented
-from armlite.evals.run import check_model_of, link_pictures
-from armlite.journal import Journal, is_begun, is_fault
+from armlite.evals.run import check_model_of
+from armlite.evals.writer import Writer
+from armlite.journal import Journal, Key, is_begun, is_fault
 from armlite.jsonl import read_records
 from armlite.judge import VOTING_TEMPERATURE, Judge
 from armlite.lock import held
@@ -113,13 +114,14 @@ def judge_file(
         with ExitStack() as stack:
             verdicts = stack.enter_context(Verdicts(out, lambda task: len(_orders(task, asked)) * votes))
             total = verdicts.begin(read_records(out / TASKS, Task), journal.trajectories())
-            told(len(journal.done), total)
-            jobs = _jobs(out, judge, asked, journal)
-            for number, outcome in enumerate(run_jobs(jobs, judge.model, in_flight=workers), len(journal.done) + 1):
-                link_pictures(outcome.trajectory, out, out)
-                saved = Saved(trajectory=outcome.trajectory, seconds=round(outcome.seconds, 4))
-                journal.add(saved, outcome.images)
-                verdicts.add(saved)
+            done = set(journal.done)
+            told(len(done), total)
+            writer = stack.enter_context(Writer(journal))
+            played = run_jobs(_jobs(out, judge, asked, done), judge.model, in_flight=workers)
+            for number, outcome in enumerate(played, len(done) + 1):
+                row = Saved(trajectory=outcome.trajectory, seconds=round(outcome.seconds, 4))
+                writer.add(row, outcome.images, out)
+                verdicts.add(row)
                 told(number, total)
             return verdicts.finish()
 
@@ -189,12 +191,12 @@ def _orders(task: Task, asked: Asked) -> tuple[tuple[int, ...], ...]:
     return presented(task, "both" if asked.get("swap") else "hash", asked.get("seed", 0))
 
 
-def _jobs(out: Path, judge: Judge, asked: Asked, journal: Journal) -> Iterator[Job]:
-    """The judgments that the journal has no row for."""
+def _jobs(out: Path, judge: Judge, asked: Asked, done: set[Key]) -> Iterator[Job]:
+    """The judgments that are not done yet."""
     votes = asked.get("votes", 1)
     for _, task in read_records(out / TASKS, Task):
         for first, shown in enumerate(_orders(task, asked)):
             for vote in range(votes):
                 job = Job(task, judge.settings, out, shown, first * votes + vote)
-                if job.key not in journal.done:
+                if job.key not in done:
                     yield job

@@ -223,7 +223,7 @@ def check_model_of(model: str) -> None:
     """
     prefix = model_prefix(model)
     if prefix is None:
-        from armlite.models.loading import check_model
+        from armlite.models.places import check_model
 
         check_model(model)
     elif maker_of(prefix) and prefix == "openai":

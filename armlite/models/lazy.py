@@ -105,7 +105,7 @@ def weights_digest(spec: str) -> str | None:
     Raises:
         ArmliteError: a folder that holds no model.
     """
-    from armlite.models.loading import folders_of
+    from armlite.models.places import folders_of
 
     found = [pieces_digest((f for f in d.iterdir() if f.suffix in WEIGHTS), d) for d in folders_of(spec)]
     return "+".join(found) or None

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from armlite.errors import ArmliteError
-from armlite.models.loading import folders_of, load
+from armlite.models.loading import load
+from armlite.models.places import folders_of
 from armlite.rules import carries_rules, read_rules, write_rules
 from armlite.train.checkpoints import publish
 

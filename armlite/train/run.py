@@ -185,7 +185,7 @@ class _Run:
         if only is not None:
             self._source(only)
         if self.recipe.model.path != "pocket" and not (self.output / "eval" / "base").is_dir():
-            from armlite.models.loading import check_model
+            from armlite.models.places import check_model
 
             stages = self.recipe.stages.named().values()
             quantize = "4bit" if self.recipe.model.quantize == "4bit" else None
