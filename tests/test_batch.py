@@ -23,7 +23,7 @@ from armlite.data.pictures import Pictures
 from armlite.errors import ArmliteError
 from armlite.models import _MAKERS
 from armlite.models.scripted import ScriptedModel
-from armlite.store import read
+from armlite.store import open_image, read
 
 ANSWER = "<think>I know.</think>\n<answer>Overall Judgment: Answer %d is better.</answer>"
 
@@ -114,6 +114,11 @@ def test_pictures_come_as_paths_bytes_and_data_urls(tmp_path):
     assert Image.open(tmp_path / "out" / task.images[0]).size == (40, 30)
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARMLITE_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def scripted(monkeypatch):
     """A judge that prefers the longer response, a tie and a shrug now and then; counts what it is asked."""
@@ -176,7 +181,19 @@ def test_verdicts_preferences_and_a_summary_are_written_and_nothing_is_done_twic
 def test_a_killed_batch_goes_on_to_the_same_verdicts(tmp_path, process):
     write_csv(tmp_path / "p.csv", pairs(60))
     process.script(delay=0.02)
-    words = [sys.executable, "-m", "armlite", "judge", "p.csv", "--model", process.model, "--no-probe", "--out"]
+    words = [
+        sys.executable,
+        "-m",
+        "armlite",
+        "judge",
+        "p.csv",
+        "--model",
+        process.model,
+        "--no-probe",
+        "--cache",
+        "off",
+        "--out",
+    ]
 
     def verdicts(folder):
         lines = (tmp_path / folder / "verdicts.jsonl").read_text("utf-8").splitlines()
@@ -245,3 +262,29 @@ def test_a_pipe_and_texts_from_files(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         main([*words, "--response", "-"])
     assert end.value.code == 2 and "read once only" in capsys.readouterr().err
+
+
+def test_what_was_judged_before_comes_from_the_cache_without_loading_the_model(tmp_path, process):
+    photo = Image.radial_gradient("L").convert("RGB").resize((300, 200))
+    photo.save(tmp_path / "photo.png")
+    rows = [{**row, "image": "photo.png", "question": f"Which of {row['id']}?"} for row in pairs(12)]
+    write_csv(tmp_path / "p.csv", rows)
+    process.script()
+    first = judge_file(tmp_path / "p.csv", process.model, tmp_path / "one", options={"probe": False})
+    asked = len(process.record())
+    again = judge_file(tmp_path / "p.csv", process.model, tmp_path / "two", options={"probe": False})
+    assert again == first and first["calls"] == 12 and len(process.record()) == asked
+    for folder in ("one", "two"):
+        rows = list(read(tmp_path / folder))
+        assert len(rows) == 12
+        for row in rows:
+            crop = row.trajectory.images[-1]
+            assert open_image(row.path, crop).size == (crop.width, crop.height) and crop.parent is not None
+    write_csv(tmp_path / "q.csv", [{**row, "id": f"{row['id']}-new"} for row in rows])
+    judge_file(tmp_path / "q.csv", process.model, tmp_path / "three", options={"probe": False}, swap=True)
+    assert len(process.record()) == 2 * asked, "each in the order that it was not shown in before"
+    photo.resize((200, 200)).save(tmp_path / "photo.png")
+    judge_file(tmp_path / "p.csv", process.model, tmp_path / "four", options={"probe": False})
+    assert len(process.record()) == 3 * asked, "another picture is another task"
+    judge_file(tmp_path / "p.csv", process.model, tmp_path / "five", options={"probe": False}, cache="off")
+    assert len(process.record()) == 4 * asked

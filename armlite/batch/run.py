@@ -6,11 +6,14 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from PIL import Image
+
+from armlite.batch.cache import Cache, CachingWriter
 from armlite.batch.columns import Columns, parse_map
 from armlite.batch.written import Verdicts
 from armlite.data.files import Unreadable, read_file
@@ -19,7 +22,6 @@ from armlite.data.tasks import write_tasks
 from armlite.errors import ArmliteError
 from armlite.evals.orders import presented
 from armlite.evals.run import check_model_of
-from armlite.evals.writer import Writer
 from armlite.journal import Journal, Key, is_begun, is_fault
 from armlite.jsonl import read_records
 from armlite.judge import VOTING_TEMPERATURE, Judge
@@ -31,6 +33,7 @@ from armlite.runner import Job, run_jobs
 from armlite.store import Saved, file_digest
 from armlite.tools.checks.measures import splitter_of
 from armlite.tools.documents import ocr
+from armlite.tools.documents.text_cache import cache_folder
 from armlite.types import Task
 
 TASKS, TRAJECTORIES = "tasks.jsonl", "trajectories.jsonl"
@@ -58,6 +61,8 @@ class Asked(TypedDict, total=False):
     temperature: float
     seed: int
     max_calls: int | None
+    cache: Path | None
+    """Folder of what was judged before, with the same model and settings; None: the user's own, `off`: none."""
     retry_failed: bool
     """Judge once more what could not be judged for a fault: a server that was away, a file that was not there."""
 
@@ -116,14 +121,38 @@ def judge_file(
             total = verdicts.begin(read_records(out / TASKS, Task), journal.trajectories())
             done = set(journal.done)
             told(len(done), total)
-            writer = stack.enter_context(Writer(journal))
-            played = run_jobs(_jobs(out, judge, asked, done), judge.model, in_flight=workers)
-            for number, outcome in enumerate(played, len(done) + 1):
-                row = Saved(trajectory=outcome.trajectory, seconds=round(outcome.seconds, 4))
-                writer.add(row, outcome.images, out)
+            cache = _cache(asked, settings, model)
+            writer = stack.enter_context(CachingWriter(journal, cache))
+            number = len(done)
+
+            def take(row: Saved, images: Mapping[str, Image.Image]) -> None:
+                nonlocal number
+                number += 1
+                writer.add(row, images, out)
                 verdicts.add(row)
                 told(number, total)
+
+            def unknown() -> Iterator[Job]:
+                for job in _jobs(out, judge, asked, done):
+                    key = cache.key(job) if cache is not None else None
+                    known = cache.get(job, key, journal.file) if cache is not None else None
+                    if known is not None:
+                        take(known, {})
+                        continue
+                    writer.keys[job.key] = key
+                    yield job
+
+            for outcome in run_jobs(unknown(), judge.model, in_flight=workers):
+                take(Saved(trajectory=outcome.trajectory, seconds=round(outcome.seconds, 4)), outcome.images)
             return verdicts.finish()
+
+
+def _cache(asked: Asked, settings: dict[str, Any], model: str) -> Cache | None:
+    """The cache that is asked for. Of a model that somebody else made nothing is known that would tell it apart."""
+    place = asked.get("cache")
+    if str(place) == "off" or not settings["writer"]:
+        return None
+    return Cache(place or cache_folder() / "judgments", settings, model)
 
 
 def _piped(out: Path) -> Path:

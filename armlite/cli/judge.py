@@ -78,6 +78,10 @@ def judge(
         typer.Option("--map", metavar="ROLE=COLUMN,...", help="With FILE: what its columns are, as question=prompt."),
     ] = None,
     n: Annotated[int | None, typer.Option(min=1, help="With FILE: the first so many rows.")] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR|off", help="With FILE: what was judged before.", show_default="the user's own"),
+    ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With FILE: judge once more what failed before.")
     ] = False,
@@ -112,8 +116,8 @@ def judge(
         options |= model_options(model, rules, endpoint, max_tokens, no_probe)
         _judge_file(file, model, out, single, workers, json, {**how, "retry_failed": retry_failed, "options": options})
         return
-    if out is not None or columns or n is not None or retry_failed:
-        raise ArmliteError("--out, --map, --n and --retry-failed are for a FILE of rows; there is none")
+    if out is not None or columns or n is not None or cache or retry_failed:
+        raise ArmliteError("--out, --map, --n, --cache and --retry-failed are for a FILE of rows; there is none")
     question, response = _given(question, response)
     from armlite.cli.verdict import Progress, draw_verdict
     from armlite.judge import Judge, check_folder
