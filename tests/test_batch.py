@@ -267,8 +267,8 @@ def test_a_pipe_and_texts_from_files(tmp_path, monkeypatch, capsys):
 def test_what_was_judged_before_comes_from_the_cache_without_loading_the_model(tmp_path, process):
     photo = Image.radial_gradient("L").convert("RGB").resize((300, 200))
     photo.save(tmp_path / "photo.png")
-    rows = [{**row, "image": "photo.png", "question": f"Which of {row['id']}?"} for row in pairs(12)]
-    write_csv(tmp_path / "p.csv", rows)
+    given = [{**row, "image": "photo.png", "question": f"Which of {row['id']}?"} for row in pairs(12)]
+    write_csv(tmp_path / "p.csv", given)
     process.script()
     first = judge_file(tmp_path / "p.csv", process.model, tmp_path / "one", options={"probe": False})
     asked = len(process.record())
@@ -280,7 +280,7 @@ def test_what_was_judged_before_comes_from_the_cache_without_loading_the_model(t
         for row in rows:
             crop = row.trajectory.images[-1]
             assert open_image(row.path, crop).size == (crop.width, crop.height) and crop.parent is not None
-    write_csv(tmp_path / "q.csv", [{**row, "id": f"{row['id']}-new"} for row in rows])
+    write_csv(tmp_path / "q.csv", [{**row, "id": f"{row['id']}-new"} for row in given])
     judge_file(tmp_path / "q.csv", process.model, tmp_path / "three", options={"probe": False}, swap=True)
     assert len(process.record()) == 2 * asked, "each in the order that it was not shown in before"
     photo.resize((200, 200)).save(tmp_path / "photo.png")
