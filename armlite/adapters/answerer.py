@@ -17,6 +17,9 @@ from armlite.runner import Outcome, run_jobs
 from armlite.store import Saved, append
 from armlite.types import Task, Trajectory
 
+WRITING = threading.Lock()
+"""One for all models of a process, since several may save to one folder."""
+
 
 class Answerer:
     """Plays a kit's items; safe for threads.
@@ -37,7 +40,7 @@ class Answerer:
         self.rules: EpisodeSettings = self._judge.settings
         if not tools:
             self.rules = self.rules.model_copy(update={"tools": ()})
-        self.pairs, self._folder, self._lock = pairs, None if save is None else Path(save), threading.Lock()
+        self.pairs, self._folder = pairs, None if save is None else Path(save)
         if self._folder is not None:
             self._held = hold(self._folder)
 
@@ -84,7 +87,7 @@ class Answerer:
         if self._folder is None:
             return
         row = Saved(trajectory=moved_to(self._folder, outcome.trajectory), seconds=outcome.seconds)
-        with self._lock:
+        with WRITING:
             append(self._folder / TRAJECTORIES, [row], outcome.images)
 
 
