@@ -309,9 +309,9 @@ class Verdict(Record):
     """What the user gets. Not being able to judge is a status, never a default score."""
 
     status: Status
-    """`judged`; `split`: the votes are even; `no_answer`: no readable answer; `budget`: ran out of tokens or calls;
-    `model_error`: the model could not be asked; `bad_input`: a picture, page or document could not be read (`rationale`
-    says why)."""
+    """`judged`; `split`: the votes are even; `no_answer`: no readable answer (`rationale` is what was said instead);
+    `budget`: ran out of tokens or calls; `model_error`: the model could not be asked; `bad_input`: a picture, page or
+    document could not be read (`rationale` says why)."""
     kind: Kind
     choice: int | None = None
     """Number of the better response, from 1, in the caller's own order; 0 for a tie."""

@@ -120,6 +120,8 @@ def _failed(kind: Kind, votes: Sequence[Trajectory]) -> Verdict | None:
     statuses: list[Status] = [_FAILED.get(v.stop, "no_answer") for v in votes]
     [(status, _)] = Counter(statuses).most_common(1)
     why = next((v.fault.reason for v in votes if v.fault is not None and _FAILED[v.stop] == status), "")
+    if status == "no_answer":  # what was said instead
+        why = next((v.steps[-1].turn.text for v in votes if v.steps and _FAILED.get(v.stop) is None), "")
     return Verdict(status=status, kind=kind, rationale=why, trajectories=tuple(votes))
 
 

@@ -159,7 +159,8 @@ def test_checking_a_response_against_a_constraint(correct):
 def test_not_being_able_to_judge_is_a_status_and_never_a_choice(turn, status):
     verdict = Judge(ScriptedModel([turn])).compare(QUESTION, ["a", "b"])
     assert (verdict.status, verdict.choice, verdict.confidence) == (status, None, None)
-    assert verdict.rationale == ("the server is asleep" if status == "model_error" else "")
+    said = {"model_error": "the server is asleep", "no_answer": turn}
+    assert verdict.rationale == said.get(status, ""), "why, or what was said instead"
 
 
 def test_the_evidence_is_what_tools_showed_to_the_votes_that_agree(photo):

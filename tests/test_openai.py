@@ -237,6 +237,14 @@ REPLIES = {
         completion(content="", reasoning="so <tool_call>{}", choice={"stop_reason": "</tool_call>"}),
         Reply("<think>so < tool_call>{}</tool_call>"),
     ),
+    "a thought that the budget ended is left open": (
+        completion("length", content=None, reasoning_content="so I", usage={"completion_tokens": 2}),
+        Reply("<think>so I", "length", 2),
+    ),
+    "a thought that was closed before the budget ran out is closed": (
+        completion("length", content="\n<ans", reasoning_content="so I"),
+        Reply("<think>so I</think>\n<ans", "length"),
+    ),
     "blocks are joined": (
         completion(content=[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
         Reply("ab"),

@@ -44,6 +44,8 @@ def read_reply(value: dict[str, Any]) -> Reply:
         said = [text.rstrip()] if text.strip() else []
         return Reply("\n".join([*said, *(_plain(_call(call)) for call in calls)]), "stop", **counted)
     if finish == "length":
+        if text.endswith("</think>\n") and not message.get("content"):
+            text = text.removesuffix("</think>\n")  # the budget ran out in the thought: the model has not closed it
         return Reply(text, "length", **counted)
     if finish in ("content_filter", "error"):
         return Reply(f"the server ended the turn ({finish})", "error", **counted)

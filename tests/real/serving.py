@@ -57,6 +57,8 @@ class Tap:
             def hand_on(self, body: bytes | None) -> None:
                 request = urllib.request.Request(f"http://localhost:{tap.port}{self.path}", body)
                 request.add_header("Content-Type", "application/json")
+                if key := self.headers.get("Authorization"):
+                    request.add_header("Authorization", key)
                 try:
                     with urllib.request.urlopen(request, timeout=300) as answer:
                         status, data = answer.status, answer.read()
@@ -135,10 +137,12 @@ def serving(command: Sequence[str | Path], port: int, log: Path, **environment: 
 
 def _answers(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://localhost:{port}/v1/models", timeout=2) as answer:
-            return answer.status == 200
+        urllib.request.urlopen(f"http://localhost:{port}/v1/models", timeout=2).read()
+    except urllib.error.HTTPError:  # a key is wanted
+        return True
     except OSError:
         return False
+    return True
 
 
 def armlite(*words: str | Path) -> str:
@@ -170,6 +174,11 @@ def evaluate(out: Path, tasks: int, *words: str | Path) -> dict[tuple[str, int],
         file.unlink()
     said = armlite("eval", "--benchmark", "pocket", "--n", str(tasks), "--out", out, *words)
     (out / "said.txt").write_text(said)
+    return read(out)
+
+
+def read(out: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    """What `evaluate` left in a folder."""
     rows = (json.loads(line)["trajectory"] for line in (out / "pocket/trajectories.jsonl").open())
     return {(row["task"]["id"], row["rollout"]): row for row in rows}
 
@@ -273,6 +282,23 @@ def judge_all(server: str, tap: Tap, model: str, options: argparse.Namespace) ->
     if not told:
         raise SystemExit(f"{server}: the plain command says nothing of rules")
     return row
+
+
+def judge_again(server: str, tap: Tap, model: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Served another way, after `judge_all`.
+
+    Raises:
+        SystemExit: as `judge_all`.
+    """
+    served = evaluate(
+        options.folder / "again", options.tasks, "--model", f"openai:{model}@{tap.url}", "--rules", options.run
+    )
+    local = read(options.folder / "local")
+    found = compare(local, served)
+    say(f"{server}: {found}")
+    if found["equal_verdicts"] * 300 < 298 * found["judgments"]:
+        raise SystemExit(f"{server}: {found['equal_verdicts']} of {found['judgments']} verdicts are the local engine's")
+    return {"with_rules": found, "replies": recorded(tap, served)}
 
 
 def keep(name: str, value: Any, folder: Path) -> None:
