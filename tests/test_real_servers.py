@@ -23,10 +23,17 @@ def test_a_served_judge_judges_as_the_local_engine_does(name: str) -> None:
     assert SERVERS[name]["date"] and SERVERS[name]["versions"]
 
 
+def test_an_adapter_behind_a_key_and_the_server_s_own_parsers_changes_nothing() -> None:
+    found = SERVERS["vllm"]["adapter_with_parsers"]["with_rules"]
+    assert found["equal_verdicts"] >= 298
+    assert found["equal_conversations"] >= 298, "what the parsers took apart is put together as it was"
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_recorded_replies_become_the_turns_that_were_judged(name: str) -> None:
-    assert ALL[name]["replies"]
-    for row in ALL[name]["replies"]:
+    rows = ALL[name]["replies"] + ALL[name].get("adapter_with_parsers", {}).get("replies", [])
+    assert rows
+    for row in rows:
         assert read_reply(row["reply"]).text == row["turn"]
         assert read_reply(row["reply"]).prompt_tokens > 0
 
@@ -58,3 +65,10 @@ def test_a_small_text_model_ends_within_its_bounds() -> None:
     assert row["longest_turn"] <= row["budget"]
     assert row["a picture"]["status"] == 2
     assert "takes no pictures" in row["a picture"]["said"]
+
+
+def test_keeping_an_evaluation_costs_at_most_three_tenths() -> None:
+    row = json.loads((COMMITTED / "writing.json").read_text("utf-8"))
+    for how in ("at a glance", "with a zoom"):
+        assert row[how]["judgments"] == 4000
+        assert row[how]["ratio"] <= 1.3

@@ -30,6 +30,7 @@ from armlite.remote import PROXIES, open_client, told_environment
 if TYPE_CHECKING:
     import httpx
 
+BUDGETS = ("max_tokens", "max_completion_tokens")
 LONGEST_PAUSE = 60.0
 """Seconds between two tries, unless the server asks for more."""
 SLOW_TRIES = 2
@@ -52,6 +53,8 @@ class _Again:
     was refused has been left out."""
     after: float = 0.0
     """Seconds that the server asked us to wait."""
+    room: int = 0
+    """Tokens that a turn may have behind this prompt, where that is less than its budget."""
 
 
 class OpenAIModel:
@@ -160,9 +163,10 @@ class OpenAIModel:
             ArmliteError: a mistake of the user, while no request has worked yet; the server is gone.
         """
         self._look_first(conversation)
-        tries, slow, waited = 0, 0, 0.0
-        while not isinstance(outcome := self.ask(self.body(conversation, messages)), Reply):
+        tries, slow, waited, room = 0, 0, 0.0, 0
+        while not isinstance(outcome := self.ask(self.body(conversation, messages, room)), Reply):
             if outcome.kind == "changed":
+                room = outcome.room or room
                 continue
             if outcome.kind == "busy":
                 pause = outcome.after or min(LONGEST_PAUSE, max(self.backoff, waited) * random.uniform(0.7, 1.3))
@@ -195,8 +199,12 @@ class OpenAIModel:
             )
         return Reply(f"{self._where()}: {outcome.why}{said}", "error")
 
-    def body(self, conversation: Conversation, messages: list[dict[str, Any]]) -> dict[str, Any]:
-        """What is asked of the server for a turn, less what it has refused."""
+    def body(self, conversation: Conversation, messages: list[dict[str, Any]], room: int = 0) -> dict[str, Any]:
+        """What is asked of the server for a turn, less what it has refused.
+
+        Args:
+            room: the turn's budget, where that is less than the usual one.
+        """
         system = {"role": "system", "content": system_text(conversation.tools, conversation.system)}
         if "system" in self._left_out:
             messages = [_with_text(system["content"], messages[0]), *messages[1:]]
@@ -208,6 +216,7 @@ class OpenAIModel:
         if "max_tokens" in self._left_out:
             body["max_completion_tokens"] = body["max_tokens"]
         body |= self._extra
+        body |= {name: room for name in BUDGETS if room and body.get(name)}
         return {k: v for k, v in body.items() if v is not None and k not in self._left_out}
 
     def ask(self, body: dict[str, Any]) -> "Reply | _Again":
@@ -268,6 +277,8 @@ class OpenAIModel:
             return reply
         complaint = complaint_of(status, data, headers, reason)
         complaint = replace(complaint, why=self._hide(complaint.why))
+        if 0 < complaint.room < max(body.get(name, 0) for name in BUDGETS):
+            return _Again(str(complaint), "changed", room=complaint.room)
         if complaint.overflow:
             return Reply(complaint.why, "overflow")
         if complaint.busy:
@@ -297,8 +308,7 @@ class OpenAIModel:
         """What the user has to mend after a refusal, or the empty string where it may concern this one request only."""
         status, why = complaint.status, complaint.why
         if complaint.too_many:
-            room = complaint.room
-            return f"cannot give so many tokens a turn ({why}): say --max-tokens" + (f" {room}" if room else "")
+            return f"cannot give so many tokens a turn ({why}): say --max-tokens"
         if status == 401:
             return f"refuses the API key ({why}): {'check' if self._key else 'set'} OPENAI_API_KEY"
         if complaint.moderated:

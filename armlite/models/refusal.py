@@ -26,8 +26,18 @@ _BUDGET = re.compile(
     re.IGNORECASE,
 )
 """The turn's budget is at fault, whatever else is named."""
-_ROOM = re.compile(r"\((\d+) > (\d+) - (\d+)\)")
-"""vLLM: (budget > context - prompt)."""
+_ROOM = (
+    re.compile(r"\(\d+ > (?P<context>\d+) - (?P<prompt>\d+)\)"),
+    re.compile(
+        r"maximum (?:context|model) length (?:is|of) (?P<context>\d+)\b.*?requested \d+ output tokens and your prompt "
+        r"contains (?:at least )?(?P<prompt>\d+)"
+    ),
+    re.compile(
+        r"maximum context length is (?P<context>\d+) tokens\. However, you requested \d+ tokens "
+        r"\((?P<prompt>\d+) in the messages, \d+ in the completion\)"
+    ),
+)
+"""What vLLM and OpenAI say where prompt and budget together are more than the context."""
 _NO_MODEL = re.compile(
     r"model_not_found|invalid model name|not a valid model|no model named"
     r"|model\b.*\b(?:not found|does not exist|not available|not a valid|was not found|is not served)"
@@ -109,9 +119,9 @@ class Complaint:
 
     @property
     def room(self) -> int:
-        """The budget that would fit, where the server says so; else 0."""
-        found = _ROOM.search(self.why)
-        return max(0, int(found[2]) - int(found[3])) if found else 0
+        """The budget that would fit behind this prompt, where the server says how long both are; else 0."""
+        found = next(filter(None, (pattern.search(self.why) for pattern in _ROOM)), None)
+        return max(0, int(found["context"]) - int(found["prompt"])) if found and self.status != 429 else 0
 
     @property
     def says_nothing(self) -> bool:
