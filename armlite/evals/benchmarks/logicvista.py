@@ -164,7 +164,7 @@ BENCHMARK = Benchmark(
         files=("dataset.json", "**/dataset.json", "**/test*.parquet", "**/*.parquet"),
         hub="lscpku/LogicVista",
         counts={"all": 448},
-        seen="schema as published; some rows of the repository's dataset.json were read by eye, without images",
+        seen="all rows of the repository's dataset.json, without images",
         notes=(
             "The hub id is a mirror; the publisher's own is the GitHub repository Yijia-Xiao/LogicVista, folder data.",
             "107 inductive, 95 numerical, 93 deductive, 79 spatial and 74 mechanical questions.",

@@ -244,7 +244,7 @@ BENCHMARK = Benchmark(
         hub="AI4Math/MathVista",
         split="testmini",
         counts={"all": 1000},
-        seen="schema as published; a few rows of the repository's testmini.json were read by eye, without images",
+        seen="all rows of the repository's testmini.json, without images",
         notes=("Only testmini: the answers of the test split are hidden.",),
     ),
     notes=(

@@ -189,7 +189,7 @@ BENCHMARK = Benchmark(
         hub="We-Math/We-Math",
         split="testmini",
         counts={"all": 1740},
-        seen="schema as published; some rows of the repository's testmini.json were read by eye, without images",
+        seen="all rows of the repository's testmini.json, without images",
         notes=(
             "525 problems: 360 of two steps and 165 of three. Most have five options, some four.",
             "Image paths of testmini.json are relative to the unpacked archive's folder.",
