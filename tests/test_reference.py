@@ -189,6 +189,7 @@ def test_a_single_rule_wins_over_the_reference_and_is_told(server, tmp_path):
         (("--benchmark", "vstar", "--rule", "crop_max_pixel=1"), "Did you mean crop_max_pixels"),
         (("--benchmark", "vstar", "--rule", "crop_max_pixels"), "must be KEY=VALUE"),
         (("--benchmark", "vstar", "--rule", "verifier_mode=loose"), "verifier_mode"),
+        (("--benchmark", "vstar", "--rule", "like=vstr"), "Did you mean vstar"),
         (("--benchmark", "vstar", "--like", "referenc"), "Did you mean reference"),
         (("--benchmark", "mm-ifeval", "--like", "reference"), "how the reference asks mm-ifeval is not known"),
     ],

@@ -75,15 +75,18 @@ def changed(settings: EpisodeSettings, rules: Mapping[str, Any]) -> EpisodeSetti
     """The settings with other rules; those that are none of an episode are passed over.
 
     Raises:
-        ArmliteError: a value that a rule cannot have.
+        ArmliteError: a value that a rule cannot have; nothing is known of what the judge is to be like.
     """
     limits = {key: value for key, value in rules.items() if key in Limits.model_fields}
     others = {key: value for key, value in rules.items() if key in EpisodeSettings.model_fields}
     whole = settings.model_dump()
     try:
-        return EpisodeSettings.model_validate({**whole, **others, "limits": {**whole["limits"], **limits}})
+        made = EpisodeSettings.model_validate({**whole, **others, "limits": {**whole["limits"], **limits}})
     except ValidationError as error:
         raise ArmliteError("--rule: " + ": ".join(first_fault(error))) from error
+    if made.like is not None:
+        reference.entry(made.like)
+    return made
 
 
 PHOTO = (3840, 2160)
