@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from armlite.adapters.trl import reward_func as reward_func
     from armlite.episode import EpisodeSettings as EpisodeSettings
     from armlite.errors import ArmliteError as ArmliteError
     from armlite.evals.benchmarks import benchmark as benchmark
@@ -33,6 +34,7 @@ _HOMES = {
     "chat_model": "armlite.models",
     "register": "armlite.tools",
     "reward": "armlite.rewards",
+    "reward_func": "armlite.adapters.trl",
     "tool": "armlite.tools.tool",
 }
 __all__ = [*_HOMES, "__version__"]

@@ -4,10 +4,12 @@ It makes tasks of the caller's words and lets the runner play all votes of a cal
 `Judge.load` names is loaded by the first judgment, after its inputs have been opened: a bad file costs no minutes.
 """
 
+import asyncio
 import hashlib
 import json
 import os
 import re
+import threading
 import warnings
 from collections.abc import Sequence
 from itertools import combinations
@@ -36,6 +38,8 @@ from armlite.votes import count_pairs, count_votes
 Picture = str | Path | Image.Image
 Quantize = Literal["none", "4bit"]
 
+Case = tuple[Task, Sequence[tuple[int, ...]], Sequence[Image.Image] | None]
+"""A task, the orders that its responses are shown in, and its images where they are open."""
 VOTING_TEMPERATURE = 0.7
 """Where several votes are asked of a greedy model: they would all be the same vote."""
 TRAJECTORIES = "trajectories.jsonl"
@@ -72,6 +76,7 @@ class Judge:
 
     def __init__(self, model: ChatModel, settings: EpisodeSettings | None = None):
         self.model, self.settings = model, settings or EpisodeSettings()
+        self._turn = threading.Lock()
 
     @classmethod
     def load(
@@ -212,7 +217,8 @@ class Judge:
         for a, b in combinations(range(1, len(responses) + 1), 2):
             two = {"kind": "pairwise", "responses": (responses[a - 1], responses[b - 1]), "numbers": (a, b)}
             pairs.append(whole.model_copy(update={"id": f"{whole.id}-{a}-{b}", **two}))
-        played = self._play(pairs, [(1, 2), (2, 1)], Path(), opened, asked)
+        cases = [(pair, [(1, 2), (2, 1)], opened) for pair in pairs]
+        played = [outcome for outcomes in self._play(cases, Path(), asked) for outcome in outcomes]
         return _with_images(count_pairs(len(responses), [o.trajectory for o in played]), played)
 
     def judge(
@@ -231,20 +237,49 @@ class Judge:
             images: the task's images where they are already open.
             swap: judge in both orders; nothing to swap with fewer than two responses.
         """
-        given = tuple(range(1, len(task.responses) + 1))
-        orders = [given, given[::-1]] if swap and len(given) > 1 else [given]
-        played = self._play([task], orders, Path(root), images, asked)
-        return _with_images(count_votes(task.kind, [o.trajectory for o in played]), played)
+        [verdict] = self.judge_many([task], root=root, images=[images], swap=swap, **asked)
+        return verdict
 
-    def _play(
+    def judge_many(
         self,
         tasks: Sequence[Task],
-        orders: Sequence[tuple[int, ...]],
-        root: Path,
-        images: Sequence[Image.Image] | None,
-        asked: Asked,
-    ) -> list[Outcome]:
-        """All votes on each task in each order, in that order."""
+        *,
+        root: str | Path = ".",
+        images: Sequence[Sequence[Image.Image] | None] | None = None,
+        swap: bool = False,
+        **asked: Unpack[Asked],
+    ) -> list[Verdict]:
+        """Judge many tasks of any kinds at once, which is faster than one after the other; verdicts in their order.
+
+        A file that cannot be read costs its own task: the status `bad_input`.
+
+        Args:
+            root: folder that the tasks' paths are relative to.
+            images: those of each task where they are already open.
+            swap: judge in both orders; nothing to swap with fewer than two responses.
+        """
+        opened = [None] * len(tasks) if images is None else images
+        cases = []
+        for task, own in zip(tasks, opened, strict=True):
+            given = tuple(range(1, len(task.responses) + 1))
+            cases.append((task, [given, given[::-1]] if swap and len(given) > 1 else [given], own))
+        played = self._play(cases, Path(root), asked)
+        return [
+            _with_images(count_votes(task.kind, [o.trajectory for o in outcomes]), outcomes)
+            for task, outcomes in zip(tasks, played, strict=True)
+        ]
+
+    async def judge_many_async(self, tasks: Sequence[Task], **how: Any) -> list[Verdict]:
+        """`judge_many` in a thread of its own, so that an event loop goes on; one call of a judge after the other."""
+
+        def work() -> list[Verdict]:
+            with self._turn:
+                return self.judge_many(tasks, **how)
+
+        return await asyncio.to_thread(work)
+
+    def _play(self, cases: Sequence[Case], root: Path, asked: Asked) -> list[list[Outcome]]:
+        """All votes on each task in each of its orders, in that order."""
         votes, first, settings = asked.get("votes", 1), asked.get("rollout", 0), self.settings
         if votes < 1:
             raise ArmliteError(f"votes must be at least 1, not {votes}")
@@ -252,16 +287,18 @@ class Judge:
         if tools is not None:
             settings = settings.model_copy(update={"tools": tuple(tools)})
         jobs = [
-            Job(task, settings, root, order, rollout, images)
-            for task in tasks
-            for rollout, order in enumerate([*orders] * votes, first)
+            [
+                Job(task, settings, root, order, rollout, images)
+                for rollout, order in enumerate([*orders] * votes, first)
+            ]
+            for task, orders, images in cases
         ]
         sampling: Sampling | None = getattr(self.model, "sampling", None)
         warm = (votes > 1 or first > 0) and sampling is not None and sampling.temperature == 0
         model = at_temperature(self.model, VOTING_TEMPERATURE) if warm else self.model
-        place = {id(job): i for i, job in enumerate(jobs)}
-        played = run_jobs(jobs, model, on_step=asked.get("on_step"))
-        return sorted(played, key=lambda outcome: place[id(outcome.job)])
+        played = run_jobs([job for own in jobs for job in own], model, on_step=asked.get("on_step"))
+        outcomes = {id(outcome.job): outcome for outcome in played}
+        return [[outcomes[id(job)] for job in own] for own in jobs]
 
 
 def make_task(

@@ -77,6 +77,16 @@ def count_pairs(count: int, votes: Sequence[Trajectory]) -> Verdict:
     return _verdict("listwise", votes, {"choice": order[0], "ranking": tuple(order)} if clear else {}, party)
 
 
+def win_shares(count: int, votes: Sequence[Trajectory]) -> list[float | None]:
+    """The share of its judged pairs that each of `count` responses won, ties counting half; None: none was judged."""
+    won, of = [0.0] * (count + 1), [0] * (count + 1)
+    for a, b, winner in _duels(votes):
+        for one in (a, b):
+            of[one] += 1
+            won[one] += 0.5 if not winner else float(winner == one)
+    return [won[i] / of[i] if of[i] else None for i in range(1, count + 1)]
+
+
 def agreeing(verdict: Verdict) -> list[Trajectory]:
     """The votes that agree with a verdict, in order; none where there is no verdict."""
     if verdict.status != "judged":

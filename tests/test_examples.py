@@ -95,6 +95,10 @@ CASES = {
         ),
     ],
     "own_trl_trainer.py": [("1", [], ["reward: ["])],
+    "judge_as_reward.py": [
+        (f"{MODEL} check", [says("Overall Judgment: True")], ["reward: [1.0]"]),
+        (f"{MODEL} group", [FIRST], ["reward: [0.5]"]),
+    ],
     "judge_data.py": [],  # wants a run: below
     "train_pocket.py": [
         (

@@ -130,21 +130,21 @@ class Columns:
             turns = row.items(*roles["messages"], of=dict)
             if len(turns) < 2 or turns[-1].get("role") != "assistant":
                 raise row.fail(roles["messages"][0], "must end with the assistant's message, which is judged")
-            return self._question(row, turns[:-1]), [_text(turns[-1].get("content"))], label
+            return self._question(row, turns[:-1]), [text_of(turns[-1].get("content"))], label
         if not roles["question"]:
             raise row.fail("question", f"there is no such column, nor one to take for it; {_there(row)}")
         question = self._question(row, row.need(*roles["question"]))
         if roles["numbered"]:
             given = [row.get(name) for name in roles["numbered"]]
-            return question, [_text(value) for value in given if value is not None], label
+            return question, [text_of(value) for value in given if value is not None], label
         if roles["responses"]:
-            return question, [_text(value) for value in row.items(*roles["responses"])], label
+            return question, [text_of(value) for value in row.items(*roles["responses"])], label
         if not roles["response"]:
             raise row.fail("response", f"there is no such column, nor one to take for it; {_there(row)}")
-        return question, [_text(row.need(*roles["response"]))], label
+        return question, [text_of(row.need(*roles["response"]))], label
 
     def _question(self, row: Row, value: Any) -> str:
-        text = _text(value)
+        text = text_of(value)
         if not text.strip():
             raise row.fail("question", "is empty")
         return text
@@ -204,20 +204,20 @@ def _path(row: Row, column: str, value: Any) -> str:
     return relative(file, row.pictures.out or row.folder)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     """A text, or what messages say: one as it is, several with who says it."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        return _text(value.get("content", value.get("text")))
+        return text_of(value.get("content", value.get("text")))
     if isinstance(value, list | tuple) and all(isinstance(part, dict) for part in value):
         if not any("role" in part for part in value):  # the parts of one message
             return "".join(str(part.get("text") or "") for part in value)
         if len(value) == 1:
-            return _text(value[0])
-        return "\n\n".join(f"{part.get('role')}: {_text(part)}" for part in value)
+            return text_of(value[0])
+        return "\n\n".join(f"{part.get('role')}: {text_of(part)}" for part in value)
     return "" if value is None else str(value)
 
 
@@ -234,8 +234,8 @@ def _common(one: Any, two: Any) -> Any:
 def _answer(value: Any, question: Any) -> str:
     """The last message of a conversation that repeats its prompt, or the text."""
     if isinstance(value, list | tuple) and value and isinstance(value[-1], dict) and "role" in value[-1]:
-        return _text(value[-1])
-    return _text(value)
+        return text_of(value[-1])
+    return text_of(value)
 
 
 def _gold(row: Row, kind: Kind, label: Any, count: int) -> Any:
