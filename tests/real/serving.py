@@ -28,6 +28,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))  # for armlite of this checkout
 COMMITTED = HERE / "committed"
+TORCHES = ("torchvision", "torchaudio", "torchcodec")
+"""Packages that drag in a torch of their own."""
+REQUIRED = "import json, sys, importlib.metadata as m; print(json.dumps(m.requires(sys.argv[1])))"
 READY = 600
 """Seconds that a server may take to start."""
 REPLIES = 6
@@ -96,8 +99,16 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def make_environment(given: Path | None, folder: Path, steps: Sequence[Sequence[str]]) -> Path:
-    """The Python of an environment with what `pip install` is to be called with, step by step."""
+def make_environment(
+    given: Path | None, folder: Path, steps: Sequence[Sequence[str]], rest_of: str | None = None
+) -> Path:
+    """The Python of an environment.
+
+    Args:
+        given: one that is there already.
+        steps: what `pip install` is called with, one after the other.
+        rest_of: a package, of whose requirements all but `TORCHES` are installed last.
+    """
     if given is not None:
         return given / "bin/python"
     python, done = folder / "env/bin/python", folder / "env/installed"
@@ -106,6 +117,10 @@ def make_environment(given: Path | None, folder: Path, steps: Sequence[Sequence[
         subprocess.run([sys.executable, "-m", "venv", folder / "env"], check=True)
         for step in steps:
             subprocess.run([python, "-m", "pip", "install", "--quiet", *step], check=True)
+        if rest_of is not None:
+            said = subprocess.run([python, "-c", REQUIRED, rest_of], capture_output=True, text=True, check=True).stdout
+            wanted = [r for r in json.loads(said) if "extra ==" not in r and not r.startswith(TORCHES)]
+            subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
         done.write_text(json.dumps(steps))
     return python
 

