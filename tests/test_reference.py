@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from endpoint import Server, fresh
 from make_pdf import write_pdf
+from PIL import Image
 from published.pieces import write_json, write_jsonl, write_tsv
 from reference_cases import ANSWERS, CASES, CHOICES, OPTIONS, PDF, QUESTION, answer, summary, write_picture
 
@@ -23,6 +24,8 @@ from armlite.models.scripted import ScriptedModel
 from armlite.protocol.reference import data
 from armlite.runner import Job, run_jobs
 from armlite.tools import tools_for
+from armlite.tools.documents.pages import Document
+from armlite.tools.documents.strip import strip
 from armlite.types import Task
 
 RECORDED = json.loads((Path(__file__).parent / "real/committed/reference.json").read_text("utf-8"))
@@ -234,3 +237,13 @@ def test_the_data_name_rules_and_tools_that_there_are():
     assert data()["results"].keys() <= everything
     assert (visual_tokens(3840, 2160, 1024 * 28 * 28), visual_tokens(3840, 2160, 16384 * 28 * 28)) == (1032, 10549)
     assert unlike(EvalSettings(benchmark="mm-ifeval", model="m")) == []
+
+
+def test_a_page_that_cannot_be_read_is_an_empty_place_of_the_strip(tmp_path):
+    for number, colour in enumerate(("red", "blue"), 1):
+        Image.new("RGB", (500, 1120), colour).save(tmp_path / f"p_{number}.png")
+    (tmp_path / "p_3.png").write_bytes(b"torn")
+    pages = strip(Document(tmp_path), [2, 3, 1], 10**8)
+    assert pages.size == (500 + 866 + 500 + 2 * 8, 1120)
+    assert [pages.getpixel((x, 500)) for x in (9, 900, 1800)] == [(0, 0, 255), (255, 255, 255), (255, 0, 0)]
+    assert strip(Document(tmp_path), [1], 28 * 28).width < 30
