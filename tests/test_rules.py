@@ -150,6 +150,13 @@ def test_a_served_judge_that_gives_no_verdict_is_told_of_early(run, server, tmp_
     assert "24 of 24 judgments have no verdict" in err
 
 
+def test_a_server_that_fails_is_not_told_of_rules(run, server, tmp_path):
+    server.script(faults=[{"status": 400, "error": {"message": "no"}}] * 100)
+    _, _, err = run("eval", "--model", server.model, "--n", 12, "--no-tools", "--out", tmp_path / "out")
+    assert "24 of 24 judgments failed" in err
+    assert "--rules" not in err
+
+
 def test_an_endpoint_option_for_a_local_model_is_refused(run, folder):
     code, _, err = run("judge", "--model", folder, "--question", "?", "--response", "a", "--endpoint", "top_k=3")
     assert code == 2

@@ -266,18 +266,21 @@ def judge_jobs(
             row = Saved(trajectory=outcome.trajectory, seconds=timed, alone=bool(alone))
             writer.add(row, outcome.images, Path(outcome.job.root))
             told(number, len(jobs))
-            stops["judged" if row.trajectory.decision is not None else row.trajectory.stop.value] += 1
-            if stops.total() == min(len(left), SILENT) and 3 * (stops.total() - stops["judged"]) >= stops.total():
-                _warn_of_silence(stops, bool(alone))
+            if outcome.fault is None:
+                stops["judged" if row.trajectory.decision is not None else row.trajectory.stop.value] += 1
+                if alone and stops.total() == min(len(left), SILENT):
+                    _warn_of_silence(stops)
 
 
-def _warn_of_silence(stops: Counter[str], served: bool) -> None:
-    """Tell early that a judge gives hardly any verdicts: the figures of an hour later would be of something else."""
+def _warn_of_silence(stops: Counter[str]) -> None:
+    """Tell early that a served judge gives few verdicts: the figures of an hour later would be of something else."""
     silent = stops.total() - stops["judged"]
+    if 3 * silent < stops.total():
+        return
     why = ", ".join(f"{stop} {count}" for stop, count in stops.most_common() if stop != "judged")
-    advice = "if armlite trained this judge, give the rules that go with it: --rules RUN|FILE" if served else ""
-    said = f"{silent} of the first {stops.total()} judgments have no verdict ({why})"
-    warnings.warn(f"{said}: {advice or 'look at them with armlite view'}", UserWarning, stacklevel=2)
+    advice = "if armlite trained this judge, give the rules that go with it: --rules RUN|FILE"
+    said = f"{silent} of the first {stops.total()} judgments have no verdict ({why}): {advice}"
+    warnings.warn(said, UserWarning, stacklevel=2)
 
 
 def _prepare(name: str, path: Path | None, folder: Path, settings: EvalSettings, told: Told) -> None:
