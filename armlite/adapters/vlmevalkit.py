@@ -104,8 +104,8 @@ class ArmliteModel(BaseModel):
         row = next((part[PAIR] for part in message if PAIR in part), {})
         # Names of files only: the random stream is the same wherever the kit has its data.
         told = json.dumps([dataset, text, [Path(file).name for file in files], row])
-        name = hashlib.sha256(told.encode("utf-8", "backslashreplace")).hexdigest()[:16]
-        return self._answerer.ask(name, text, row, lambda: [open_image(file) for file in files])
+        digest = hashlib.sha256(told.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+        return self._answerer.ask(f"{dataset}/{digest}", text, row, lambda: [open_image(file) for file in files])
 
 
 def _text(text: str) -> dict[str, Any]:
