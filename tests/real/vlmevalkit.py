@@ -65,7 +65,9 @@ def main() -> None:
     server = Scripted(chosen)
     try:
         found = {one.name: compare(kit, checkout, one, server) for one in chosen}
-        ask_again(kit, checkout, next(one for one in chosen if one.name != "mmlongbench-doc"), server)
+        plain = [one for one in chosen if one.name != "mmlongbench-doc" and "prefers" not in one.rows[0]]
+        for one in plain[:1]:
+            ask_again(kit, checkout, one, server)
     finally:
         server.close()
         git(checkout, "checkout", "--quiet", "--", ".")
