@@ -1,8 +1,10 @@
 """A text layer of Qwen2.5-VL in the three parts that the engine's forward needs, around what attention mixes.
 
-`Layer` goes through the model's own modules. `PackedLayer` is for small float32 models on the CPU, where calling
-modules costs more than their arithmetic: it holds copies of the weights, adapters and dequantisation worked in, with
-those that share an input side by side. Its numbers are the modules' up to rounding.
+`Layer` goes through the model's own linear modules, whatever their weights are stored in, and takes their LoRA adapters
+together: on a GPU a decode step of a 4-bit model is bound by the number of kernels, and PEFT's forward of one adapter
+launches seven. `PackedLayer` is for small float32 models on the CPU, where calling modules costs more than their
+arithmetic: it holds copies of the weights, adapters and dequantisation worked in, with those that share an input side
+by side. Both give the modules' numbers up to rounding, and are made for one session, within which no weight changes.
 """
 
 from collections.abc import Callable
@@ -20,53 +22,61 @@ decode step, and no slower for many (measured on an AVX-512 core with 1 to 551 r
 
 
 class Layer:
-    """One layer.
+    """One layer, to be made in eval mode.
 
     Args:
         layer: a decoder layer of transformers, possibly with LoRA or 4-bit modules in it.
     """
 
     def __init__(self, layer: Any):
-        self._layer, self._attention = layer, layer.self_attn
+        self._norms = [(n.weight, n.variance_epsilon) for n in (layer.input_layernorm, layer.post_attention_layernorm)]
+        self._act = layer.mlp.act_fn
+        self._take(layer.self_attn, layer.mlp)
+
+    def _take(self, a: Any, m: Any) -> None:
+        """Take the linear modules of the attention and of the MLP."""
+        dtype = self._norms[0][0].dtype
+        self._qkv_parts = adapted(dtype, a.q_proj, a.k_proj, a.v_proj)
+        self._out_parts = adapted(dtype, a.o_proj)
+        self._up_parts = adapted(dtype, m.gate_proj, m.up_proj)
+        self._down_parts = adapted(dtype, m.down_proj)
+
+    def _normed(self, i: int, x: torch.Tensor) -> torch.Tensor:
+        weight, epsilon = self._norms[i]
+        return rms_norm(x, weight.shape, weight, epsilon)
 
     def qkv(self, x: torch.Tensor) -> torch.Tensor:
         """Queries, keys and values (B, T, (heads + 2 kv_heads) * head_dim) of hidden states (B, T, hidden)."""
-        a, h = self._attention, self._layer.input_layernorm(x)
-        return torch.cat((a.q_proj(h), a.k_proj(h), a.v_proj(h)), -1)
+        return torch.cat(self._qkv_parts(self._normed(0, x)), -1)
 
     def out(self, mixed: torch.Tensor) -> torch.Tensor:
         """What attention adds to the hidden states, from the mixed values (B, T, heads * head_dim)."""
-        return self._attention.o_proj(mixed)
+        return self._out_parts(mixed)[0]
 
     def mlp(self, x: torch.Tensor) -> torch.Tensor:
         """What the MLP adds to the hidden states (B, T, hidden)."""
-        return self._layer.mlp(self._layer.post_attention_layernorm(x))
+        gate, up = self._up_parts(self._normed(1, x))
+        return self._down_parts(self._act(gate) * up)[0]
 
 
 class PackedLayer(Layer):
-    """The same from copied weights; valid until the weights change, and to be made in eval mode."""
+    """The same from copied weights."""
 
-    def __init__(self, layer: Any):
-        super().__init__(layer)
-        a, m = layer.self_attn, layer.mlp
+    def _take(self, a: Any, m: Any) -> None:
         size = a.q_proj.in_features
         self._qkv = _stack(size, a.q_proj, a.k_proj, a.v_proj)
         self._out = _stack(a.o_proj.in_features, a.o_proj)
         self._up = _stack(size, m.gate_proj, m.up_proj)
         self._down = _stack(m.down_proj.in_features, m.down_proj)
-        self._norms = [(n.weight, n.variance_epsilon) for n in (layer.input_layernorm, layer.post_attention_layernorm)]
-        self._act = m.act_fn
 
     def qkv(self, x: torch.Tensor) -> torch.Tensor:
-        weight, epsilon = self._norms[0]
-        return self._qkv(rms_norm(x, weight.shape, weight, epsilon))
+        return self._qkv(self._normed(0, x))
 
     def out(self, mixed: torch.Tensor) -> torch.Tensor:
         return self._out(mixed)
 
     def mlp(self, x: torch.Tensor) -> torch.Tensor:
-        weight, epsilon = self._norms[1]
-        gate, up = self._up(rms_norm(x, weight.shape, weight, epsilon)).chunk(2, -1)
+        gate, up = self._up(self._normed(1, x)).chunk(2, -1)
         return self._down(self._act(gate) * up)
 
 
@@ -76,6 +86,52 @@ def layers_of(text: Any) -> list[Layer]:
     count = config.num_hidden_layers * config.hidden_size * (4 * config.hidden_size + 3 * config.intermediate_size)
     packed = weight.device.type == "cpu" and weight.dtype == torch.float32 and count <= SMALL
     return [PackedLayer(layer) if packed else Layer(layer) for layer in text.layers]
+
+
+Parts = Callable[[torch.Tensor], list[torch.Tensor]]
+"""Inputs (B, T, in) -> the outputs (B, T, out) of each of some linear modules."""
+
+
+def adapted(dtype: torch.dtype, *modules: Any) -> Parts:
+    """Linear modules that share an input, with their LoRA adapters taken together: one product with all A matrices, and
+    for each module one with its B that adds to what the module gives without its adapter. Without gradients.
+
+    Modules that have no adapter, or more than plain LoRA has (DoRA, a bias of its own, several at once), are called as
+    they are.
+
+    Args:
+        dtype: of the inputs. PEFT keeps adapters of a bfloat16 model in float32; what they add is rounded in the end.
+    """
+    names = [_plain_adapter(module) for module in modules]
+    if None in names:
+        return lambda x: [module(x) for module in modules]
+    named = zip(modules, names, strict=True)
+    parts = [(m.base_layer, m.lora_A[n].weight, m.lora_B[n].weight, m.scaling[n]) for m, n in named]
+    ranks = [len(a) for _, a, _, _ in parts]
+    down = torch.cat([a for _, a, _, _ in parts]).to(dtype)  # (sum of ranks, in)
+    ups = [(b * scale).T.to(dtype) for _, _, b, scale in parts]  # (rank, out) each
+
+    def run(x: torch.Tensor) -> list[torch.Tensor]:
+        made = [base(x) for base, _, _, _ in parts]
+        lows = linear(x, down).flatten(0, -2).split(ranks, -1)  # (B * T, rank) each
+        for out, low, up in zip(made, lows, ups, strict=True):
+            out.flatten(0, -2).addmm_(low, up)  # in place: nobody else holds a base's output
+        return made
+
+    return run
+
+
+def _plain_adapter(module: Any) -> str | None:
+    """The name of a module's one plain LoRA adapter, in force and not merged; None: there is none."""
+    if not hasattr(module, "lora_A") or module.disable_adapters or module.merged or len(module.active_adapters) != 1:
+        return None
+    (name,) = module.active_adapters
+    if name not in module.lora_A or getattr(module, "lora_variant", {}).get(name):
+        return None
+    bias = module.lora_A[name].bias is not None or module.lora_B[name].bias is not None
+    parts = (module, module.base_layer, module.lora_A[name], module.lora_B[name])
+    hooked = any(part._forward_hooks or part._forward_pre_hooks for part in parts)
+    return None if bias or hooked or getattr(module, "fan_in_fan_out", False) else name
 
 
 def _stack(size: int, *modules: Any) -> Callable[[torch.Tensor], torch.Tensor]:
