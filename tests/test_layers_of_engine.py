@@ -1,4 +1,4 @@
-"""The engine's layers give the modules' numbers with half the operators: adapters taken together, in any weight type."""
+"""The engine's layers give the modules' numbers with half the operators: adapters taken together, in any weights."""
 
 import copy
 from collections import Counter
