@@ -21,7 +21,6 @@ from urllib.parse import unquote_to_bytes
 from PIL import ExifTags, Image, ImageChops, ImageCms
 
 from armlite.errors import InputError, cut
-from armlite.png import fast_png
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Endings of the files that are taken for pictures."""
@@ -125,11 +124,6 @@ def as_png(image: Image.Image, **options: Any) -> bytes:
     data = io.BytesIO()
     image.save(data, "PNG", **options)
     return data.getvalue()
-
-
-def kept_png(image: Image.Image) -> bytes:
-    """The image as a PNG file, made fast, and once for all who want it: the record and a server."""
-    return remembered(image, "png", lambda: fast_png(image))
 
 
 def image_key(image: Image.Image) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from armlite.images import remembered
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -31,6 +33,11 @@ def fast_png(image: Image.Image) -> bytes:
     head = struct.pack(">IIBBBBB", image.width, image.height, 8, 2, 0, 0, 0)
     parts = ((b"IHDR", head), (b"IDAT", _squeezed(rows)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in parts)
+
+
+def kept_png(image: Image.Image) -> bytes:
+    """The same, made once for all who want it: the record and a server."""
+    return remembered(image, "png", lambda: fast_png(image))
 
 
 def _squeezed(rows: "np.ndarray") -> bytes:

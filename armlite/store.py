@@ -22,8 +22,8 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import PrivateAttr
 
 from armlite.errors import ArmliteError, nearest
-from armlite.images import kept_png
 from armlite.jsonl import encoding_of, read_records
+from armlite.png import kept_png
 from armlite.types import ImageInfo, Record, Score, Trajectory
 
 TORN = ".[0-9a-f]*.tmp"
@@ -258,6 +258,7 @@ def _write_images(path: Path, rows: list[Saved], images: Mapping[str, Image.Imag
         with _one_line("write", target):
             if target.exists():
                 continue
+            target.parent.mkdir(parents=True, exist_ok=True)
         if file not in images:
             raise ValueError(f"image {info.id} ({file}) is neither given nor in {target.parent}")
         parts[target] = _part_of(target), images[file]
@@ -279,7 +280,6 @@ def _write_images(path: Path, rows: list[Saved], images: Mapping[str, Image.Imag
 
 def _write_part(target: Path, part: Path, image: Image.Image) -> None:
     with _one_line("write", target):
-        part.parent.mkdir(parents=True, exist_ok=True)
         with part.open("xb") as file:
             file.write(kept_png(image))
             file.flush()

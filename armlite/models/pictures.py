@@ -8,8 +8,8 @@ import io
 
 from PIL import Image
 
-from armlite.images import kept_png, own_file, remembered
-from armlite.png import fast_png
+from armlite.images import own_file, remembered
+from armlite.png import fast_png, kept_png
 
 SMALL = 256 * 256
 """Pixels of a picture that always goes as PNG, without loss."""
