@@ -279,11 +279,10 @@ def _write_images(path: Path, rows: list[Saved], images: Mapping[str, Image.Imag
 
 
 def _write_part(target: Path, part: Path, image: Image.Image) -> None:
-    with _one_line("write", target):
-        with part.open("xb") as file:
-            file.write(kept_png(image))
-            file.flush()
-            os.fsync(file.fileno())
+    with _one_line("write", target), part.open("xb") as file:
+        file.write(kept_png(image))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _part_of(target: Path) -> Path:
