@@ -1,4 +1,5 @@
-"""What a run leaves out since its files cannot be opened: found before the first stage, told, and kept in the run.
+"""What a run leaves out since its files cannot be opened, or its prompt does not fit: found before the first stage,
+told, and kept in the run.
 
 A run that is resumed leaves out the same, whatever has become of the files.
 """
@@ -13,6 +14,7 @@ from armlite.data.traces import read_traces
 from armlite.errors import ArmliteError
 from armlite.recipe import Recipe
 from armlite.store import read_json, write_atomic
+from armlite.train.lengths import long_prompts
 from armlite.types import Task
 
 FILE = "unreadable.json"
@@ -21,7 +23,7 @@ Unreadable = dict[str, dict[str, str]]
 
 
 def find_unreadable(recipe: Recipe, tasks: Sequence[Task], root: Path, traces: bool) -> Unreadable:
-    """What cannot be opened of the files of a recipe's tasks and traces, also told on stderr.
+    """What cannot be opened of the files of a recipe's tasks and traces, and prompts that are too long; told on stderr.
 
     Args:
         traces: the cold start's traces are read in this run.
@@ -33,13 +35,15 @@ def find_unreadable(recipe: Recipe, tasks: Sequence[Task], root: Path, traces: b
     counts = {"tasks": len(tasks), "traces": 0}
     if data.tasks != "pocket":
         found["tasks"] = unreadable_tasks(tasks, root)
+        if recipe.model.path != "pocket":  # which is made for its tasks, and after this
+            found["tasks"] |= long_prompts(recipe, [task for task in tasks if task.id not in found["tasks"]], root)
     if traces:
         found["traces"] = unreadable_traces(data.traces)
         counts["traces"] = len(read_traces(data.traces))
     for what, some in found.items():
         if 2 * len(some) > counts[what]:
             why = next(iter(some.values()))
-            raise ArmliteError(f"data.{what}: {len(some)} of {counts[what]} cannot be opened: {why}")
+            raise ArmliteError(f"data.{what}: {len(some)} of {counts[what]} cannot be used: {why}")
         for name, why in some.items():
             print(f"data.{what}: {name} is left out: {why}", file=sys.stderr, flush=True)
     return found

@@ -36,6 +36,21 @@ class Picture:
     """Visual tokens: the grid's product over the square of the merge size."""
 
 
+def picture_grid(image: Image.Image, image_processor: Any) -> tuple[int, int, int]:
+    """Patches (time, height, width) that an image processor makes of an image.
+
+    Raises:
+        ArmliteError: the image is more than 200 times as long as wide.
+    """
+    ip = image_processor
+    edge = ip.patch_size * ip.merge_size
+    try:
+        height, width = smart_resize(image.height, image.width, edge, ip.size["shortest_edge"], ip.size["longest_edge"])
+    except ValueError as error:
+        raise ArmliteError(f"an image of {image.width} x {image.height} pixels cannot be shown: {error}") from error
+    return 1, height // ip.patch_size, width // ip.patch_size
+
+
 class VisionCache:
     """Features by image content, the least recently used ones moved to the CPU and then dropped.
 
@@ -75,16 +90,8 @@ class VisionCache:
         Raises:
             ArmliteError: the image is more than 200 times as long as wide.
         """
-        ip = self._images
-        edge = ip.patch_size * ip.merge_size
-        try:
-            height, width = smart_resize(
-                image.height, image.width, edge, ip.size["shortest_edge"], ip.size["longest_edge"]
-            )
-        except ValueError as error:
-            raise ArmliteError(f"an image of {image.width} x {image.height} pixels cannot be shown: {error}") from error
-        grid = (1, height // ip.patch_size, width // ip.patch_size)
-        return Picture(image_key(image), image, grid, grid[1] * grid[2] // ip.merge_size**2)
+        grid = picture_grid(image, self._images)
+        return Picture(image_key(image), image, grid, grid[1] * grid[2] // self._images.merge_size**2)
 
     def features(self, picture: Picture) -> torch.Tensor:
         """The tower's output (tokens, hidden) for a picture, on the model's device."""
