@@ -11,8 +11,8 @@ from armlite.data.check import check
 from armlite.data.convert import convert
 from armlite.data.tasks import read_tasks
 from armlite.evals.benchmarks import get_benchmark, get_set
-from armlite.evals.figures import Item
-from armlite.types import Task
+from armlite.evals.figures import Answer, Item
+from armlite.types import StopReason, Task
 
 BENCHMARK = get_benchmark("armbench-vl")
 
@@ -142,3 +142,12 @@ def test_a_bad_field_is_named(change, field, why, tmp_path):
     [problem] = check(get_set("armbench-vl"), tmp_path).problems
     assert (problem["field"], problem["row"]) == (field, 1)
     assert why in problem["why"]
+
+
+def test_a_message_of_ours_is_nobody_s_verdict():
+    right = item("pair_rm", 1, "<think>x</think>Answer 1 is better.")
+    [answer] = right.answers
+    failed = answer.trajectory.model_copy(update={"stop": StopReason.MODEL_ERROR})
+    wrong = Item(right.task, (Answer(failed),))
+    assert BENCHMARK.score([right])["acc_reference"].value == 1 and BENCHMARK.score([wrong])["acc_reference"].value == 0
+    assert Answer(failed).text == Answer(failed).said == ""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from armlite.data.dataset import DataSet
 from armlite.errors import DataError, first_fault
 from armlite.protocol.parse import outside
-from armlite.types import Decision, Record, Task, Trajectory
+from armlite.types import Decision, Record, StopReason, Task, Trajectory
 
 Order = Literal["as_published", "hash", "lenparity", "md5_swap", "both", "seeded", "seeded_both"]
 """How responses are presented. `hash`: by a digest of the task's id; `lenparity`: swapped where the responses' lengths
@@ -33,8 +33,12 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The last turn as the model wrote it; empty where there is none."""
-        return self.trajectory.steps[-1].turn.text if self.trajectory.steps else ""
+        """The last turn as the model wrote it. Empty where there is none, and after a fault: the last turn of a model
+        that could not be asked is our message, not its text.
+        """
+        vote = self.trajectory
+        failed = vote.fault is not None or vote.stop is StopReason.MODEL_ERROR
+        return "" if failed or not vote.steps else vote.steps[-1].turn.text
 
     @property
     def final(self) -> str | None:
@@ -46,8 +50,6 @@ class Answer:
         """What stands for an answer where another's script reads it: the text inside the final `<answer>`, else what
         the last turn says beside its thoughts and calls. Empty where there is no such text, and after a fault.
         """
-        if self.trajectory.fault is not None:
-            return ""
         return outside(self.text) if self.final is None else self.final
 
 

@@ -21,11 +21,8 @@ def given(item: Item) -> str:
 
 
 def last_turn(answer: Answer | None) -> str:
-    """The last turn with its tags and thoughts, which some scripts read as it is.
-
-    Empty after a fault: the last turn of a model that could not be asked is our error message, not its text.
-    """
-    return "" if answer is None or answer.trajectory.fault is not None else answer.text
+    """The last turn with its tags and thoughts, which some scripts read as it is; empty after a fault."""
+    return "" if answer is None else answer.text
 
 
 def ours(item: Item) -> bool:
