@@ -80,7 +80,7 @@ def test_a_fault_that_lasts_ends_only_its_own_episode(server: Server) -> None:
     assert "400 no" in lost.trajectory().steps[-1].turn.text
 
 
-@pytest.mark.parametrize("asked", ["0.3", formatdate(time.time() + 3600, usegmt=True)])
+@pytest.mark.parametrize("asked", ["0.3", formatdate(time.time() + 3600, usegmt=True)], ids=["seconds", "date"])
 def test_the_pause_that_a_server_asks_for_is_kept(server: Server, asked: str) -> None:
     server.script(faults=[{"status": 429, "headers": {"Retry-After": asked}}], turns=[ANSWER])
     reply = ask(model(server, patience=5.0))
