@@ -61,6 +61,11 @@ def place(tmp_path_factory):
     mmlongbench_doc.build(root / "data" / "mmlongbench-doc", "json")
     write_tasks(root / "data" / "good.jsonl", GOOD)
     row, images = demo()
+    (root / "pairs.csv").write_text("id,question,response_1,response_2\na,Which?,one,two\nb,Which?,three,four\n")
+    (root / "labels.csv").write_text("id,label\na,1\nb,2\n")
+    lines = [{"id": name, "kind": "pairwise", "choice": 1} for name in ("a", "b")]
+    store.write_atomic(root / "runs" / "labelled" / "verdicts.jsonl", "\n".join(map(json.dumps, lines)))
+    store.save(root / "runs" / "labelled" / "trajectories.jsonl", [row], images)
     store.save(run / "eval" / "sft" / "greedy.jsonl", [row], images)
     return root
 

@@ -90,7 +90,7 @@ class Columns:
                 images=tuple(self._image(row, roles["images"][0], image) for image in _several(images)),
                 document=None if document is None else _path(row, roles["document"][0], document),
                 constraints=tuple(_several(rules)),  # type: ignore[arg-type]  # a bare string is accepted
-                gold=_gold(row, kind, label, len(responses)),
+                gold=label_of(row, kind, label, len(responses)),
                 meta={"row": row.number},
             )
         except ValidationError as error:
@@ -238,7 +238,7 @@ def _answer(value: Any, question: Any) -> str:
     return text_of(value)
 
 
-def _gold(row: Row, kind: Kind, label: Any, count: int) -> Any:
+def label_of(row: Row, kind: Kind, label: Any, count: int) -> Any:
     """A label as a task's gold."""
     if label is None or (isinstance(label, str) and not label.strip()):
         return None

@@ -27,6 +27,7 @@ COMMANDS = {
     "eval": "armlite.cli.eval:app",
     "data": "armlite.cli.data:app",
     "export": "armlite.cli.export:export",
+    "agree": "armlite.cli.agree:agree",
     "plan": "armlite.cli.plan:plan",
     "doctor": "armlite.cli.doctor:doctor",
     "bench": "armlite.cli.bench:bench",
