@@ -81,6 +81,8 @@ class Agreement:
     judged: list[tuple[str, Any, Any]] = field(default_factory=list)
     """(id, label, verdict) of rows that were judged."""
     not_judged: int = 0
+    even: int = 0
+    """Rows on which the people are divided evenly; they count for alpha only."""
     rated: list[Rated] = field(default_factory=list)
     """What the people said of each row."""
 
@@ -92,6 +94,7 @@ class Agreement:
         found: dict[str, Any] = {
             "n": n + self.not_judged,
             "not_judged": self.not_judged,
+            "even": self.even,
             "agreement": {"value": same / n, "n": n, "ci95": wilson(same, n)} if n else None,
             "base_rate": base[0][1] / n if n else None,
         }
@@ -133,8 +136,8 @@ def compare(verdicts: Path, labels: Path) -> dict[str, Agreement]:
         own.rated.append(rated)
         (label, most), *others = Counter(rated.values()).most_common()
         if others and others[0][1] == most:
-            continue  # the people are even: there is nothing to agree with
-        if line[kind] is None:
+            own.even += 1
+        elif line[kind] is None:
             own.not_judged += 1
         else:
             own.judged.append((name, label, line[kind]))

@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from armlite.cli.screen import figures_table
+
 WORDS = {"choice": "which response is better", "correct": "correct or not", "rating": "ratings"}
 
 
@@ -46,6 +48,8 @@ def _draw(kind: str, figures: dict[str, Any]) -> None:
     table.add_column(justify="right")
     table.add_row("labelled", f"{figures['n']:,}")
     table.add_row("not judged", f"{figures['not_judged']:,}")
+    if figures["even"]:
+        table.add_row("left out: people divided evenly", f"{figures['even']:,}")
     if (same := figures["agreement"]) is not None:
         low, high = same["ci95"]
         table.add_row("agree", f"{100 * same['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f})")
@@ -58,6 +62,16 @@ def _draw(kind: str, figures: dict[str, Any]) -> None:
             table.add_row(words, f"{figures[name]:.2f}")
     if figures.get("alpha") is not None:
         table.add_row(f"Krippendorff's alpha of {figures['raters']} raters", f"{figures['alpha']:.2f}")
-    Console().print(table)
-    for label, said in figures.get("confusion", {}).items():
-        print(f"labelled {label}: {', '.join(f'{verdict} {count:,} times' for verdict, count in said.items())}")
+    console = Console()
+    console.print(table)
+    if confusion := figures.get("confusion"):
+        said = sorted({verdict for row in confusion.values() for verdict in row})
+        console.print(_confusion(confusion, said))
+
+
+def _confusion(table: dict[str, dict[str, int]], said: list[str]) -> Table:
+    """Labels down, verdicts across."""
+    drawn = figures_table("labelled, and judged", "labelled", *(f"judged {verdict}" for verdict in said))
+    for label, row in table.items():
+        drawn.add_row(label, *(f"{row.get(verdict, 0):,}" for verdict in said))
+    return drawn
