@@ -288,3 +288,10 @@ def test_what_was_judged_before_comes_from_the_cache_without_loading_the_model(t
     assert len(process.record()) == 3 * asked, "another picture is another task"
     judge_file(tmp_path / "p.csv", process.model, tmp_path / "five", options={"probe": False}, cache="off")
     assert len(process.record()) == 4 * asked
+
+
+def test_nothing_is_cached_of_a_model_that_may_have_changed_unseen(tmp_path, scripted):
+    write_csv(tmp_path / "p.csv", pairs(3))
+    for folder in ("one", "two"):
+        judge_file(tmp_path / "p.csv", "scripted:m", tmp_path / folder)
+    assert len(scripted) == 6 and not (tmp_path / "cache" / "judgments").exists()

@@ -26,7 +26,7 @@ from armlite.journal import Journal, Key, is_begun, is_fault
 from armlite.jsonl import read_records
 from armlite.judge import VOTING_TEMPERATURE, Judge
 from armlite.lock import held
-from armlite.models import asked_at_once
+from armlite.models import asked_at_once, model_prefix
 from armlite.models.endpoint import place_free
 from armlite.models.lazy import writer_of
 from armlite.runner import Job, run_jobs
@@ -148,9 +148,11 @@ def judge_file(
 
 
 def _cache(asked: Asked, settings: dict[str, Any], model: str) -> Cache | None:
-    """The cache that is asked for. Of a model that somebody else made nothing is known that would tell it apart."""
-    place = asked.get("cache")
-    if str(place) == "off" or not settings["writer"]:
+    """The cache that is asked for; None for a model of which nothing tells that it is still the same: one that the
+    user's own code makes, or one on a hub.
+    """
+    place, served = asked.get("cache"), model_prefix(model) == "openai"
+    if str(place) == "off" or not (served or settings["writer"].get("digest")):
         return None
     return Cache(place or cache_folder() / "judgments", settings, model)
 
