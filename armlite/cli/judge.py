@@ -111,6 +111,7 @@ def judge(
             "columns": columns or (),
             "n": n,
             "retry_failed": retry_failed,
+            "cache": cache,
         }
         options = {"device": device, "quantize": quantize}
         options |= model_options(model, rules, endpoint, max_tokens, no_probe)
