@@ -77,10 +77,10 @@ class Columns:
         self._say(row, roles)
         question, responses, label = self._texts(row, roles)
         kind = self._kind(row, len(responses))
-        images = row.get(*roles["images"]) if roles["images"] else None
-        document = row.get(*roles["document"]) if roles["document"] else None
-        rules = row.get(*roles["constraints"]) if roles["constraints"] else None
-        name = row.get(*roles["id"]) if roles["id"] else None
+        images = row.get(*roles["images"])
+        document = row.get(*roles["document"])
+        rules = row.get(*roles["constraints"])
+        name = row.get(*roles["id"])
         try:
             return Task(
                 id=str(name) if name is not None else f"row-{row.number}",
@@ -120,11 +120,11 @@ class Columns:
 
     def _texts(self, row: Row, roles: Mapping[str, tuple[str, ...]]) -> tuple[str, list[str], Any]:
         """Question, responses, and the label as it stands."""
-        label = row.get(*roles["label"]) if roles["label"] else None
+        label = row.get(*roles["label"])
         if roles["chosen"] and roles["rejected"]:
             chosen, rejected = (row.need(*roles[name]) for name in ("chosen", "rejected"))
             question = row.get(*roles["question"]) if roles["question"] else _common(chosen, rejected)
-            one, two = _answer(chosen, question), _answer(rejected, question)
+            one, two = _answer(chosen), _answer(rejected)
             return self._question(row, question), [one, two], 1 if label is None else label
         if roles["messages"] and not roles["question"]:
             turns = row.items(*roles["messages"], of=dict)
@@ -231,7 +231,7 @@ def _common(one: Any, two: Any) -> Any:
     return list(one[:shared])
 
 
-def _answer(value: Any, question: Any) -> str:
+def _answer(value: Any) -> str:
     """The last message of a conversation that repeats its prompt, or the text."""
     if isinstance(value, list | tuple) and value and isinstance(value[-1], dict) and "role" in value[-1]:
         return text_of(value[-1])

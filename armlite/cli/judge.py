@@ -115,7 +115,7 @@ def judge(
         }
         options = {"device": device, "quantize": quantize}
         options |= model_options(model, rules, endpoint, max_tokens, no_probe)
-        _judge_file(file, model, out, single, workers, json, {**how, "retry_failed": retry_failed, "options": options})
+        _judge_file(file, model, out, single, workers, json, {**how, "options": options})
         return
     if out is not None or columns or n is not None or cache or retry_failed:
         raise ArmliteError("--out, --map, --n, --cache and --retry-failed are for a FILE of rows; there is none")
