@@ -34,7 +34,7 @@ class ChatSession(Protocol):
         ...
 
     def wake(self) -> None:
-        """From any thread: let `wait` return, perhaps with nothing. Called only where `threads` is above 0."""
+        """From any thread: let `wait` return soon, perhaps with nothing; a tool is done, or somebody came or went."""
 
     def close(self, conversation: Conversation) -> None:
         """The conversation has ended, or is no longer wanted: release what is held for it."""
@@ -68,17 +68,25 @@ class Reply:
 
 
 def play(
-    openings: Iterator[Callable[[], Episode]], session: ChatSession, in_flight: int, on_step: OnStep | None = None
+    openings: Iterator[Callable[[], Episode] | None],
+    session: ChatSession,
+    in_flight: int,
+    on_step: OnStep | None = None,
+    wanted: Callable[[Episode], bool] = lambda episode: True,
 ) -> Iterator[Episode]:
     """Drive episodes to their end, and yield them as they end.
 
     Args:
-        openings: each opens one episode (which may have stopped already); taken when a place is free.
+        openings: each opens one episode (which may have stopped already); taken when a place is free. None: there is no
+            other yet; it is asked again when a turn has ended or the session was woken.
         session: of the model.
         in_flight: episodes that are open at once, at most.
         on_step: told each step as it happens, in the caller's thread.
+        wanted: asked whenever a turn has ended or the session was woken; an episode that is wanted no more is closed,
+            and yielded as it stands.
     """
     playing: dict[int, Episode] = {}
+    busy: set[int] = set()  # of those in `playing`, the ones with a tool
     live = 0  # taken from `openings` and not ended: being opened, at the model, or with a tool
     with Workers(session) as workers:
         try:
@@ -89,10 +97,16 @@ def play(
                 if not live:
                     return
                 before = live
+                for place, episode in list(playing.items()):
+                    if place not in busy and not wanted(episode):
+                        session.close(playing.pop(place).conversation)
+                        live -= 1
+                        yield episode
                 for episode, step in workers.done():
+                    busy.discard(id(episode.conversation))
                     if step is not None and on_step is not None:
                         on_step(episode, step)
-                    if episode.stop is None:
+                    if episode.stop is None and wanted(episode):
                         playing[id(episode.conversation)] = episode
                         session.submit(episode.conversation)
                         continue
@@ -102,7 +116,9 @@ def play(
                     yield episode
                 if live == before:  # else a place is free
                     for conversation, reply in session.wait():
-                        workers.do(partial(_acted, playing[id(conversation)], reply))
+                        if (place := id(conversation)) in playing:  # else it was closed while it was answered
+                            busy.add(place)
+                            workers.do(partial(_acted, playing[place], reply))
         finally:
             for episode in playing.values():
                 session.close(episode.conversation)

@@ -43,6 +43,11 @@ class Job:
         """Task id and rollout: what a job is known by."""
         return self.task.id, self.rollout
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody waits for the outcome; a subclass may come to say no while it is played."""
+        return True
+
     def open(self) -> Episode:
         """Open the task's files and begin.
 
@@ -106,7 +111,7 @@ class _Unopened:
 
 
 def run_jobs(
-    jobs: Iterable[Job],
+    jobs: Iterable[Job | None],
     model: ChatModel,
     *,
     in_flight: int | None = None,
@@ -120,6 +125,8 @@ def run_jobs(
     loads itself then is not loaded for nothing.
 
     Args:
+        jobs: None among them stands for no other yet: those in flight are played on, and it is asked again; where none
+            is in flight, the run ends.
         in_flight: episodes that are open at once; None: as many as the model can use.
         on_step: told each step as it happens.
         session: an open one, for a caller that wants the token ids of what was played.
@@ -145,7 +152,7 @@ def run_jobs(
         return Outcome(job, opened, episode.fault, time.monotonic() - start, model.name)
 
     rest = iter(jobs)
-    for job in rest:
+    while (job := next(rest, None)) is not None:
         first = opened(job)
         if first.stop is None:
             break
@@ -153,6 +160,8 @@ def run_jobs(
     else:
         return
     session = session or model.session()
-    openings: Iterator[Callable[[], Episode]] = chain([lambda: first], (partial(opened, job) for job in rest))
-    for episode in play(openings, session, in_flight or model.in_flight, on_step):
+    others = (None if job is None else partial(opened, job) for job in rest)
+    openings: Iterator[Callable[[], Episode] | None] = chain([lambda: first], others)
+    wanted = lambda episode: started[id(episode)][0].wanted  # noqa: E731
+    for episode in play(openings, session, in_flight or model.in_flight, on_step, wanted):
         yield outcome(episode)

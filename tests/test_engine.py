@@ -380,6 +380,25 @@ def test_a_conversation_can_be_closed_at_any_time(qwen):
     assert len(session.tokens(conversations[3]).completion_ids) == 0
 
 
+def test_whoever_wakes_a_session_gets_a_word_in_between_two_tokens(qwen):
+    model = LocalModel(*qwen, WARM, EngineSettings(max_slots=4))
+    alone, session, (first, second) = model.session(), model.session(), group(rollouts=2)
+    for one in (alone, session):
+        one.submit(first)
+    alone.wait()
+    session.wake()
+    assert session.wait() == [] and session.stats.tokens_decoded == 1
+    session.submit(second)
+    assert session.wait() and session.stats.tokens_decoded < alone.stats.tokens_decoded + 16 + 1
+    while session.wait():
+        pass
+    assert session.tokens(first).completion_ids == alone.tokens(first).completion_ids
+    session.keeps_tokens = False
+    session.close(first)
+    with pytest.raises(KeyError):
+        session.tokens(first)
+
+
 def test_an_unanswered_conversation_gives_up_its_slot_to_those_who_wait(qwen):
     alone, _ = converse(LocalModel(*qwen, WARM), again := group(rollouts=3), [[Message("tool", "on")]] * 3)
     session = LocalModel(*qwen, WARM, EngineSettings(max_slots=1)).session()

@@ -4,6 +4,7 @@ import ast
 import queue
 import threading
 import time
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,45 @@ def test_jobs_are_taken_when_there_is_room_and_no_earlier():
     assert len(taken) <= 6
     outcomes.close()
     assert len(taken) <= 6
+
+
+def test_jobs_may_come_while_others_are_played_and_the_run_ends_when_none_is_left():
+    model = Timed(lambda conversation: 0.3 if conversation.task_id == "first" else 0.01)
+    waiting = queue.SimpleQueue()
+
+    def come():
+        for name in ("second", "third"):
+            time.sleep(0.05)
+            waiting.put(job(name))
+            model.wake()
+
+    coming = threading.Thread(target=come)
+    coming.start()
+    jobs = iter(lambda: waiting.get() if not waiting.empty() else None, "never")
+    ended = [o.task.id for o in run_jobs(chain([job("first")], jobs), model)]
+    coming.join()
+    assert ended == ["second", "third", "first"], "they joined, and left as they ended"
+
+
+class Left(Job):
+    """Nobody waits for it any more once it has been played for a while."""
+
+    gone = threading.Event()
+    wanted = property(lambda self: not self.gone.is_set())
+
+
+@pytest.mark.parametrize("threads", [0, 4])
+def test_a_job_that_nobody_waits_for_any_more_is_closed_and_gives_its_place_to_the_next(threads):
+    model = Timed(lambda conversation: 0.4 if conversation.task_id == "left" else 0.5, threads)
+    closed, jobs = [], [Left(task("left"), EpisodeSettings()), job("next")]
+    model.close = lambda conversation: closed.append((conversation.task_id, time.monotonic() - start))
+    Left.gone.clear()
+    start = time.monotonic()
+    threading.Timer(0.1, lambda: (Left.gone.set(), model.wake())).start()
+    outcomes = list(run_jobs(jobs, model, in_flight=1))
+    assert [o.task.id for o in outcomes] == [name for name, _ in closed] == ["left", "next"]
+    assert closed[0][1] < 0.3, "at once, and what the model still says of it is not listened to"
+    assert outcomes[0].episode.stop is None and outcomes[1].trajectory.decision == 1
 
 
 @pytest.fixture

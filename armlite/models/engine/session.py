@@ -48,6 +48,8 @@ class EngineSession:
     """
 
     threads = 0
+    keeps_tokens = True
+    """Whether `tokens` still knows a conversation that was closed; a session that never ends must not."""
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class EngineSession:
         self._forbidden = torch.tensor(vocabulary.forbidden, dtype=torch.long, device=self._decoder.device)
         self._sequences: dict[int, Sequence] = {}
         self._ready: list[tuple[Conversation, Reply]] = []
+        self._woken = False
 
     @property
     def settings(self) -> EngineSettings:
@@ -101,18 +104,21 @@ class EngineSession:
             self._scheduler.waiting.append(sequence)
 
     def wait(self) -> list[tuple[Conversation, Reply]]:
-        """Run until at least one turn has ended; returns those that have, in the order of their slots."""
+        """Run until a turn has ended, or until woken; returns the turns that have, in the order of their slots."""
         if self._ready:
             ready, self._ready = self._ready, []
             return ready
         with torch.no_grad(), _eval_mode(self._model):
             while self._scheduler.waiting or self._scheduler.active:
-                if ended := retry_on_oom(self._prefill_and_decode, self._begin_again_smaller):
+                ended = retry_on_oom(self._prefill_and_decode, self._begin_again_smaller)
+                if ended or self._woken:
+                    self._woken = False
                     return ended
         return []
 
     def wake(self) -> None:
-        """Not called: tools run between two decode steps."""
+        """Let `wait` return after the decode step that it is at."""
+        self._woken = True
 
     def _prefill_and_decode(self) -> list[tuple[Conversation, Reply]]:
         self._scheduler.schedule()
@@ -133,10 +139,13 @@ class EngineSession:
         return GraphedDecoder(self._decoder) if graphs else self._decoder
 
     def close(self, conversation: Conversation) -> None:
-        """Release a conversation's slot; `tokens` still knows it."""
+        """Release a conversation's slot; `tokens` still knows it, as `keeps_tokens` says."""
         sequence = self._sequences[id(conversation)]
         sequence.active = False
         self._scheduler.remove(sequence)
+        self._ready = [(other, reply) for other, reply in self._ready if other is not conversation]
+        if not self.keeps_tokens:
+            del self._sequences[id(conversation)]
 
     def tokens(self, conversation: Conversation) -> TokenRecord:
         """Token ids of a conversation so far; an observation that did not fit is not part of it."""
