@@ -12,7 +12,6 @@ import re
 import threading
 import warnings
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
@@ -32,8 +31,9 @@ from armlite.remote import fetch_image, is_url
 from armlite.rules import Rules, carries_rules, read_rules, run_recipe
 from armlite.runner import Job, Outcome, run_jobs
 from armlite.store import Saved, append, relative
-from armlite.types import Constraint, Kind, Task, Trajectory, Verdict
-from armlite.votes import count_pairs, count_votes
+from armlite.tournament import Tournament, method_for
+from armlite.types import Constraint, Kind, Method, Task, Trajectory, Verdict
+from armlite.votes import count_votes
 
 Picture = str | Path | Image.Image
 Quantize = Literal["none", "4bit"]
@@ -204,22 +204,43 @@ class Judge:
         images: Sequence[Picture] | Picture = (),
         document: str | Path | None = None,
         constraints: Sequence[Constraint | str] = (),
+        *,
+        method: Method | None = None,
         **asked: Unpack[Asked],
     ) -> Verdict:
         """Put responses in order: `ranking`, best first, and `choice`, the best.
 
-        A round robin: every pair is judged in both orders, so that no place is favoured, and
-        `armlite.votes.count_pairs` counts. That makes n * (n - 1) judgments a vote: n should be small. The confidence
-        is the share of votes that agree with the ranking.
+        Pairs are judged in both orders, so that no place is favoured. Up to eight responses each meets each
+        (`armlite.votes.count_pairs` counts); more are sorted, with at most n * log2(n) comparisons. The verdict's
+        `method` and `comparisons` say what was done, its confidence is the share of votes that agree with the ranking.
+
+        Args:
+            method: `round_robin` or `merge_sort`, whatever the number.
         """
-        whole, opened = make_task("listwise", question, responses, images, document, constraints)
-        pairs = []
-        for a, b in combinations(range(1, len(responses) + 1), 2):
-            two = {"kind": "pairwise", "responses": (responses[a - 1], responses[b - 1]), "numbers": (a, b)}
-            pairs.append(whole.model_copy(update={"id": f"{whole.id}-{a}-{b}", **two}))
-        cases = [(pair, [(1, 2), (2, 1)], opened) for pair in pairs]
-        played = [outcome for outcomes in self._play(cases, Path(), asked) for outcome in outcomes]
-        return _with_images(count_pairs(len(responses), [o.trajectory for o in played]), played)
+        whole = make_task("listwise", question, responses, images, document, constraints)
+        return self._tournament(*whole, method or method_for(len(responses), whole=True), asked)
+
+    def best(
+        self,
+        question: str,
+        responses: Sequence[str],
+        images: Sequence[Picture] | Picture = (),
+        document: str | Path | None = None,
+        constraints: Sequence[Constraint | str] = (),
+        *,
+        method: Method | None = None,
+        **asked: Unpack[Asked],
+    ) -> Verdict:
+        """Find the best of many responses, as for best-of-n sampling: `choice`.
+
+        Up to eight responses are ranked; of more the winner of a knockout is found, with n - 1 comparisons, each in
+        both orders. Its confidence is the share of votes on the winner that are for it.
+
+        Args:
+            method: `round_robin`, `merge_sort` or `knockout`, whatever the number.
+        """
+        whole = make_task("listwise", question, responses, images, document, constraints)
+        return self._tournament(*whole, method or method_for(len(responses), whole=False), asked)
 
     def judge(
         self,
@@ -277,6 +298,16 @@ class Judge:
                 return self.judge_many(tasks, **how)
 
         return await asyncio.to_thread(work)
+
+    def _tournament(self, task: Task, opened: list[Image.Image], method: Method, asked: Asked) -> Verdict:
+        """Play a tournament, each round of it at once."""
+        game, played = Tournament(task, method, 2 * asked.get("votes", 1)), []
+        while due := game.due:
+            for outcomes in self._play([(pair, [(1, 2), (2, 1)], opened) for pair in due], Path(), asked):
+                played += outcomes
+                for outcome in outcomes:
+                    game.add(outcome.trajectory)
+        return _with_images(game.verdict(), played)
 
     def _play(self, cases: Sequence[Case], root: Path, asked: Asked) -> list[list[Outcome]]:
         """All votes on each task in each of its orders, in that order."""

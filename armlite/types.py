@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 Kind = Literal["pairwise", "listwise", "pointwise", "rating", "multiple_choice", "open_qa"]
+Method = Literal["round_robin", "merge_sort", "knockout"]
 Decision = bool | int | float | str
 TIE = 0
 """A `gold` or `decision` of 0 says that the responses are equally good."""
@@ -324,7 +325,14 @@ class Verdict(Record):
     answer: str | None = None
     """Answer of a multiple choice or open question."""
     confidence: float | None = None
-    """Share of the asked votes that agree with the verdict; None for a single vote."""
+    """Share of the asked votes that agree with the verdict (of a knockout: of those on its winner); None for a single
+    vote."""
+    method: Method | None = None
+    """How several responses were compared in pairs: each with each, a sort, or a knockout."""
+    comparisons: int = 0
+    """Pairs that were compared, each in both orders."""
+    comparisons_failed: int = 0
+    """Those of them that no vote could judge; they count as ties."""
     rationale: str = ""
     """The reasoning of the last turn of the first vote that agrees with the verdict."""
     evidence: tuple[Evidence, ...] = ()

@@ -77,6 +77,26 @@ def count_pairs(count: int, votes: Sequence[Trajectory]) -> Verdict:
     return _verdict("listwise", votes, {"choice": order[0], "ranking": tuple(order)} if clear else {}, party)
 
 
+def count_order(order: Sequence[int], clear: bool, votes: Sequence[Trajectory]) -> Verdict:
+    """The verdict of a sort or a knockout of responses by votes on pairs of them.
+
+    Args:
+        order: all responses, best first, or the best alone.
+        clear: the first was found better than the second; else: `split`.
+        votes: on the pairs that were compared.
+    """
+    if (failed := _failed("listwise", votes)) is not None:
+        return failed
+    found: dict[str, Any] = {}
+    if clear:
+        found = {"choice": order[0]} | ({"ranking": tuple(order)} if len(order) > 1 else {})
+    place = {number: at for at, number in enumerate(order)}
+    of = [vote for vote in votes if len(order) > 1 or order[0] in vote.task.numbers]
+    last = len(order)
+    party = sum(bool(w) and place.get(w, last) < place.get(a + b - w, last) for a, b, w in _duels(of))
+    return _verdict("listwise", votes, found, party).model_copy(update={"confidence": party / len(of)})
+
+
 def win_shares(count: int, votes: Sequence[Trajectory]) -> list[float | None]:
     """The share of its judged pairs that each of `count` responses won, ties counting half; None: none was judged."""
     won, of = [0.0] * (count + 1), [0] * (count + 1)
@@ -93,6 +113,8 @@ def agreeing(verdict: Verdict) -> list[Trajectory]:
         return []
     if verdict.ranking:
         return [v for v in verdict.trajectories if _ranks_alike(verdict, v)]
+    if verdict.kind == "listwise" and any(v.task.numbers for v in verdict.trajectories):  # a knockout
+        return [v for v in verdict.trajectories if any(w == verdict.choice for _, _, w in _duels([v]))]
     said = getattr(verdict, _FIELDS.get(verdict.kind, "choice"))
     votes = [v for v in verdict.trajectories if v.decision is not None]
     if verdict.kind == "rating":

@@ -98,7 +98,9 @@ def _compared(judge: Judge, rows: Sequence[Row], votes: int) -> list[float | Non
         texts = [row["response"] for row in group]
         first = group[0]
         verdict = judge.rank(
-            first["question"], texts, first["images"], first["document"], first["constraints"], votes=votes
+            *(first["question"], texts, first["images"], first["document"], first["constraints"]),
+            method="round_robin",  # all have to be judged equally often
+            votes=votes,
         )
         found += win_shares(len(group), verdict.trajectories)
     return found

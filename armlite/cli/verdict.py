@@ -21,6 +21,14 @@ STATUSES = {
     "bad_input": "Could not judge: something to look at could not be read",
 }
 
+PAIRS_SHOWN = 10
+"""Of more comparisons only those are listed on which votes differ."""
+METHODS = {
+    "round_robin": "each against each",
+    "merge_sort": "sorted pair by pair",
+    "knockout": "a knockout",
+}
+
 
 def headline(verdict: Verdict) -> str:
     """The verdict as a sentence."""
@@ -28,6 +36,8 @@ def headline(verdict: Verdict) -> str:
         return STATUSES[verdict.status]
     if verdict.ranking:
         return f"Best first: {', '.join(f'response {n}' for n in verdict.ranking)}"
+    if verdict.method == "knockout":
+        return f"Response {verdict.choice} is the best"
     said = (verdict.choice, verdict.correct, verdict.rating, verdict.answer)
     decision: Any = next(value for value in said if value is not None)
     return words.decision_words(verdict.trajectory.task, decision)
@@ -54,8 +64,12 @@ def _details(verdict: Verdict) -> list[str]:
     """How sure, by how many votes, how much was done, by which model; votes that disagree one by one."""
     votes, lines = verdict.trajectories, []
     if verdict.status == "judged" and verdict.confidence is not None:
-        agreed = f"{len(agreeing(verdict))} of {words.count(len(votes), 'vote')}"
+        asked = round(len(agreeing(verdict)) / verdict.confidence) if verdict.method == "knockout" else len(votes)
+        agreed = f"{len(agreeing(verdict))} of {words.count(asked, 'vote')}"
         lines.append(f"confidence {verdict.confidence:.0%}: {agreed} agree")
+    if verdict.method is not None:
+        failed = f", of which {verdict.comparisons_failed} could not be judged" if verdict.comparisons_failed else ""
+        lines.append(f"{METHODS[verdict.method]}: {words.count(verdict.comparisons, 'comparison')}{failed}")
     elif len(votes) == 1 and votes[0].answer is not None and verdict.status != "judged":
         lines.append(f"it answered: {words.shorten(words.literal(votes[0].answer), 200)}")
     if len(votes) > 1:
@@ -68,7 +82,7 @@ def _details(verdict: Verdict) -> list[str]:
 
 
 def _tally(verdict: Verdict) -> list[str]:
-    """What was voted for how often, where not all votes say the same; of pairs one line each."""
+    """What was voted for how often, where not all votes say the same; of pairs one line each, of many the uneven."""
     if verdict.status not in ("judged", "split"):
         stops = Counter(words.STOPS[vote.stop] for vote in verdict.trajectories)
         return [f"{stop} ({words.count(n, 'vote')})" for stop, n in stops.most_common()]
@@ -81,6 +95,8 @@ def _tally(verdict: Verdict) -> list[str]:
         parties.setdefault(f"{pair[0]} against {pair[1]}: " if pair else "", Counter())[said] += 1
     if len(parties) == 1 and len(next(iter(parties.values()))) == 1:
         return []
+    if verdict.comparisons > PAIRS_SHOWN:
+        parties = {pair: counts for pair, counts in parties.items() if len(counts) > 1}
     return [
         pair + ", ".join(f"{said} ({words.count(n, 'vote')})" for said, n in sorted(counts.items()))
         for pair, counts in parties.items()
