@@ -301,14 +301,24 @@ def test_the_command_hands_on_every_option(tmp_path, monkeypatch):
     given = {}
     monkeypatch.setattr("armlite.batch.run.judge_file", lambda *words, **how: given.update(how, words=words) or {})
     monkeypatch.setattr("armlite.cli.batch.draw_summary", lambda summary, out: None)
-    words = "--model openai:m@http://127.0.0.1:9/v1 --out o --swap --rate --votes 3 --no-tools --max-calls 2 --seed 5"
+    words = "--model openai:m@http://127.0.0.1:9/v1 --out o --swap --rate --rank --votes 3 --no-tools --max-calls 2"
+    words += " --seed 5"
     words += (
         " --temperature 0.5 --workers 7 --map question=q --n 9 --cache off --retry-failed --max-tokens 11 --no-probe"
     )
     with pytest.raises(SystemExit) as end:
         main(["judge", "rows.csv", "--no-probe", *words.split()])
     assert not end.value.code and [str(word) for word in given["words"]] == ["rows.csv", words.split()[1], "o"]
-    plain = {"swap": True, "rate": True, "votes": 3, "tools": False, "max_calls": 2, "seed": 5, "temperature": 0.5}
+    plain = {
+        "swap": True,
+        "rate": True,
+        "rank": True,
+        "votes": 3,
+        "tools": False,
+        "max_calls": 2,
+        "seed": 5,
+        "temperature": 0.5,
+    }
     plain |= {"workers": 7, "columns": ["question=q"], "n": 9, "retry_failed": True}
     assert {name: given[name] for name in plain} == plain and str(given["cache"]) == "off"
     assert given["options"]["max_new_tokens"] == 11 and given["options"]["probe"] is False

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Collection
 from pathlib import Path
 
+from armlite.batch.ranking import PAIR
 from armlite.journal import SETTINGS
 from armlite.judge import TRAJECTORIES
 from armlite.models.places import folders_of
@@ -22,7 +23,8 @@ def keep(batch: Path, ids: Collection[str], out: Path) -> int:
         ArmliteError: the batch has no judgments, or the folder cannot be written to.
     """
     source, target = batch / TRAJECTORIES, out / TRAJECTORIES
-    rows = [row for row in read(source) if row.trajectory.task.id in ids]
+    tasks = ((row, row.trajectory.task) for row in read(source))
+    rows = [row for row, task in tasks if task.id in ids or (task.numbers and PAIR.sub("", task.id) in ids)]
     for info in {info.file: info for row in rows for info in row.trajectory.images}.values():
         old, new = image_path(source, info), image_path(target, info)
         if old.exists() and not new.exists():

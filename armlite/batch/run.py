@@ -6,7 +6,7 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -15,6 +15,7 @@ from PIL import Image
 
 from armlite.batch.cache import Cache, CachingWriter
 from armlite.batch.columns import Columns, parse_map
+from armlite.batch.ranking import PAIR, Rankings, is_ranked, is_sorted
 from armlite.batch.written import Verdicts
 from armlite.data.files import Unreadable, read_file
 from armlite.data.pictures import Pictures
@@ -52,6 +53,8 @@ class Asked(TypedDict, total=False):
     """The first so many rows; all unless given."""
     rate: bool
     """Rate single responses from 1 to 10 instead of checking them."""
+    rank: bool
+    """Put three or more responses in order, instead of finding the best."""
     swap: bool
     """Judge in both presented orders; else in one that the row's id draws."""
     votes: int
@@ -117,7 +120,8 @@ def judge_file(
         if asked.get("retry_failed"):
             journal.keep(lambda row: not is_fault(row))
         with ExitStack() as stack:
-            verdicts = stack.enter_context(Verdicts(out, lambda task: len(_orders(task, asked)) * votes))
+            rankings = Rankings(out / TASKS, votes) if asked.get("rank") else None
+            verdicts = stack.enter_context(Verdicts(out, lambda task: len(_orders(task, asked)) * votes, rankings))
             total = verdicts.begin(read_records(out / TASKS, Task), journal.trajectories())
             done = set(journal.done)
             told(len(done), total)
@@ -130,10 +134,10 @@ def judge_file(
                 number += 1
                 writer.add(row, images, out)
                 verdicts.add(row)
-                told(number, total)
+                told(number, total - (rankings.spared if rankings else 0))
 
-            def unknown() -> Iterator[Job]:
-                for job in _jobs(out, judge, asked, done):
+            def unknown(jobs: Iterable[Job]) -> Iterator[Job]:
+                for job in jobs:
                     key = cache.key(job) if cache is not None else None
                     known = cache.get(job, key, journal.file) if cache is not None else None
                     if known is not None:
@@ -142,8 +146,9 @@ def judge_file(
                     writer.keys[job.key] = key
                     yield job
 
-            for outcome in run_jobs(unknown(), judge.model, in_flight=workers):
-                take(Saved(trajectory=outcome.trajectory, seconds=round(outcome.seconds, 4)), outcome.images)
+            for jobs in _plays(out, judge, asked, done, rankings):
+                for outcome in run_jobs(unknown(jobs), judge.model, in_flight=workers):
+                    take(Saved(trajectory=outcome.trajectory, seconds=round(outcome.seconds, 4)), outcome.images)
             return verdicts.finish()
 
 
@@ -183,6 +188,7 @@ def _settings(source: Path, model: str, judge: Judge, asked: Asked) -> dict[str,
         "columns": parse_map(asked.get("columns", ())),
         "n": asked.get("n"),
         "rate": asked.get("rate", False),
+        "rank": asked.get("rank", False),
         "swap": asked.get("swap", False),
         "votes": asked.get("votes", 1),
         "temperature": judge.model.sampling.temperature,  # type: ignore[attr-defined]  # it is lazy
@@ -208,7 +214,7 @@ def _write_tasks(source: Path, out: Path, asked: Asked, say: Callable[[str], Non
             task = columns.task(row)
             if len(columns.said) > known:
                 say(f"row {row.number}: {list(columns.said.values())[-1]}")
-            if task.id in seen:
+            if task.id in seen or (asked.get("rank") and PAIR.search(task.id)):
                 task = task.model_copy(update={"id": f"{task.id}#{row.number}"})
             seen.add(task.id)
             yield task
@@ -222,10 +228,20 @@ def _orders(task: Task, asked: Asked) -> tuple[tuple[int, ...], ...]:
     return presented(task, "both" if asked.get("swap") else "hash", asked.get("seed", 0))
 
 
-def _jobs(out: Path, judge: Judge, asked: Asked, done: set[Key]) -> Iterator[Job]:
-    """The judgments that are not done yet."""
+def _plays(out: Path, judge: Judge, asked: Asked, done: set[Key], rankings: Rankings | None) -> Iterator[Iterable[Job]]:
+    """The judgments that are not done yet; of rankings that are sorted a play a round, after all others."""
+    yield _jobs(out, judge, asked, done, rankings)
+    if rankings is not None:
+        yield from rankings.rounds(judge.settings, out, done)
+
+
+def _jobs(out: Path, judge: Judge, asked: Asked, done: set[Key], rankings: Rankings | None) -> Iterator[Job]:
     votes = asked.get("votes", 1)
     for _, task in read_records(out / TASKS, Task):
+        if rankings is not None and is_ranked(task):
+            if not is_sorted(task):
+                yield from rankings.jobs(task, judge.settings, out, done)
+            continue
         for first, shown in enumerate(_orders(task, asked)):
             for vote in range(votes):
                 job = Job(task, judge.settings, out, shown, first * votes + vote)

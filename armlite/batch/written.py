@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self, TextIO
 
+from armlite.batch.ranking import Rankings, is_ranked
 from armlite.evals.intervals import wilson
 from armlite.rewards import is_right
 from armlite.store import Saved, write_atomic
@@ -18,8 +19,8 @@ from armlite.votes import count_votes
 
 VERDICTS, TABLE, PREFERENCES, SUMMARY = "verdicts.jsonl", "verdicts.csv", "preferences.jsonl", "summary.json"
 FIELDS = (
-    "id", "kind", "status", "choice", "correct", "rating", "answer", "confidence", "consistent", "label", "right",
-    "calls", "tokens", "prompt_tokens", "seconds", "reason",
+    "id", "kind", "status", "choice", "ranking", "correct", "rating", "answer", "confidence", "consistent", "label",
+    "right", "method", "comparisons", "comparisons_failed", "calls", "tokens", "prompt_tokens", "seconds", "reason",
 )  # fmt: skip
 """Columns of the table. `consistent`: both presented orders say the same; `right`: the verdict is the label's."""
 
@@ -30,10 +31,11 @@ class Verdicts:
     Args:
         out: folder.
         asked: how many judgments a task's verdict is made of.
+        rankings: of the rows that are ranked; None: none is.
     """
 
-    def __init__(self, out: Path, asked: Callable[[Task], int]):
-        self._out, self._asked = out, asked
+    def __init__(self, out: Path, asked: Callable[[Task], int], rankings: Rankings | None = None):
+        self._out, self._asked, self._rankings = out, asked, rankings
         self._open: dict[str, list[Saved]] = {}
         """Task id -> its judgments so far, of tasks that are not complete."""
         self._files: list[TextIO] = []
@@ -54,7 +56,8 @@ class Verdicts:
         self._files = [open(self._out / name, "w", encoding="utf-8", newline="") for name in names]  # noqa: SIM115
         self._table = csv.DictWriter(self._files[1], FIELDS)
         self._table.writeheader()
-        total = sum(self._asked(task) for _, task in tasks)
+        ranked = self._rankings
+        total = sum(ranked.asked(task) if ranked and is_ranked(task) else self._asked(task) for _, task in tasks)
         for row in done:
             self.add(row)
         return total
@@ -62,17 +65,23 @@ class Verdicts:
     def add(self, row: Saved) -> None:
         """Take a judgment; the last one of a task completes its verdict."""
         task = row.trajectory.task
+        if self._rankings is not None and (name := self._rankings.row_of(task)) is not None:
+            if (ranked := self._rankings.add(name, row)) is not None:
+                self._complete(ranked.task, ranked.verdict, ranked.rows)
+            return
         rows = self._open.setdefault(task.id, [])
         rows.append(row)
         if len(rows) < self._asked(task):
             return
         del self._open[task.id]
         rows.sort(key=lambda saved: saved.trajectory.rollout)
+        self._complete(task, count_votes(task.kind, [saved.trajectory for saved in rows]), rows)
+
+    def _complete(self, task: Task, verdict: Verdict, rows: list[Saved]) -> None:
         votes = [saved.trajectory for saved in rows]
-        verdict = count_votes(task.kind, votes)
         line = _line(task, verdict, votes, [saved.seconds or 0.0 for saved in rows])
         self._write(0, line)
-        self._table.writerow({name: line[name] for name in FIELDS})
+        self._table.writerow({name: line[name] for name in FIELDS} | {"ranking": " ".join(map(str, verdict.ranking))})
         self._files[1].flush()
         self._count(task, verdict, line)
         if verdict.choice and len(task.responses) > 1:
@@ -142,6 +151,7 @@ def _line(task: Task, verdict: Verdict, votes: list[Trajectory], seconds: list[f
         "kind": task.kind,
         "status": verdict.status,
         "choice": verdict.choice,
+        "ranking": list(verdict.ranking),
         "correct": verdict.correct,
         "rating": verdict.rating,
         "answer": verdict.answer,
@@ -149,6 +159,9 @@ def _line(task: Task, verdict: Verdict, votes: list[Trajectory], seconds: list[f
         "consistent": _consistent(votes) if judged else None,
         "label": task.gold,
         "right": None if task.gold is None else bool(is_right(task, decision)),
+        "method": verdict.method,
+        "comparisons": verdict.comparisons if verdict.method else None,
+        "comparisons_failed": verdict.comparisons_failed if verdict.method else None,
         "calls": sum(turn.call is not None for turn in turns),
         "tokens": sum(turn.tokens for turn in turns),
         "prompt_tokens": sum(turn.prompt_tokens for turn in turns),
@@ -158,8 +171,10 @@ def _line(task: Task, verdict: Verdict, votes: list[Trajectory], seconds: list[f
 
 
 def _consistent(votes: list[Trajectory]) -> bool | None:
-    """Whether each presented order says the same; None where there was one."""
-    said: dict[tuple[int, ...], set[Any]] = {}
+    """Whether each presented order says the same, of a ranking in each comparison; None where there was one order."""
+    said: dict[str, dict[tuple[int, ...], set[Any]]] = {}
     for vote in votes:
-        said.setdefault(vote.order, set()).add(vote.decision)
-    return None if len(said) < 2 else len(set().union(*said.values())) == 1
+        said.setdefault(vote.task.id, {}).setdefault(vote.order, set()).add(vote.decision)
+    if any(len(orders) < 2 for orders in said.values()):
+        return None
+    return all(len(set().union(*orders.values())) == 1 for orders in said.values())

@@ -52,7 +52,7 @@ def judge(
     document: Annotated[Path | None, typer.Option(help="A PDF file or a folder of page images.")] = None,
     constraint: Annotated[list[str] | None, typer.Option(help="What responses must satisfy; may be repeated.")] = None,
     rate: Annotated[bool, typer.Option("--rate", help="One response: rate it from 1 to 10.")] = False,
-    rank: Annotated[bool, typer.Option("--rank", help="Put all responses in order, pair by pair.")] = False,
+    rank: Annotated[bool, typer.Option("--rank", help="Put three or more responses in order, pair by pair.")] = False,
     swap: Annotated[bool, typer.Option("--swap", help="Judge in both presented orders.")] = False,
     votes: Annotated[int, typer.Option(min=1, help="Judge so many times; shows how sure the judge is.")] = 1,
     no_tools: Annotated[bool, typer.Option("--no-tools", help="Judge by eye.")] = False,
@@ -103,8 +103,8 @@ def judge(
     """
     if file is not None:
         single = {"--question": question, "--response": response, "--image": image, "--document": document}
-        single |= {"--constraint": constraint, "--rank": rank or None, "--save": save}
-        how = {"rate": rate, "swap": swap, "votes": votes, "tools": not no_tools, "max_calls": max_calls}
+        single |= {"--constraint": constraint, "--save": save}
+        how = {"rate": rate, "rank": rank, "swap": swap, "votes": votes, "tools": not no_tools, "max_calls": max_calls}
         how |= {
             "temperature": temperature,
             "seed": seed,
