@@ -18,11 +18,12 @@ from armlite.images import image_source, open_image, shrink
 from armlite.memory import Limits, Memory
 from armlite.protocol import prompts
 from armlite.protocol.parse import feedback, parse_decision, parse_turn
+from armlite.protocol.probability import TokenLogprobs, answer_probabilities
 from armlite.protocol.reference import Wording
 from armlite.protocol.render import Conversation, Message, harmless, system_text
 from armlite.tools import tools_for
 from armlite.tools.tool import Tool
-from armlite.types import Decision, Fault, Observation, Step, StopReason, Task, Trajectory, Turn
+from armlite.types import Decision, Fault, Observation, Step, StopReason, Task, Trajectory, Turn, decision_key
 
 
 class EpisodeSettings(BaseModel):
@@ -66,6 +67,7 @@ class Episode:
         self.stop: StopReason | None = None
         self.decision: Decision | None = None
         self.fault: Fault | None = None
+        self.probabilities: dict[str, float] = {}
         self.model = ""
         self._attempts = 0
         self._forced = False
@@ -122,8 +124,16 @@ class Episode:
         finish: Literal["stop", "length", "overflow", "error"] = "stop",
         tokens: int = 0,
         prompt_tokens: int = 0,
+        logprobs: Sequence[TokenLogprobs] = (),
     ) -> Step | None:
         """Take the model's turn and act on it; appends to the conversation what the model is to see next.
+
+        Args:
+            text: what it wrote.
+            finish: how the turn ended.
+            tokens: sampled.
+            prompt_tokens: read.
+            logprobs: of the tokens of an answer.
 
         Returns:
             The new step, or None where the model could not take the last observation (`overflow`).
@@ -136,6 +146,8 @@ class Episode:
         turn = parse_turn(text, finish, tokens, self.settings.parse == "lenient")
         turn = turn.model_copy(update={"prompt_tokens": prompt_tokens})
         observation = self._observe(turn)
+        if self.decision is not None:
+            self.probabilities = self._probabilities(logprobs)
         step = Step(turn=turn, observation=observation)
         self.steps.append(step)
         self.conversation.messages.append(Message("assistant", text))
@@ -212,9 +224,17 @@ class Episode:
 
     def _decide(self, answer: str) -> Decision | None:
         decision = parse_decision(answer, self.task.kind, len(self.task.responses), self.task.options)
-        if self.task.kind in ("pairwise", "listwise") and decision:
-            return self.order[int(decision) - 1]
-        return decision
+        return None if decision is None else self._in_own_order(decision)
+
+    def _in_own_order(self, decision: Decision) -> Decision:
+        """A verdict on presented responses in the caller's numbers."""
+        numbered = self.task.kind in ("pairwise", "listwise") and decision
+        return self.order[int(decision) - 1] if numbered else decision
+
+    def _probabilities(self, logprobs: Sequence[TokenLogprobs]) -> dict[str, float]:
+        kind, count = self.task.kind, len(self.task.responses)
+        found = answer_probabilities(logprobs, kind, count, self.task.options)
+        return {decision_key(self._in_own_order(verdict)): share for verdict, share in found.items()}
 
     def trajectory(self) -> Trajectory:
         """The record of the episode so far.
@@ -236,6 +256,7 @@ class Episode:
             images=tuple(self.memory.infos.values()),
             stop=self.stop,
             decision=self.decision,
+            probabilities=self.probabilities,
             model=self.model,
             rollout=self.conversation.rollout,
             fault=self.fault,

@@ -12,12 +12,14 @@ import re
 import threading
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from PIL import Image
 from pydantic import ValidationError
 
+from armlite.calibration import Calibration, read_calibration
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError, first_fault
 from armlite.images import is_data_url, open_image, to_rgb
@@ -26,6 +28,7 @@ from armlite.memory import image_file
 from armlite.models import model_prefix
 from armlite.models.endpoint import parse_spec
 from armlite.models.lazy import LazyModel, at_temperature
+from armlite.models.places import calibration_file
 from armlite.models.sampling import Sampling
 from armlite.remote import fetch_image, is_url
 from armlite.rules import Rules, carries_rules, read_rules, run_recipe
@@ -40,6 +43,7 @@ Quantize = Literal["none", "4bit"]
 
 Case = tuple[Task, Sequence[tuple[int, ...]], Sequence[Image.Image] | None]
 """A task, the orders that its responses are shown in, and its images where they are open."""
+TOP_LOGPROBS = 20
 VOTING_TEMPERATURE = 0.7
 """Where several votes are asked of a greedy model: they would all be the same vote."""
 TRAJECTORIES = "trajectories.jsonl"
@@ -78,6 +82,15 @@ class Judge:
         self.model, self.settings = model, settings or EpisodeSettings()
         self._turn = threading.Lock()
 
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What `armlite calibrate` has found for the model; probabilities are told by it. None: nothing.
+
+        Raises:
+            ArmliteError: its file is damaged.
+        """
+        return read_calibration(calibration_file(self.model.spec)) if isinstance(self.model, LazyModel) else None
+
     @classmethod
     def load(
         cls,
@@ -92,6 +105,7 @@ class Judge:
         seed: int = 0,
         max_new_tokens: int | None = None,
         max_context: int | None = None,
+        top_logprobs: int = TOP_LOGPROBS,
         **options: Any,
     ) -> "Judge":
         """A judge by the name of its model; the weights are loaded when the first judgment needs them.
@@ -111,6 +125,8 @@ class Judge:
             seed: random seed: equal calls give equal verdicts.
             max_new_tokens: budget of a turn, instead of the run's or the default.
             max_context: of a conversation, likewise; a server has its own.
+            top_logprobs: likeliest tokens that the probability of a verdict is read from; 0: it is not. A server is
+                asked for at most five.
             options: further ones of `armlite.models.load_chat_model`.
 
         Raises:
@@ -132,7 +148,7 @@ class Judge:
         elif model_prefix(spec) == "openai":
             options = {"ruled": settings is not None, **options}
         try:
-            sampling = Sampling(temperature=temperature, seed=seed, **given)
+            sampling = Sampling(temperature=temperature, seed=seed, top_logprobs=top_logprobs, **given)
         except ValidationError as error:
             raise ArmliteError(": ".join(first_fault(error))) from error
         settings = settings or EpisodeSettings()
@@ -286,7 +302,7 @@ class Judge:
             cases.append((task, [given, given[::-1]] if swap and len(given) > 1 else [given], own))
         played = self._play(cases, Path(root), asked)
         return [
-            _with_images(count_votes(task.kind, [o.trajectory for o in outcomes]), outcomes)
+            _with_images(count_votes(task.kind, [o.trajectory for o in outcomes], self.calibration), outcomes)
             for task, outcomes in zip(tasks, played, strict=True)
         ]
 

@@ -13,6 +13,7 @@ from threading import Thread
 from typing import Literal, Protocol
 
 from armlite.episode import Episode
+from armlite.protocol.probability import TokenLogprobs
 from armlite.protocol.render import Conversation
 from armlite.types import Step
 
@@ -65,6 +66,8 @@ class Reply:
     """Sampled."""
     prompt_tokens: int = 0
     """Read, pictures included; 0 where the model does not say."""
+    logprobs: tuple[TokenLogprobs, ...] = ()
+    """Of the tokens behind the last `<answer>`, where the turn has one and the model says them."""
 
 
 def play(
@@ -129,7 +132,7 @@ def _opened(opening: Callable[[], Episode]) -> tuple[Episode, None]:
 
 
 def _acted(episode: Episode, reply: Reply) -> tuple[Episode, Step | None]:
-    return episode, episode.advance(reply.text, reply.finish, reply.tokens, reply.prompt_tokens)
+    return episode, episode.advance(reply.text, reply.finish, reply.tokens, reply.prompt_tokens, reply.logprobs)
 
 
 class Workers:

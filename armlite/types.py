@@ -25,8 +25,16 @@ from pydantic import (
 Kind = Literal["pairwise", "listwise", "pointwise", "rating", "multiple_choice", "open_qa"]
 Method = Literal["round_robin", "merge_sort", "knockout"]
 Decision = bool | int | float | str
+Source = Literal["tokens", "logprobs", "votes"]
 TIE = 0
 """A `gold` or `decision` of 0 says that the responses are equally good."""
+
+
+def decision_key(decision: Decision) -> str:
+    """A decision as a key of JSON: `1`, `0` (a tie), `true`, `7`, `7.5`, or the option's own."""
+    if isinstance(decision, bool):
+        return str(decision).lower()
+    return f"{decision:g}" if isinstance(decision, int | float) else decision
 
 
 class Record(BaseModel):
@@ -250,6 +258,9 @@ class Trajectory(Record):
     stop: StopReason
     decision: Decision | None = None
     """The parsed answer in the caller's own order; None if there is none."""
+    probabilities: dict[str, float] = {}
+    """Decision (`decision_key`, in the caller's own order) -> how likely the model was to answer so after what it had
+    thought and seen, from the tokens of its answer; empty where they are not known."""
     model: str = ""
     rollout: int = 0
     """Number of this rollout of the task; part of its random stream."""
@@ -333,6 +344,15 @@ class Verdict(Record):
     """Pairs that were compared, each in both orders."""
     comparisons_failed: int = 0
     """Those of them that no vote could judge; they count as ties."""
+    probability: float | None = None
+    """Of the verdict; of a rating: that the rating is within one point of it. None: not known, or no verdict."""
+    probabilities: dict[str, float] = {}
+    """Decision (`decision_key`) -> probability, mean of the votes; of a split verdict, too."""
+    probability_from: Source | None = None
+    """Where these come from. `tokens`: the local model's own; `logprobs`: what a server says of its tokens; `votes`:
+    the shares of the votes, where there is more than one and neither is known."""
+    calibrated: bool = False
+    """The probabilities are those that `armlite calibrate` made of the model's."""
     rationale: str = ""
     """The reasoning of the last turn of the first vote that agrees with the verdict."""
     evidence: tuple[Evidence, ...] = ()

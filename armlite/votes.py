@@ -10,8 +10,9 @@ from fractions import Fraction
 from statistics import median
 from typing import Any
 
+from armlite.calibration import Calibration, mean_of
 from armlite.rewards import plain_text
-from armlite.types import Decision, Evidence, Kind, Status, StopReason, Trajectory, Verdict
+from armlite.types import Decision, Evidence, Kind, Source, Status, StopReason, Trajectory, Verdict, decision_key
 
 _FAILED: dict[StopReason, Status] = {
     StopReason.TURN_BUDGET: "budget",
@@ -27,12 +28,39 @@ NEAR = 1.0
 """Ratings that differ by so many points agree."""
 
 
-def count_votes(kind: Kind, votes: Sequence[Trajectory]) -> Verdict:
-    """The verdict of votes on one task: what most of them say; of ratings the median, if any vote is near it."""
+def count_votes(kind: Kind, votes: Sequence[Trajectory], calibration: Calibration | None = None) -> Verdict:
+    """The verdict of votes on one task: what most of them say; of ratings the median, if any vote is near it.
+
+    Args:
+        calibration: of the model that voted.
+    """
     if (failed := _failed(kind, votes)) is not None:
         return failed
     decision, party = most_say(kind, votes)
-    return _verdict(kind, votes, {} if decision is None else {_FIELDS.get(kind, "choice"): decision}, party)
+    found = {} if decision is None else {_FIELDS.get(kind, "choice"): decision}
+    return _verdict(kind, votes, found, party).model_copy(update=_likelihood(kind, votes, decision, calibration))
+
+
+def _likelihood(
+    kind: Kind, votes: Sequence[Trajectory], decision: Decision | None, calibration: Calibration | None
+) -> dict[str, Any]:
+    """How likely the verdict is, by what the model gave its answers, else by what the votes say."""
+    known = [v.probabilities for v in votes if v.probabilities]
+    said = [decision_key(v.decision) for v in votes if v.decision is not None]
+    calibrated = bool(known) and calibration is not None and kind in calibration.kinds
+    if known:
+        source: Source = "logprobs" if votes[0].model.startswith("openai:") else "tokens"
+        shares = mean_of([calibration.apply(kind, p) for p in known] if calibrated and calibration else known)
+    elif len(votes) > 1:
+        source, shares = "votes", {key: count / len(votes) for key, count in Counter(said).items()}
+    else:
+        return {}
+    own = None
+    if decision is not None and kind == "rating":
+        own = sum(share for key, share in shares.items() if abs(float(key) - float(decision)) <= NEAR)
+    elif decision is not None:
+        own = sum(share for key, share in shares.items() if plain_text(key) == plain_text(decision_key(decision)))
+    return {"probability": own, "probabilities": shares, "probability_from": source, "calibrated": calibrated}
 
 
 def most_say(kind: Kind, votes: Sequence[Trajectory]) -> tuple[Decision | None, int]:
@@ -107,6 +135,12 @@ def win_shares(count: int, votes: Sequence[Trajectory]) -> list[float | None]:
     return [won[i] / of[i] if of[i] else None for i in range(1, count + 1)]
 
 
+def said_by(verdict: Verdict) -> Decision | None:
+    """What a verdict decides; None: nothing."""
+    decision: Decision | None = getattr(verdict, _FIELDS.get(verdict.kind, "choice"))
+    return decision
+
+
 def agreeing(verdict: Verdict) -> list[Trajectory]:
     """The votes that agree with a verdict, in order; none where there is no verdict."""
     if verdict.status != "judged":
@@ -115,10 +149,10 @@ def agreeing(verdict: Verdict) -> list[Trajectory]:
         return [v for v in verdict.trajectories if _ranks_alike(verdict, v)]
     if verdict.kind == "listwise" and any(v.task.numbers for v in verdict.trajectories):  # a knockout
         return [v for v in verdict.trajectories if any(w == verdict.choice for _, _, w in _duels([v]))]
-    said = getattr(verdict, _FIELDS.get(verdict.kind, "choice"))
+    said = said_by(verdict)
     votes = [v for v in verdict.trajectories if v.decision is not None]
     if verdict.kind == "rating":
-        return [v for v in votes if abs(float(v.decision) - said) <= NEAR]  # type: ignore[arg-type]
+        return [v for v in votes if abs(float(v.decision) - float(said)) <= NEAR]  # type: ignore[arg-type]
     return [v for v in votes if _plain(v.decision) == _plain(said)]  # type: ignore[arg-type]
 
 

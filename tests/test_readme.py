@@ -66,6 +66,15 @@ def place(tmp_path_factory):
     lines = [{"id": name, "kind": "pairwise", "choice": 1} for name in ("a", "b")]
     store.write_atomic(root / "runs" / "labelled" / "verdicts.jsonl", "\n".join(map(json.dumps, lines)))
     store.save(root / "runs" / "labelled" / "trajectories.jsonl", [row], images)
+    task = row.trajectory.task
+    known = [
+        row.trajectory.model_copy(
+            update={"task": task.model_copy(update={"id": f"k{n}"}), "probabilities": {"1": 0.9, "2": 0.1}}
+        )
+        for n in range(40)
+    ]
+    rows = [store.Saved(trajectory=one) for one in known]
+    store.save(root / "runs" / "known" / "trajectories.jsonl", rows, images)
     store.save(run / "eval" / "sft" / "greedy.jsonl", [row], images)
     return root
 

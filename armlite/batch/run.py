@@ -121,7 +121,8 @@ def judge_file(
             journal.keep(lambda row: not is_fault(row))
         with ExitStack() as stack:
             rankings = Rankings(out / TASKS, votes) if asked.get("rank") else None
-            verdicts = stack.enter_context(Verdicts(out, lambda task: len(_orders(task, asked)) * votes, rankings))
+            verdicts = Verdicts(out, lambda task: len(_orders(task, asked)) * votes, rankings, judge.calibration)
+            stack.enter_context(verdicts)
             total = verdicts.begin(read_records(out / TASKS, Task), journal.trajectories())
             done = set(journal.done)
             told(len(done), total)

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from armlite.batch.ranking import Rankings, is_ranked
+from armlite.calibration import Calibration
 from armlite.evals.intervals import wilson
 from armlite.rewards import is_right
 from armlite.store import Saved, write_atomic
 from armlite.types import Task, Trajectory, Verdict
-from armlite.votes import count_votes
+from armlite.votes import count_votes, said_by
 
 VERDICTS, TABLE, PREFERENCES, SUMMARY = "verdicts.jsonl", "verdicts.csv", "preferences.jsonl", "summary.json"
 FIELDS = (
-    "id", "kind", "status", "choice", "ranking", "correct", "rating", "answer", "confidence", "consistent", "label",
-    "right", "method", "comparisons", "comparisons_failed", "calls", "tokens", "prompt_tokens", "seconds", "reason",
+    "id", "kind", "status", "choice", "ranking", "correct", "rating", "answer", "confidence", "probability",
+    "consistent", "label", "right", "method", "comparisons", "comparisons_failed", "calls", "tokens", "prompt_tokens",
+    "seconds", "reason",
 )  # fmt: skip
 """Columns of the table. `consistent`: both presented orders say the same; `right`: the verdict is the label's."""
 
@@ -32,10 +34,17 @@ class Verdicts:
         out: folder.
         asked: how many judgments a task's verdict is made of.
         rankings: of the rows that are ranked; None: none is.
+        calibration: of the model.
     """
 
-    def __init__(self, out: Path, asked: Callable[[Task], int], rankings: Rankings | None = None):
-        self._out, self._asked, self._rankings = out, asked, rankings
+    def __init__(
+        self,
+        out: Path,
+        asked: Callable[[Task], int],
+        rankings: Rankings | None = None,
+        calibration: Calibration | None = None,
+    ):
+        self._out, self._asked, self._rankings, self._calibration = out, asked, rankings, calibration
         self._open: dict[str, list[Saved]] = {}
         """Task id -> its judgments so far, of tasks that are not complete."""
         self._files: list[TextIO] = []
@@ -75,7 +84,7 @@ class Verdicts:
             return
         del self._open[task.id]
         rows.sort(key=lambda saved: saved.trajectory.rollout)
-        self._complete(task, count_votes(task.kind, [saved.trajectory for saved in rows]), rows)
+        self._complete(task, count_votes(task.kind, [saved.trajectory for saved in rows], self._calibration), rows)
 
     def _complete(self, task: Task, verdict: Verdict, rows: list[Saved]) -> None:
         votes = [saved.trajectory for saved in rows]
@@ -141,9 +150,6 @@ def _share(part: int, of: int) -> dict[str, Any] | None:
 
 def _line(task: Task, verdict: Verdict, votes: list[Trajectory], seconds: list[float]) -> dict[str, Any]:
     """One verdict as plain data."""
-    decision = next(
-        (d for d in (verdict.choice, verdict.correct, verdict.rating, verdict.answer) if d is not None), None
-    )
     turns = [step.turn for vote in votes for step in vote.steps]
     judged = verdict.status in ("judged", "split")
     return {
@@ -156,9 +162,13 @@ def _line(task: Task, verdict: Verdict, votes: list[Trajectory], seconds: list[f
         "rating": verdict.rating,
         "answer": verdict.answer,
         "confidence": verdict.confidence,
+        "probability": _rounded(verdict.probability),
+        "probabilities": {key: _rounded(share) for key, share in verdict.probabilities.items()},
+        "probability_from": verdict.probability_from,
+        "calibrated": verdict.calibrated,
         "consistent": _consistent(votes) if judged else None,
         "label": task.gold,
-        "right": None if task.gold is None else bool(is_right(task, decision)),
+        "right": None if task.gold is None else bool(is_right(task, said_by(verdict))),
         "method": verdict.method,
         "comparisons": verdict.comparisons if verdict.method else None,
         "comparisons_failed": verdict.comparisons_failed if verdict.method else None,
@@ -168,6 +178,11 @@ def _line(task: Task, verdict: Verdict, votes: list[Trajectory], seconds: list[f
         "seconds": round(sum(seconds), 4),
         "reason": verdict.rationale,
     }
+
+
+def _rounded(share: float | None) -> float | None:
+    """To three places: the last digits of a model's probabilities depend on what else was in its batch."""
+    return None if share is None else round(share, 3)
 
 
 def _consistent(votes: list[Trajectory]) -> bool | None:

@@ -28,6 +28,7 @@ COMMANDS = {
     "data": "armlite.cli.data:app",
     "export": "armlite.cli.export:export",
     "agree": "armlite.cli.agree:agree",
+    "calibrate": "armlite.cli.calibrate:calibrate",
     "plan": "armlite.cli.plan:plan",
     "doctor": "armlite.cli.doctor:doctor",
     "bench": "armlite.cli.bench:bench",

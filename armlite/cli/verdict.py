@@ -67,6 +67,9 @@ def _details(verdict: Verdict) -> list[str]:
         asked = round(len(agreeing(verdict)) / verdict.confidence) if verdict.method == "knockout" else len(votes)
         agreed = f"{len(agreeing(verdict))} of {words.count(asked, 'vote')}"
         lines.append(f"confidence {verdict.confidence:.0%}: {agreed} agree")
+    if verdict.status == "judged" and verdict.probability is not None and verdict.probability_from != "votes":
+        of = "calibrated" if verdict.calibrated else "by its own tokens"
+        lines.append(f"probability {verdict.probability:.1%} ({of})")
     if verdict.method is not None:
         failed = f", of which {verdict.comparisons_failed} could not be judged" if verdict.comparisons_failed else ""
         lines.append(f"{METHODS[verdict.method]}: {words.count(verdict.comparisons, 'comparison')}{failed}")

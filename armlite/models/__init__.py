@@ -22,6 +22,7 @@ def _endpoint(name: str, sampling: Sampling | None, **options: Any) -> ChatModel
 
     if sampling is not None:
         own = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed}
+        own["top_logprobs"] = min(sampling.top_logprobs, 5)  # they are sent for each token of a turn
         options = {**own, "max_tokens": sampling.max_new_tokens, **options}
     return OpenAIModel(*parse_spec(f"openai:{name}"), **options)
 

@@ -12,6 +12,7 @@ from typing import Any
 from armlite.loop import Reply
 from armlite.protocol.parse import CALL_END as STOP
 from armlite.protocol.parse import end_of_call, has_open_call
+from armlite.protocol.probability import TokenLogprobs, of_answer
 from armlite.protocol.render import Conversation, harmless, without_control_tokens
 
 
@@ -49,7 +50,27 @@ def read_reply(value: dict[str, Any]) -> Reply:
         return Reply(text, "length", **counted)
     if finish in ("content_filter", "error"):
         return Reply(f"the server ended the turn ({finish})", "error", **counted)
-    return Reply(text, "stop", **counted)
+    return Reply(text, "stop", **counted, logprobs=_logprobs(choice.get("logprobs")))
+
+
+def _logprobs(told: Any) -> tuple[TokenLogprobs, ...]:
+    """Of the answer's tokens; none where the server tells nothing, or not in OpenAI's form."""
+    content = told.get("content") if isinstance(told, dict) else None
+    if not isinstance(content, list):
+        return ()
+    tokens = [_token(entry) for entry in content]
+    return of_answer([token for token in tokens if token is not None]) if None not in tokens else ()
+
+
+def _token(entry: Any) -> TokenLogprobs | None:
+    """One entry of the list, or None where it is not one."""
+    top = entry.get("top_logprobs") if isinstance(entry, dict) else None
+    entries = [entry, *(top if isinstance(top, list) else [])]
+    said = [(e.get("token"), e.get("logprob")) if isinstance(e, dict) else (None, None) for e in entries]
+    if not all(isinstance(text, str) and isinstance(p, int | float) for text, p in said):
+        return None
+    (text, logprob), *others = [(text, min(float(p), 0.0)) for text, p in said]
+    return TokenLogprobs(text, logprob, tuple(others))
 
 
 def _count(value: object) -> int:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from armlite.calibration import FILE as CALIBRATION
 from armlite.loop import ChatModel, ChatSession
 from armlite.models import model_prefix
 from armlite.models.sampling import Sampling
@@ -95,7 +96,7 @@ def writer_of(model: ChatModel) -> dict[str, Any]:
     options = {name: value for name, value in model._options.items() if name not in BESIDE}
     if model_prefix(model.spec) is None:
         options["digest"] = weights_digest(model.spec)
-    sampling = model.sampling.model_dump(mode="json", exclude={"temperature", "seed"})
+    sampling = model.sampling.model_dump(mode="json", exclude={"temperature", "seed", "top_logprobs"})
     return sampling | json.loads(json.dumps(options, default=str))
 
 
@@ -107,5 +108,8 @@ def weights_digest(spec: str) -> str | None:
     """
     from armlite.models.places import folders_of
 
-    found = [pieces_digest((f for f in d.iterdir() if f.suffix in WEIGHTS), d) for d in folders_of(spec)]
+    found = [
+        pieces_digest((f for f in d.iterdir() if f.suffix in WEIGHTS and f.name != CALIBRATION), d)
+        for d in folders_of(spec)
+    ]
     return "+".join(found) or None

@@ -38,6 +38,8 @@ SLOW_TRIES = 2
 INSTEAD = {
     "max_tokens": "max_completion_tokens is sent instead",
     "system": "its text is put before the first question",
+    "logprobs": "the probability of a verdict is not known, only that of votes",
+    "top_logprobs": "the probability of a verdict is not known, only that of votes",
     "stop": "it is left out, and turns are cut behind their call here",
 }
 """Field (`system`: the role) that a server refuses -> what is done then."""
@@ -72,6 +74,8 @@ class OpenAIModel:
         top_p: nucleus.
         max_tokens: budget of one turn.
         seed: base of the stream of each (task, rollout, turn); None sends no seed.
+        top_logprobs: likeliest tokens to ask for in place of each that is written: what the probability of a verdict is
+            read from. 0: none.
         extra: further keys of the request body; a value of None takes a key out.
         timeout: seconds that one whole reply may take; a request that takes longer is repeated once.
         retries: repetitions after a fault that may pass.
@@ -94,6 +98,7 @@ class OpenAIModel:
         top_p: float = 1.0,
         max_tokens: int = 2048,
         seed: int | None = 0,
+        top_logprobs: int = 0,
         extra: Mapping[str, Any] | None = None,
         timeout: float = 180.0,
         retries: int = 5,
@@ -117,6 +122,8 @@ class OpenAIModel:
         self._headers |= {"Content-Type": "application/json", **(headers or {})}
         self._secrets = [word for word in (self._key, *(headers or {}).values()) if word]
         self._options = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "stop": [STOP]}
+        if top_logprobs:
+            self._options |= {"logprobs": True, "top_logprobs": top_logprobs}
         self._extra = dict(extra or {})
         self._left_out: set[str] = set()
         """Fields that the server refuses; `system` is its role."""
@@ -298,9 +305,11 @@ class OpenAIModel:
         field = "system" if complaint.no_system else complaint.refused(optional)
         if field is None and complaint.says_nothing and not self._worked and "stop" in body:
             field = "stop"  # `transformers serve` fails at it so
+        elif field is None and complaint.says_nothing and not self._worked and "logprobs" in body:
+            field = "logprobs"
         if field is None or (field == "system" and body["messages"][0]["role"] != "system"):
             return False
-        self._left_out.add(field)
+        self._left_out |= {"logprobs", "top_logprobs"} if field in ("logprobs", "top_logprobs") else {field}
         self._say(f"{self._where()} refuses {field} ({complaint.why}): {INSTEAD.get(field, 'it is left out')}")
         return True
 

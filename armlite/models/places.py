@@ -3,6 +3,7 @@
 `armlite.models.loading` makes models of it. All that can be wrong with the word is one line.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -16,8 +17,10 @@ from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from safetensors import SafetensorError
 
+from armlite.calibration import FILE as CALIBRATION
 from armlite.errors import ArmliteError, first_line
 from armlite.recipe import STAGES
+from armlite.tools.documents.text_cache import cache_folder
 
 MODEL_TYPE = "qwen2_5_vl"
 
@@ -77,6 +80,16 @@ def folders_of(spec: str) -> list[Path]:
         found += [Path(place.source)] if Path(place.source).is_dir() else []
         place = place.base
     return found
+
+
+def calibration_file(spec: str) -> Path:
+    """Where the calibration of a model is: beside its weights, or among the user's cached files where these are on a
+    server or a hub.
+    """
+    found = folders_of(spec)
+    if found:
+        return found[0] / CALIBRATION
+    return cache_folder() / "calibrations" / f"{hashlib.sha256(spec.encode()).hexdigest()[:32]}.json"
 
 
 def resolve(spec: str) -> Place:

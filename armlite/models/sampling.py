@@ -31,6 +31,8 @@ class Sampling(BaseModel):
     """Tokens a turn may sample; then it finishes as `length`."""
     max_context: int = Field(default=16384, ge=2)
     """Tokens of a whole conversation: prompt, turns, observations and visual tokens."""
+    top_logprobs: int = Field(default=0, ge=0)
+    """How many of the likeliest tokens are told for each token of an answer: what its probability is read from."""
     seed: int = 0
     """Random seed."""
 

@@ -86,7 +86,7 @@ class Writing:
         self.fault: Fault | None = None
         self.written = Written()
 
-    def advance(self, text: str, finish: str = "stop", tokens: int = 0, prompt_tokens: int = 0) -> None:
+    def advance(self, text: str, finish: str = "stop", *_: object) -> None:
         """Read the reply, or ask once more."""
         if finish == "error":
             self.stop, self.fault = StopReason.MODEL_ERROR, Fault(whose="model", reason=text)

@@ -55,6 +55,23 @@ def sample_tokens(
     return tokens[:, 0].tolist(), said
 
 
+def top_logprobs(
+    logits: torch.Tensor, tokens: Sequence[int], count: int
+) -> list[tuple[float, list[tuple[int, float]]]]:
+    """For each row the log-probability of its token, and the `count` likeliest ids with theirs, before temperature.
+
+    Args:
+        logits: (B, V).
+        tokens: B ids.
+        count: k.
+    """
+    logprobs = logits.float().log_softmax(-1)
+    values, ids = logprobs.topk(min(count, logprobs.shape[-1]), dim=-1)  # (B, k)
+    own = logprobs.gather(-1, torch.tensor(tokens, device=logits.device)[:, None])[:, 0]
+    rows = zip(own.tolist(), ids.tolist(), values.tolist(), strict=True)
+    return [(said, list(zip(i, v, strict=True))) for said, i, v in rows]
+
+
 def _filter(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     """Logits (B, V) with -inf outside top-k and top-p; the likeliest token always stays."""
     if 0 < sampling.top_k < logits.shape[-1]:

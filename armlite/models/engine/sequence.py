@@ -52,6 +52,9 @@ class Sequence:
     """M-RoPE position of the next text token, less its index."""
     turn_start: int = 0
     """Index of the turn's first sampled token."""
+    turn_top: list[tuple[float, list[tuple[int, float]]]] = field(default_factory=list)
+    """For each sampled token of the turn its log-probability, and the likeliest ids with theirs, if they are asked for;
+    before any temperature."""
     random: np.random.Generator | None = None
     script: abc.Sequence[int] | None = None
 

@@ -19,13 +19,14 @@ from armlite.loop import Reply
 from armlite.models.engine.decoder import Chunk, Decoder
 from armlite.models.engine.graphs import GraphedDecoder
 from armlite.models.engine.oom import retry_on_oom
-from armlite.models.engine.sampler import sample_tokens
+from armlite.models.engine.sampler import sample_tokens, top_logprobs
 from armlite.models.engine.scheduler import Scheduler
 from armlite.models.engine.sequence import Sequence, Stats
 from armlite.models.engine.tokens import Span, TokenRecord
 from armlite.models.engine.vision import VisionCache
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.sampling import EngineSettings, Sampling, random_stream
+from armlite.protocol.probability import OPEN, TokenLogprobs, of_answer
 from armlite.protocol.render import Conversation, render
 
 Script = Callable[[Conversation], abc.Sequence[int] | None]
@@ -95,6 +96,7 @@ class EngineSession:
         tokens.extend(ids, spans)
         sequence.messages_seen, sequence.reply, sequence.active = len(conversation.messages), None, True
         sequence.turn_start, sequence.position_shift = sequence.length, tokens.shift
+        sequence.turn_top = []
         turn = conversation.turns
         sequence.random = random_stream(self._sampling.seed, conversation.task_id, conversation.rollout, turn)
         sequence.script = self._script(conversation) if self._script else None
@@ -247,6 +249,10 @@ class EngineSession:
             forced = [-1 if s.script is None else s.script[s.length - s.turn_start] for s in rows]
         # (B, V), B active sequences in the order of their slots
         tokens, logprobs = sample_tokens(logits, self._sampling, self._forbidden, uniforms, forced)
+        if self._sampling.top_logprobs:
+            likely = top_logprobs(logits, tokens, self._sampling.top_logprobs)
+            for sequence, (own, top) in zip(rows, likely, strict=True):
+                sequence.turn_top.append((own, top))
         self.stats.steps += 1
         self.stats.tokens_decoded += len(rows)
         ended = []
@@ -274,7 +280,17 @@ class EngineSession:
         turn = tokens.ids[sequence.turn_start :]
         sequence.active, tokens.ended = False, finish == "stop"
         sequence.reply = self._vocabulary.text(turn[:-1] if turn[-1] == end else turn)
-        return Reply(sequence.reply, finish, sum(tokens.sampled[sequence.turn_start :]))
+        count = sum(tokens.sampled[sequence.turn_start :])
+        return Reply(sequence.reply, finish, count, logprobs=self._answer_logprobs(sequence))
+
+    def _answer_logprobs(self, sequence: Sequence) -> tuple[TokenLogprobs, ...]:
+        """Of the tokens of the turn's answer, where there is one and they are asked for."""
+        if not sequence.turn_top or OPEN not in (sequence.reply or ""):
+            return ()
+        spell = self._vocabulary.spelling
+        turn = sequence.tokens.ids[sequence.turn_start :]
+        told = zip(turn, sequence.turn_top, strict=False)  # a closing token that was not sampled has none
+        return of_answer([TokenLogprobs(spell(i), own, tuple((spell(j), p) for j, p in top)) for i, (own, top) in told])
 
 
 @contextmanager

@@ -30,6 +30,7 @@ class Vocabulary:
         self.forbidden = sorted((control | set(tokenizer.all_special_ids) | unused) - {self.end})
         """Ids that are never sampled: control tokens but <|im_end|>, and rows without a token."""
         self._call_end: int | None = known.get(CALL_END)
+        self._spelt: dict[int, str] = {}
         self._may_close = {i for text, i in known.items() if CALL_END[-1] in text}
 
     def ids(self, text: str) -> list[int]:
@@ -39,6 +40,12 @@ class Vocabulary:
     def text(self, ids: list[int]) -> str:
         """The exact text of ids."""
         return self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def spelling(self, token: int) -> str:
+        """The text of one id; remembered."""
+        if token not in self._spelt:
+            self._spelt[token] = self.text([token])
+        return self._spelt[token]
 
     def closes_call(self, turn: list[int]) -> bool:
         """Whether the last of a turn's ids completes the `</tool_call>` of a call, in one token or many; one in a
