@@ -29,6 +29,7 @@ COMMANDS = {
     "export": "armlite.cli.export:export",
     "agree": "armlite.cli.agree:agree",
     "calibrate": "armlite.cli.calibrate:calibrate",
+    "audit": "armlite.cli.audit:audit",
     "plan": "armlite.cli.plan:plan",
     "doctor": "armlite.cli.doctor:doctor",
     "bench": "armlite.cli.bench:bench",

@@ -6,18 +6,27 @@ WIDTH, HEIGHT, SIZE = 160, 112, 14
 """Page and font size in points."""
 
 
-def write_pdf(pages: Sequence[Sequence[str]]) -> bytes:
-    """A PDF 1.4 file with one page for each list of ASCII lines."""
+def write_pdf(
+    pages: Sequence[Sequence[str]], paper: tuple[int, int] = (WIDTH, HEIGHT), size: int = SIZE, gap: int = 6
+) -> bytes:
+    """A PDF 1.4 file with one page for each list of ASCII lines.
+
+    Args:
+        paper: width and height of a page in points.
+        size: of the font, in points.
+        gap: points between two lines.
+    """
+    width, height = paper
     objects = [b"<< /Type /Catalog /Pages 2 0 R >>", b"", b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
     kids = []
     for lines in pages:
-        drawn = " ".join(f"({_escape(line)}) Tj 0 -{SIZE + 6} Td" for line in lines)
-        stream = f"BT /F1 {SIZE} Tf 12 {HEIGHT - 30} Td {drawn} ET".encode("ascii")
+        drawn = " ".join(f"({_escape(line)}) Tj 0 -{size + gap} Td" for line in lines)
+        stream = f"BT /F1 {size} Tf 12 {height - 16 - size} Td {drawn} ET".encode("ascii")
         objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream))
         content = len(objects)
         objects.append(
             b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %d %d] /Contents %d 0 R "
-            b"/Resources << /Font << /F1 3 0 R >> >> >>" % (WIDTH, HEIGHT, content)
+            b"/Resources << /Font << /F1 3 0 R >> >> >>" % (width, height, content)
         )
         kids.append(b"%d 0 R" % len(objects))
     objects[1] = b"<< /Type /Pages /Kids [%s] /Count %d >>" % (b" ".join(kids), len(kids))
