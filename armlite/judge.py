@@ -31,6 +31,7 @@ from armlite.models.lazy import LazyModel, at_temperature
 from armlite.models.places import calibration_file
 from armlite.models.sampling import Sampling
 from armlite.remote import fetch_image, is_url
+from armlite.rubric import Grade, Rubric, read_rubric
 from armlite.rules import Rules, carries_rules, read_rules, run_recipe
 from armlite.runner import Job, Outcome, run_jobs
 from armlite.store import Saved, append, relative
@@ -257,6 +258,25 @@ class Judge:
         """
         whole = make_task("listwise", question, responses, images, document, constraints)
         return self._tournament(*whole, method or method_for(len(responses), whole=False), asked)
+
+    def grade(
+        self,
+        question: str,
+        response: str,
+        rubric: Rubric | str | Path,
+        images: Sequence[Picture] | Picture = (),
+        document: str | Path | None = None,
+        **asked: Unpack[Asked],
+    ) -> Grade:
+        """Grade a response by a rubric: a verdict on each criterion, with its own evidence, and their weighted total.
+
+        Args:
+            rubric: its file, or as `armlite.rubric.read_rubric` read it.
+        """
+        own = rubric if isinstance(rubric, Rubric) else read_rubric(rubric)
+        task, opened = make_task("pointwise", question, [response], images, document)
+        parts = own.tasks(task)
+        return own.grade(self.judge_many(parts, images=[opened] * len(parts), **asked))
 
     def judge(
         self,

@@ -7,7 +7,7 @@ PACKAGE = Path(__file__).parents[1] / "armlite"
 LEVELS = (
     "types errors",
     "images imports jsonl lock memory png protocol remote store tools",
-    "calibration episode rewards tournament votes",
+    "calibration episode rewards rubric tournament votes",
     "journal loop runner",
     "data models pocket recipe rules view",
     "adapters audit batch bench chat doctor evals judge plan train",

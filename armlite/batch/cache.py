@@ -25,7 +25,7 @@ from armlite.runner import Job
 from armlite.store import Saved, file_digest, image_path
 from armlite.types import StopReason
 
-BESIDE = ("file", "digest", "columns", "n", "swap", "votes", "rate", "rank")
+BESIDE = ("file", "digest", "columns", "n", "swap", "votes", "rate", "rank", "rubric")
 """Settings of a batch that a single judgment does not depend on: what they decide is in the task and its order."""
 CONTENT = {"kind", "question", "responses", "options", "constraints", "numbers"}
 """Of a task, beside its files."""

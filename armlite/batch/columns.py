@@ -47,6 +47,7 @@ class Columns:
     Args:
         given: role -> column, as `--map` says.
         rate: rate single responses from 1 to 10 instead of checking them.
+        graded: single responses are graded by a rubric, which has no label.
 
     Raises:
         ArmliteError: there is no such role; names the nearest.
@@ -54,6 +55,7 @@ class Columns:
 
     given: Mapping[str, str] = field(default_factory=dict)
     rate: bool = False
+    graded: bool = False
     said: dict[tuple[str, ...], str] = field(default_factory=dict)
     """Names of a row's columns -> how they are read, in words."""
 
@@ -90,7 +92,7 @@ class Columns:
                 images=tuple(self._image(row, roles["images"][0], image) for image in _several(images)),
                 document=None if document is None else _path(row, roles["document"][0], document),
                 constraints=tuple(_several(rules)),  # type: ignore[arg-type]  # a bare string is accepted
-                gold=label_of(row, kind, label, len(responses)),
+                gold=None if self.graded else label_of(row, kind, label, len(responses)),
                 meta={"row": row.number},
             )
         except ValidationError as error:
@@ -104,6 +106,8 @@ class Columns:
         except ValidationError as error:
             raise row.fail(*first_fault(error, Task)) from error
         task = task.model_copy(update={"meta": {**task.meta, "row": row.number}})
+        if self.graded and task.kind not in ("pointwise", "rating"):
+            raise row.fail("kind", f"--rubric grades one response; this is a {task.kind} task")
         return moved(task, row.folder, row.pictures.out or row.folder)
 
     def _roles(self, row: Row) -> dict[str, tuple[str, ...]]:
@@ -154,8 +158,9 @@ class Columns:
             raise row.fail("response", "the row has no response")
         if count == 1:
             return "rating" if self.rate else "pointwise"
-        if self.rate:
-            raise row.fail("response", f"--rate rates one response; there are {count}")
+        if self.rate or self.graded:
+            what = "--rubric grades" if self.graded else "--rate rates"
+            raise row.fail("response", f"{what} one response; there are {count}")
         return "pairwise" if count == 2 else "listwise"
 
     def _image(self, row: Row, column: str, value: Any) -> str:

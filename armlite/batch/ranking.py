@@ -4,29 +4,20 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
+from armlite.batch.parts import Complete
 from armlite.episode import EpisodeSettings
 from armlite.journal import Key
 from armlite.jsonl import read_records
 from armlite.runner import Job
 from armlite.store import Saved
 from armlite.tournament import EXACT, Tournament, method_for, most_comparisons
-from armlite.types import Task, Verdict
+from armlite.types import Task
 
 AT_ONCE = 64
 """Rows whose sorts are in play at once: each of their rounds is one play, and their votes are in memory."""
 PAIR = re.compile(r": \d+ vs \d+$")
 """How ids of comparisons end, and no row's own."""
-
-
-class Ranked(NamedTuple):
-    """A row that has its verdict."""
-
-    task: Task
-    verdict: Verdict
-    rows: list[Saved]
-    """Its judgments, in the order in which they came."""
 
 
 class Rankings:
@@ -36,6 +27,8 @@ class Rankings:
         tasks: file of the rows.
         votes: of each presented order of a comparison.
     """
+
+    columns = ()
 
     def __init__(self, tasks: Path, votes: int):
         self._tasks, self._votes = tasks, votes
@@ -52,8 +45,10 @@ class Rankings:
                     self._places[task.id] = at
                 at += len(line)
 
-    def asked(self, task: Task) -> int:
-        """Judgments of a row's tournament, at most."""
+    def asked(self, task: Task) -> int | None:
+        """Judgments of a row's tournament, at most; None: it is not ranked."""
+        if not is_ranked(task):
+            return None
         count = len(task.responses)
         return 2 * self._votes * most_comparisons(method_for(count, whole=True), count)
 
@@ -62,7 +57,7 @@ class Rankings:
         name = PAIR.sub("", task.id)
         return name if task.numbers and name in self._places else None
 
-    def add(self, name: str, row: Saved) -> Ranked | None:
+    def add(self, name: str, row: Saved) -> Complete | None:
         """Take a judgment on a comparison of a row; the last one completes the row's verdict."""
         if name in self._over:
             return None
@@ -73,10 +68,14 @@ class Rankings:
             return None
         del self._open[name]
         self._over.add(name)
-        self.spared += self.asked(game.task) - len(rows)
-        return Ranked(game.task, game.verdict(), rows)
+        self.spared += (self.asked(game.task) or 0) - len(rows)
+        return Complete(game.task, game.verdict(), rows)
 
     def jobs(self, task: Task, settings: EpisodeSettings, root: Path, done: set[Key]) -> Iterator[Job]:
+        """The judgments of a row that has one round only."""
+        return iter(()) if is_sorted(task) else self._due(task, settings, root, done)
+
+    def _due(self, task: Task, settings: EpisodeSettings, root: Path, done: set[Key]) -> Iterator[Job]:
         """The judgments of a row that can be made now."""
         if task.id in self._over:
             return
@@ -90,7 +89,7 @@ class Rankings:
         """The judgments of rows that are sorted, a list a round of as many rows as are in play at once."""
         rows = (task for _, task in read_records(self._tasks, Task) if is_ranked(task) and is_sorted(task))
         while group := list(islice(rows, AT_ONCE)):
-            while jobs := [job for task in group for job in self.jobs(task, settings, root, done)]:
+            while jobs := [job for task in group for job in self._due(task, settings, root, done)]:
                 yield jobs
 
     def _game(self, name: str) -> tuple[Tournament, list[Saved]]:

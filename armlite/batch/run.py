@@ -15,8 +15,11 @@ from PIL import Image
 
 from armlite.batch.cache import Cache, CachingWriter
 from armlite.batch.columns import Columns, parse_map
-from armlite.batch.ranking import PAIR, Rankings, is_ranked, is_sorted
+from armlite.batch.grading import Gradings
+from armlite.batch.parts import Parts
+from armlite.batch.ranking import PAIR, Rankings
 from armlite.batch.written import Verdicts
+from armlite.calibration import Calibration
 from armlite.data.files import Unreadable, read_file
 from armlite.data.pictures import Pictures
 from armlite.data.tasks import write_tasks
@@ -30,6 +33,7 @@ from armlite.lock import held
 from armlite.models import asked_at_once, model_prefix
 from armlite.models.endpoint import place_free
 from armlite.models.lazy import writer_of
+from armlite.rubric import Rubric
 from armlite.runner import Job, run_jobs
 from armlite.store import Saved, file_digest
 from armlite.tools.checks.measures import splitter_of
@@ -53,6 +57,8 @@ class Asked(TypedDict, total=False):
     """The first so many rows; all unless given."""
     rate: bool
     """Rate single responses from 1 to 10 instead of checking them."""
+    rubric: Rubric | None
+    """Grade single responses by it, instead of checking them."""
     rank: bool
     """Put three or more responses in order, instead of finding the best."""
     swap: bool
@@ -120,8 +126,8 @@ def judge_file(
         if asked.get("retry_failed"):
             journal.keep(lambda row: not is_fault(row))
         with ExitStack() as stack:
-            rankings = Rankings(out / TASKS, votes) if asked.get("rank") else None
-            verdicts = Verdicts(out, lambda task: len(_orders(task, asked)) * votes, rankings, judge.calibration)
+            parts = _parts(out, asked, votes, judge.calibration)
+            verdicts = Verdicts(out, lambda task: len(_orders(task, asked)) * votes, parts, judge.calibration)
             stack.enter_context(verdicts)
             total = verdicts.begin(read_records(out / TASKS, Task), journal.trajectories())
             done = set(journal.done)
@@ -135,7 +141,7 @@ def judge_file(
                 number += 1
                 writer.add(row, images, out)
                 verdicts.add(row)
-                told(number, total - (rankings.spared if rankings else 0))
+                told(number, total - (parts.spared if parts else 0))
 
             def unknown(jobs: Iterable[Job]) -> Iterator[Job]:
                 for job in jobs:
@@ -147,7 +153,7 @@ def judge_file(
                     writer.keys[job.key] = key
                     yield job
 
-            for jobs in _plays(out, judge, asked, done, rankings):
+            for jobs in _plays(out, judge, asked, done, parts):
                 for outcome in run_jobs(unknown(jobs), judge.model, in_flight=workers):
                     take(Saved(trajectory=outcome.trajectory, seconds=round(outcome.seconds, 4)), outcome.images)
             return verdicts.finish()
@@ -190,6 +196,7 @@ def _settings(source: Path, model: str, judge: Judge, asked: Asked) -> dict[str,
         "n": asked.get("n"),
         "rate": asked.get("rate", False),
         "rank": asked.get("rank", False),
+        "rubric": rubric.model_dump(mode="json") if (rubric := asked.get("rubric")) is not None else None,
         "swap": asked.get("swap", False),
         "votes": asked.get("votes", 1),
         "temperature": judge.model.sampling.temperature,  # type: ignore[attr-defined]  # it is lazy
@@ -202,7 +209,7 @@ def _settings(source: Path, model: str, judge: Judge, asked: Asked) -> dict[str,
 
 def _write_tasks(source: Path, out: Path, asked: Asked, say: Callable[[str], None]) -> None:
     """Rows as tasks; an id that was there before gets the row's number behind it."""
-    columns = Columns(parse_map(asked.get("columns", ())), asked.get("rate", False))
+    columns = Columns(parse_map(asked.get("columns", ())), asked.get("rate", False), asked.get("rubric") is not None)
 
     def tasks() -> Iterator[Task]:
         seen: set[str] = set()
@@ -229,19 +236,24 @@ def _orders(task: Task, asked: Asked) -> tuple[tuple[int, ...], ...]:
     return presented(task, "both" if asked.get("swap") else "hash", asked.get("seed", 0))
 
 
-def _plays(out: Path, judge: Judge, asked: Asked, done: set[Key], rankings: Rankings | None) -> Iterator[Iterable[Job]]:
-    """The judgments that are not done yet; of rankings that are sorted a play a round, after all others."""
-    yield _jobs(out, judge, asked, done, rankings)
-    if rankings is not None:
-        yield from rankings.rounds(judge.settings, out, done)
+def _parts(out: Path, asked: Asked, votes: int, calibration: Calibration | None) -> Parts | None:
+    if (rubric := asked.get("rubric")) is not None:
+        return Gradings(rubric, votes, calibration)
+    return Rankings(out / TASKS, votes) if asked.get("rank") else None
 
 
-def _jobs(out: Path, judge: Judge, asked: Asked, done: set[Key], rankings: Rankings | None) -> Iterator[Job]:
+def _plays(out: Path, judge: Judge, asked: Asked, done: set[Key], parts: Parts | None) -> Iterator[Iterable[Job]]:
+    """The judgments that are not done yet; those that depend on others' outcomes a play a round, after all the rest."""
+    yield _jobs(out, judge, asked, done, parts)
+    if parts is not None:
+        yield from parts.rounds(judge.settings, out, done)
+
+
+def _jobs(out: Path, judge: Judge, asked: Asked, done: set[Key], parts: Parts | None) -> Iterator[Job]:
     votes = asked.get("votes", 1)
     for _, task in read_records(out / TASKS, Task):
-        if rankings is not None and is_ranked(task):
-            if not is_sorted(task):
-                yield from rankings.jobs(task, judge.settings, out, done)
+        if parts is not None and parts.asked(task) is not None:
+            yield from parts.jobs(task, judge.settings, out, done)
             continue
         for first, shown in enumerate(_orders(task, asked)):
             for vote in range(votes):

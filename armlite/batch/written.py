@@ -6,11 +6,13 @@ All of it is made of `tasks.jsonl` and the journal, so it is begun anew from the
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self, TextIO
 
-from armlite.batch.ranking import Rankings, is_ranked
+from armlite.batch.grading import Means
+from armlite.batch.parts import Parts
 from armlite.calibration import Calibration
 from armlite.evals.intervals import wilson
 from armlite.rewards import is_right
@@ -33,7 +35,7 @@ class Verdicts:
     Args:
         out: folder.
         asked: how many judgments a task's verdict is made of.
-        rankings: of the rows that are ranked; None: none is.
+        parts: of rows whose verdict is made of several tasks; None: there are none.
         calibration: of the model.
     """
 
@@ -41,10 +43,12 @@ class Verdicts:
         self,
         out: Path,
         asked: Callable[[Task], int],
-        rankings: Rankings | None = None,
+        parts: Parts | None = None,
         calibration: Calibration | None = None,
     ):
-        self._out, self._asked, self._rankings, self._calibration = out, asked, rankings, calibration
+        self._out, self._asked, self._parts, self._calibration = out, asked, parts, calibration
+        self._fields = (*FIELDS, *(parts.columns if parts else ()))
+        self._means = Means()
         self._open: dict[str, list[Saved]] = {}
         """Task id -> its judgments so far, of tasks that are not complete."""
         self._files: list[TextIO] = []
@@ -63,10 +67,9 @@ class Verdicts:
         self._out.mkdir(parents=True, exist_ok=True)
         names = (VERDICTS, TABLE, PREFERENCES)
         self._files = [open(self._out / name, "w", encoding="utf-8", newline="") for name in names]  # noqa: SIM115
-        self._table = csv.DictWriter(self._files[1], FIELDS)
+        self._table = csv.DictWriter(self._files[1], self._fields)
         self._table.writeheader()
-        ranked = self._rankings
-        total = sum(ranked.asked(task) if ranked and is_ranked(task) else self._asked(task) for _, task in tasks)
+        total = sum((self._parts and self._parts.asked(task)) or self._asked(task) for _, task in tasks)
         for row in done:
             self.add(row)
         return total
@@ -74,9 +77,9 @@ class Verdicts:
     def add(self, row: Saved) -> None:
         """Take a judgment; the last one of a task completes its verdict."""
         task = row.trajectory.task
-        if self._rankings is not None and (name := self._rankings.row_of(task)) is not None:
-            if (ranked := self._rankings.add(name, row)) is not None:
-                self._complete(ranked.task, ranked.verdict, ranked.rows)
+        if self._parts is not None and (name := self._parts.row_of(task)) is not None:
+            if (complete := self._parts.add(name, row)) is not None:
+                self._complete(*complete)
             return
         rows = self._open.setdefault(task.id, [])
         rows.append(row)
@@ -86,11 +89,14 @@ class Verdicts:
         rows.sort(key=lambda saved: saved.trajectory.rollout)
         self._complete(task, count_votes(task.kind, [saved.trajectory for saved in rows], self._calibration), rows)
 
-    def _complete(self, task: Task, verdict: Verdict, rows: list[Saved]) -> None:
+    def _complete(
+        self, task: Task, verdict: Verdict, rows: list[Saved], more: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         votes = [saved.trajectory for saved in rows]
-        line = _line(task, verdict, votes, [saved.seconds or 0.0 for saved in rows])
+        line = _line(task, verdict, votes, [saved.seconds or 0.0 for saved in rows]) | more
         self._write(0, line)
-        self._table.writerow({name: line[name] for name in FIELDS} | {"ranking": " ".join(map(str, verdict.ranking))})
+        flat = {name: line[name] for name in self._fields}
+        self._table.writerow(flat | {"ranking": " ".join(map(str, verdict.ranking))})
         self._files[1].flush()
         self._count(task, verdict, line)
         if verdict.choice and len(task.responses) > 1:
@@ -107,7 +113,9 @@ class Verdicts:
     def _count(self, task: Task, verdict: Verdict, line: dict[str, Any]) -> None:
         c = self._counts
         c["rows"] += 1
-        c[f"kind/{task.kind}"] += 1
+        c[f"kind/{line['kind']}"] += 1
+        if "criteria" in line:
+            self._means.add(line)
         c["judged"] += verdict.status == "judged"
         if verdict.status != "judged":
             self._reasons[verdict.status] += 1
@@ -135,6 +143,7 @@ class Verdicts:
             "preferences": c["preferences"],
             "consistency": _share(c["consistent"], c["consistent/of"]),
             "agreement": _share(c["right"], c["right/of"]),
+            "rubric": self._means.figures(),
             "calls": c["calls"],
             "tokens": c["tokens"],
             "prompt_tokens": c["prompt_tokens"],

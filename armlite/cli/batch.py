@@ -23,6 +23,9 @@ def draw_summary(summary: dict[str, Any], out: Path) -> None:
             low, high = found["ci95"]
             shown = f"{100 * found['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f}, of {found['n']:,})"
             table.add_row(words, shown)
+    for name, found in summary["rubric"].items():
+        words = "mean total, 0 to 1" if name == "total" else f"mean of {name}"
+        table.add_row(words, f"{found['mean']:.3f} (of {found['n']:,})")
     table.add_row("tool calls", f"{summary['calls']:,}")
     table.add_row("tokens written", f"{summary['tokens']:,}")
     table.add_row("preferences", f"{summary['preferences']:,}")

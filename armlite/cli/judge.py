@@ -19,6 +19,7 @@ from armlite.errors import ArmliteError
 
 if TYPE_CHECKING:
     from armlite.judge import Judge
+    from armlite.rubric import Grade, Rubric
     from armlite.types import Verdict
 
 ModelOption = Annotated[
@@ -52,6 +53,9 @@ def judge(
     document: Annotated[Path | None, typer.Option(help="A PDF file or a folder of page images.")] = None,
     constraint: Annotated[list[str] | None, typer.Option(help="What responses must satisfy; may be repeated.")] = None,
     rate: Annotated[bool, typer.Option("--rate", help="One response: rate it from 1 to 10.")] = False,
+    rubric: Annotated[
+        Path | None, typer.Option(help="Grade one response by a JSON, TOML or YAML file of criteria.")
+    ] = None,
     rank: Annotated[bool, typer.Option("--rank", help="Put three or more responses in order, pair by pair.")] = False,
     swap: Annotated[bool, typer.Option("--swap", help="Judge in both presented orders.")] = False,
     votes: Annotated[int, typer.Option(min=1, help="Judge so many times; shows how sure the judge is.")] = 1,
@@ -100,11 +104,20 @@ def judge(
       armlite judge --model openai:judge-7b@http://localhost:8000/v1 --json
         --document report.pdf --question "What was sold?" --response "Tea"
       armlite judge pairs.csv --model runs/pocket --swap --out runs/pairs
+      armlite judge answers.csv --model runs/pocket --rubric rubric.toml --out runs/graded
     """
     if file is not None:
         single = {"--question": question, "--response": response, "--image": image, "--document": document}
         single |= {"--constraint": constraint, "--save": save}
-        how = {"rate": rate, "rank": rank, "swap": swap, "votes": votes, "tools": not no_tools, "max_calls": max_calls}
+        how = {
+            "rubric": _rubric(rubric, rate, rank, swap),
+            "rate": rate,
+            "rank": rank,
+            "swap": swap,
+            "votes": votes,
+            "tools": not no_tools,
+            "max_calls": max_calls,
+        }
         how |= {
             "temperature": temperature,
             "seed": seed,
@@ -120,11 +133,12 @@ def judge(
     if out is not None or columns or n is not None or cache or retry_failed:
         raise ArmliteError("--out, --map, --n, --cache and --retry-failed are for a FILE of rows; there is none")
     question, response = _given(question, response)
+    from armlite.cli.grade import draw_grade, save_all
     from armlite.cli.verdict import Progress, draw_verdict
     from armlite.judge import Judge, check_folder
-    from armlite.judge import save as add
     from armlite.models.endpoint import shown
     from armlite.remote import refuse_urls
+    from armlite.types import Verdict
     from armlite.view.terminal import open_console
 
     if save is not None:
@@ -133,17 +147,19 @@ def judge(
         refuse_urls(image or ())
     how = {"device": device, "quantize": quantize, "temperature": temperature, "seed": seed, "max_calls": max_calls}
     judge = Judge.load(model, **how, **model_options(model, rules, endpoint, max_tokens, no_probe, workers))
-    progress = Progress(several=votes > 1 or swap or rank)
+    progress = Progress(several=votes > 1 or swap or rank or rubric is not None)
     progress.say(f"judging with {shown(model)}")
     given = (image or (), document, constraint or ())
     how = {"votes": votes, "tools": () if no_tools else None, "on_step": progress}
-    verdict = _ask(judge, question, response, given, rate, rank, swap, how)
+    found = _ask(judge, question, response, given, (rate, rank, swap), how, rubric)
     if json:
-        typer.echo(verdict.to_json())
+        typer.echo(found.to_json())
+    elif isinstance(found, Verdict):
+        draw_verdict(open_console(), found)
     else:
-        draw_verdict(open_console(), verdict)
+        draw_grade(open_console(), found)
     if save is not None:
-        progress.say(f"saved to {add(verdict, save)}; look at it with: armlite view {save}")
+        progress.say(f"saved to {save_all(found, save)}; look at it with: armlite view {save}")
 
 
 def _given(question: str | None, responses: list[str] | None) -> tuple[str, list[str]]:
@@ -208,17 +224,41 @@ def _judge_file(
         draw_summary(summary, out)
 
 
+def _rubric(file: Path | None, rate: bool, rank: bool, swap: bool) -> "Rubric | None":
+    """The rubric of a file.
+
+    Raises:
+        ArmliteError: it cannot be read, or goes with another option.
+    """
+    if file is None:
+        return None
+    for name, given in (("--rate", rate), ("--rank", rank), ("--swap", swap)):
+        if given:
+            raise ArmliteError(f"--rubric grades single responses; leave out {name}")
+    from armlite.rubric import read_rubric
+
+    return read_rubric(file)
+
+
 def _ask(
     judge: "Judge",
     question: str,
     responses: list[str],
     given: tuple[Any, ...],
-    rate: bool,
-    rank: bool,
-    swap: bool,
+    kind: tuple[bool, bool, bool],
     how: dict[str, Any],
-) -> "Verdict":
-    """The judgment that the flags and the number of responses ask for."""
+    rubric: "Path | None",
+) -> "Verdict | Grade":
+    """The judgment that the flags (`kind`: rate, rank, swap) and the number of responses ask for."""
+    rate, rank, swap = kind
+    if (read := _rubric(rubric, *kind)) is not None:
+        if len(responses) > 1 or given[2]:
+            raise ArmliteError(
+                "--rubric says what responses must satisfy; leave out --constraint"
+                if given[2]
+                else f"--rubric grades one response; there are {len(responses)}"
+            )
+        return judge.grade(question, responses[0], read, *given[:2], **how)
     if len(responses) == 1:
         if swap or rank:
             raise ArmliteError(f"--{'swap' if swap else 'rank'} needs two or more responses; there is one")
