@@ -72,3 +72,9 @@ def test_keeping_an_evaluation_costs_at_most_three_tenths() -> None:
     for how in ("at a glance", "with a zoom"):
         assert row[how]["judgments"] == 4000
         assert row[how]["ratio"] <= 1.3
+
+
+def test_the_pocket_judge_s_probabilities_mean_what_they_say() -> None:
+    found = json.loads((COMMITTED / "calibration.json").read_text("utf-8"))["pairwise"]
+    assert found["n"] >= 1000 and 0.7 < found["before"]["accuracy"] < 0.8
+    assert found["after"]["ece"] <= 0.05
