@@ -6,7 +6,7 @@ Single use; it never calls a model (the loop does) and never prints. Everything 
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -69,6 +69,9 @@ class Episode:
         self.fault: Fault | None = None
         self.probabilities: dict[str, float] = {}
         self.model = ""
+        self.hurried: Callable[[], bool] | None = None
+        """Says whether the model has to answer now: its next call is not run. None: never."""
+        self._cut_short = False
         self._attempts = 0
         self._forced = False
         self._seen: set[str] = set()
@@ -171,7 +174,10 @@ class Episode:
             self.stop = StopReason.CALL_LIMIT
         if self.stop is not None:
             return None
-        if not self.tools or self._attempts >= self.settings.max_calls:
+        allowed = bool(self.tools) and self._attempts < self.settings.max_calls
+        if allowed and self.hurried is not None and self.hurried():
+            allowed, self._cut_short = False, True
+        if not allowed:
             self._forced = True
             reached = self._wording.limit_reached if self._wording else prompts.LIMIT_REACHED
             return Observation(ok=False, text=reached if self.tools else prompts.NO_TOOLS)
@@ -260,6 +266,7 @@ class Episode:
             model=self.model,
             rollout=self.conversation.rollout,
             fault=self.fault,
+            cut_short=self._cut_short,
         )
 
     def pixels(self) -> dict[str, Image.Image]:

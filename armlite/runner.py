@@ -37,6 +37,8 @@ class Job:
     rollout: int = 0
     images: Sequence[Image.Image] | None = None
     """The task's images where they are already open."""
+    hurried: Callable[[], bool] | None = None
+    """Says, while it is played, whether the model has to answer now (`Episode.hurried`)."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -54,7 +56,9 @@ class Job:
         Raises:
             InputError: one cannot be read.
         """
-        return Episode.open(self.task, self.settings, self.root, self.order, self.rollout, self.images)
+        episode = Episode.open(self.task, self.settings, self.root, self.order, self.rollout, self.images)
+        episode.hurried = self.hurried
+        return episode
 
 
 @dataclass(frozen=True, eq=False)

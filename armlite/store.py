@@ -44,6 +44,8 @@ class Saved(Record):
     """What it took, where it was measured."""
     alone: bool = True
     """The seconds are from asking to the last turn; False: an even share of what a batch took."""
+    cached: bool = False
+    """Made by an earlier batch; nothing was asked for it here."""
 
     _path: Path | None = PrivateAttr(default=None)
 

@@ -266,6 +266,8 @@ class Trajectory(Record):
     """Number of this rollout of the task; part of its random stream."""
     fault: Fault | None = None
     """Why the episode could not be played to an end of its own; None: it was."""
+    cut_short: bool = False
+    """The model had to answer before its calls were used up, because the budget of a batch was."""
 
     @model_validator(mode="after")
     def _fault_of_older_files(self) -> Self:

@@ -89,13 +89,14 @@ class Cache:
             if not target.exists() and info.id not in saved.trajectory.prompt_images:
                 return None  # somebody has tidied up
         mine = {"task": job.task, "rollout": job.rollout}
-        return saved.model_copy(update={"trajectory": saved.trajectory.model_copy(update=mine)})
+        return saved.model_copy(update={"trajectory": saved.trajectory.model_copy(update=mine), "cached": True})
 
     def put(self, known: Iterable[tuple[str, Saved]], file: Path) -> None:
-        """Keep judgments that stand in a journal's file, with its pictures; those that failed are not kept."""
+        """Keep judgments that stand in a journal's file, with its pictures, but those that failed or were cut short."""
         lines = []
         for key, row in known:
-            if key in self._places or row.trajectory.fault is not None or row.trajectory.stop == StopReason.MODEL_ERROR:
+            vote = row.trajectory
+            if key in self._places or vote.fault is not None or vote.stop == StopReason.MODEL_ERROR or vote.cut_short:
                 continue
             for info in row.trajectory.images:
                 source, target = image_path(file, info), image_path(self.file, info)

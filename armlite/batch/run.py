@@ -8,11 +8,13 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from PIL import Image
 
+from armlite.batch.budget import Budget, Price
 from armlite.batch.cache import Cache, CachingWriter
 from armlite.batch.columns import Columns, parse_map
 from armlite.batch.grading import Gradings
@@ -72,6 +74,14 @@ class Asked(TypedDict, total=False):
     max_calls: int | None
     cache: Path | None
     """Folder of what was judged before, with the same model and settings; None: the user's own, `off`: none."""
+    max_seconds: float | None
+    """Begin no judgment after so many; in those in play no call is run any more, and one turn is left to answer."""
+    max_total_tokens: int | None
+    """Likewise once so many tokens have been read and written for the folder."""
+    max_cost: float | None
+    """Likewise once they have cost so much, by `price`."""
+    price: str | None
+    """`IN,OUT`: what a million tokens read and written cost; then cost is a column."""
     retry_failed: bool
     """Judge once more what could not be judged for a fault: a server that was away, a file that was not there."""
 
@@ -109,6 +119,8 @@ def judge_file(
     votes, told = asked.get("votes", 1), on_progress or (lambda done, total: None)
     if votes < 1:
         raise ArmliteError(f"--votes {votes} must be at least 1")
+    price = None if asked.get("price") is None else Price.of(asked["price"])
+    budget = Budget(asked.get("max_seconds"), asked.get("max_total_tokens"), asked.get("max_cost"), price)
     warmth = asked.get("temperature", 0.0) or (VOTING_TEMPERATURE if votes > 1 else 0.0)
     given = {"max_calls": asked.get("max_calls"), **asked_at_once(model, workers), **(options or {})}
     judge = Judge.load(model, temperature=warmth, seed=asked.get("seed", 0), **given)
@@ -127,9 +139,9 @@ def judge_file(
             journal.keep(lambda row: not is_fault(row))
         with ExitStack() as stack:
             parts = _parts(out, asked, votes, judge.calibration)
-            verdicts = Verdicts(out, lambda task: len(_orders(task, asked)) * votes, parts, judge.calibration)
+            verdicts = Verdicts(out, lambda task: len(_orders(task, asked)) * votes, parts, judge.calibration, price)
             stack.enter_context(verdicts)
-            total = verdicts.begin(read_records(out / TASKS, Task), journal.trajectories())
+            total = verdicts.begin(read_records(out / TASKS, Task), budget.counting(journal.trajectories()))
             done = set(journal.done)
             told(len(done), total)
             cache = _cache(asked, settings, model)
@@ -145,18 +157,24 @@ def judge_file(
 
             def unknown(jobs: Iterable[Job]) -> Iterator[Job]:
                 for job in jobs:
+                    if budget.spent():
+                        return
                     key = cache.key(job) if cache is not None else None
                     known = cache.get(job, key, journal.file) if cache is not None else None
                     if known is not None:
                         take(known, {})
                         continue
                     writer.keys[job.key] = key
-                    yield job
+                    yield replace(job, hurried=budget.is_spent)
 
             for jobs in _plays(out, judge, asked, done, parts):
-                for outcome in run_jobs(unknown(jobs), judge.model, in_flight=workers):
+                played = run_jobs(unknown(jobs), judge.model, in_flight=workers, on_step=budget.on_step)
+                for outcome in played:
                     take(Saved(trajectory=outcome.trajectory, seconds=round(outcome.seconds, 4)), outcome.images)
-            return verdicts.finish()
+                if budget.spent():
+                    break
+            left = total - number - (parts.spared if parts else 0)
+            return verdicts.finish(budget.spent() if left else None, left)
 
 
 def _cache(asked: Asked, settings: dict[str, Any], model: str) -> Cache | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, TextIO
 
+from armlite.batch.budget import Price
 from armlite.batch.grading import Means
 from armlite.batch.parts import Parts
 from armlite.calibration import Calibration
@@ -24,7 +25,7 @@ VERDICTS, TABLE, PREFERENCES, SUMMARY = "verdicts.jsonl", "verdicts.csv", "prefe
 FIELDS = (
     "id", "kind", "status", "choice", "ranking", "correct", "rating", "answer", "confidence", "probability",
     "consistent", "label", "right", "method", "comparisons", "comparisons_failed", "calls", "tokens", "prompt_tokens",
-    "seconds", "reason",
+    "seconds", "cost", "reason",
 )  # fmt: skip
 """Columns of the table. `consistent`: both presented orders say the same; `right`: the verdict is the label's."""
 
@@ -37,6 +38,7 @@ class Verdicts:
         asked: how many judgments a task's verdict is made of.
         parts: of rows whose verdict is made of several tasks; None: there are none.
         calibration: of the model.
+        price: what `cost` is counted by; None: there is no cost.
     """
 
     def __init__(
@@ -45,10 +47,13 @@ class Verdicts:
         asked: Callable[[Task], int],
         parts: Parts | None = None,
         calibration: Calibration | None = None,
+        price: Price | None = None,
     ):
         self._out, self._asked, self._parts, self._calibration = out, asked, parts, calibration
         self._fields = (*FIELDS, *(parts.columns if parts else ()))
         self._means = Means()
+        self._price = price
+        self._cost = 0.0
         self._open: dict[str, list[Saved]] = {}
         """Task id -> its judgments so far, of tasks that are not complete."""
         self._files: list[TextIO] = []
@@ -94,8 +99,12 @@ class Verdicts:
     ) -> None:
         votes = [saved.trajectory for saved in rows]
         line = _line(task, verdict, votes, [saved.seconds or 0.0 for saved in rows]) | more
+        if self._price is not None:
+            cost = sum(self._price.of_row(row) for row in rows)
+            self._cost += cost
+            line["cost"] = round(cost, 8)
         self._write(0, line)
-        flat = {name: line[name] for name in self._fields}
+        flat = {name: line.get(name) for name in self._fields}
         self._table.writerow(flat | {"ranking": " ".join(map(str, verdict.ranking))})
         self._files[1].flush()
         self._count(task, verdict, line)
@@ -114,6 +123,7 @@ class Verdicts:
         c = self._counts
         c["rows"] += 1
         c[f"kind/{line['kind']}"] += 1
+        c["cut_short"] += any(vote.cut_short for vote in verdict.trajectories)
         if "criteria" in line:
             self._means.add(line)
         c["judged"] += verdict.status == "judged"
@@ -128,8 +138,13 @@ class Verdicts:
         for name in ("calls", "tokens", "prompt_tokens"):
             c[name] += line[name]
 
-    def finish(self) -> dict[str, Any]:
-        """Write the summary and return it."""
+    def finish(self, stopped: str | None = None, left: int = 0) -> dict[str, Any]:
+        """Write the summary and return it.
+
+        Args:
+            stopped: why not all is judged.
+            left: judgments that were not begun.
+        """
         for file in self._files:
             file.flush()
         c = self._counts
@@ -147,6 +162,10 @@ class Verdicts:
             "calls": c["calls"],
             "tokens": c["tokens"],
             "prompt_tokens": c["prompt_tokens"],
+            "cost": None if self._price is None else round(self._cost, 8),
+            "cut_short": c["cut_short"],
+            "stopped": stopped,
+            "left": left,
         }
         write_atomic(self._out / SUMMARY, json.dumps(summary, indent=2) + "\n")
         return summary

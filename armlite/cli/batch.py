@@ -1,5 +1,6 @@
 """What `armlite judge FILE` prints at its end."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,16 @@ def draw_summary(summary: dict[str, Any], out: Path) -> None:
         table.add_row(words, f"{found['mean']:.3f} (of {found['n']:,})")
     table.add_row("tool calls", f"{summary['calls']:,}")
     table.add_row("tokens written", f"{summary['tokens']:,}")
+    if summary["cost"] is not None:
+        table.add_row("cost of these", f"{summary['cost']:,.4g}")
+    if summary["cut_short"]:
+        table.add_row("had to answer early", f"{summary['cut_short']:,}")
     table.add_row("preferences", f"{summary['preferences']:,}")
     Console().print(table)
+    if summary["stopped"]:
+        print(
+            f"stopped: {summary['stopped']}; {summary['left']:,} judgments are left, and the same command with more "
+            "goes on",
+            file=sys.stderr,
+        )
     print(f"verdicts: {out / 'verdicts.csv'}; look at them with: armlite view {out}")

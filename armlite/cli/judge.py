@@ -86,6 +86,17 @@ def judge(
         Path | None,
         typer.Option(metavar="DIR|off", help="With FILE: what was judged before.", show_default="the user's own"),
     ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=0, help="With FILE: begin no judgment after so many seconds.")
+    ] = None,
+    max_total_tokens: Annotated[
+        int | None, typer.Option(min=1, help="With FILE: nor after so many tokens, read and written.")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="With FILE: nor after such a cost, by --price.")] = None,
+    price: Annotated[
+        str | None,
+        typer.Option(metavar="IN,OUT", help="With FILE: what a million tokens read and written cost."),
+    ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With FILE: judge once more what failed before.")
     ] = False,
@@ -125,13 +136,20 @@ def judge(
             "n": n,
             "retry_failed": retry_failed,
             "cache": cache,
+            "max_seconds": max_seconds,
+            "max_total_tokens": max_total_tokens,
+            "max_cost": max_cost,
+            "price": price,
         }
         options = {"device": device, "quantize": quantize}
         options |= model_options(model, rules, endpoint, max_tokens, no_probe)
         _judge_file(file, model, out, single, workers, json, {**how, "options": options})
         return
-    if out is not None or columns or n is not None or cache or retry_failed:
-        raise ArmliteError("--out, --map, --n, --cache and --retry-failed are for a FILE of rows; there is none")
+    budgets = (max_seconds, max_total_tokens, max_cost, price)
+    if any(given is not None for given in (out, columns, n, cache, *budgets)) or retry_failed:
+        raise ArmliteError(
+            "--out, --map, --n, --cache, --retry-failed, --price and budgets are for a FILE of rows; there is none"
+        )
     question, response = _given(question, response)
     from armlite.cli.grade import draw_grade, save_all
     from armlite.cli.verdict import Progress, draw_verdict
