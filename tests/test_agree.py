@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 
 import pytest
 
@@ -115,14 +116,49 @@ def test_verdicts_are_laid_beside_labels(batch, capsys):
     assert json.loads(capsys.readouterr().out)["choice"]["n"] == 12
 
 
-def test_labels_older_than_the_judge_are_told_of(batch, pocket):
+def test_labels_and_verdicts_older_than_the_judge_are_told_of(batch, pocket, recwarn):
     from armlite.batch.disagreements import warn_of_age
 
     settings = batch / "out" / "settings.json"
     settings.write_text(json.dumps({**json.loads(settings.read_text()), "model": str(pocket.folder)}))
+    assert re.fullmatch(
+        r"labels of .* UTC, verdicts of .* UTC, weights of .* UTC", warn_of_age(batch / "out", batch / "labels.csv")
+    )
     os.utime(batch / "labels.csv", (1, 1))
-    with pytest.warns(UserWarning, match="may have been trained on it"):
+    with pytest.warns(UserWarning, match="labels are all older than the weights"):
+        assert warn_of_age(batch / "out", batch / "labels.csv").startswith(
+            "labels of 1970-01-01 00:00 UTC, verdicts of"
+        )
+    times = "id,label,time\np0,1,2001-02-03T04:05:06+00:00\np1,1,2999-01-01T00:00:00+00:00\n"
+    (batch / "labels.csv").write_text(times)
+    with pytest.warns(UserWarning, match=r"labels are in part \(1 of 2\) older than the weights"):
+        said = warn_of_age(batch / "out", batch / "labels.csv")
+    assert said.startswith("labels of 2001-02-03 04:05 UTC to 2999-01-01 00:00 UTC, verdicts of")
+    os.utime(batch / "out" / "trajectories.jsonl", (1, 1))
+    with pytest.warns(UserWarning, match="the verdicts are older than the weights"):
         warn_of_age(batch / "out", batch / "labels.csv")
+
+
+def test_a_calibration_does_not_make_a_judge_younger(batch, pocket, tmp_path, recwarn):
+    from armlite.batch.disagreements import warn_of_age
+
+    model = tmp_path / "model"
+    shutil.copytree(pocket.folder, model)
+    settings = batch / "out" / "settings.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "model": str(model)}))
+    for file in model.rglob("*"):
+        os.utime(file, (5, 5))
+    (model / "calibration.json").write_text("{}")
+    os.utime(batch / "labels.csv", (9, 9))
+    assert warn_of_age(batch / "out", batch / "labels.csv").endswith("weights of 1970-01-01 00:00 UTC")
+    assert not recwarn.list
+
+
+def test_a_later_label_of_a_rater_is_instead_of_an_earlier_one(batch):
+    (batch / "labels.csv").write_text("id,label,rater\np0,2,Ann\np1,2,Ann\np2,1,Ann\np0,1,Ann\np1,,Ann\n")
+    agreement = compare(batch / "out", batch / "labels.csv")["choice"]
+    assert sorted(name for name, _, _ in agreement.judged) == ["p0", "p2"]
+    assert agreement.figures()["agreement"]["value"] == 1
 
 
 @pytest.mark.parametrize(

@@ -162,8 +162,10 @@ def _labels(file: Path, lines: Mapping[str, Mapping[str, Any]]) -> dict[str, dic
     for row in read_file("labels", file):
         if isinstance(row, Unreadable):
             raise row.error
-        name, label = row.text("id"), row.get("label")
-        if name in lines and label is not None:
-            kind = lines[name]["kind"]
-            found[name][str(row.get("rater") or "")] = label_of(row, kind, label, 26)
-    return dict(found)
+        name, label, rater = row.text("id"), row.get("label"), str(row.get("rater") or "")
+        if name not in lines:
+            continue
+        found[name].pop(rater, None)  # a later label is instead of an earlier one, also where it is none
+        if label is not None:
+            found[name][rater] = label_of(row, lines[name]["kind"], label, 26)
+    return {name: rated for name, rated in found.items() if rated}

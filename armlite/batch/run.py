@@ -226,28 +226,38 @@ def _settings(source: Path, model: str, judge: Judge, asked: Asked) -> dict[str,
 
 
 def _write_tasks(source: Path, out: Path, asked: Asked, say: Callable[[str], None]) -> None:
-    """Rows as tasks; an id that was there before gets the row's number behind it."""
-    columns = Columns(parse_map(asked.get("columns", ())), asked.get("rate", False), asked.get("rubric") is not None)
-
-    def tasks() -> Iterator[Task]:
-        seen: set[str] = set()
-        for row in read_file("rows", source, Pictures(out), source.parent):
-            if len(seen) == asked.get("n"):
-                return
-            if isinstance(row, Unreadable):
-                raise row.error
-            known = len(columns.said)
-            task = columns.task(row)
-            if len(columns.said) > known:
-                say(f"row {row.number}: {list(columns.said.values())[-1]}")
-            if task.id in seen or (asked.get("rank") and PAIR.search(task.id)):
-                task = task.model_copy(update={"id": f"{task.id}#{row.number}"})
-            seen.add(task.id)
-            yield task
-
-    if not write_tasks(out / TASKS, tasks()):
+    if not write_tasks(out / TASKS, tasks_of(source, out, asked, say)):
         (out / TASKS).unlink()
         raise ArmliteError(f"{source} has no row to judge")
+
+
+def tasks_of(source: Path, out: Path, asked: Asked, say: Callable[[str], None] = lambda line: None) -> Iterator[Task]:
+    """Rows as tasks; an id that was there before gets the row's number behind it.
+
+    Args:
+        source: the file.
+        out: folder that the tasks' paths are relative to, and that embedded pictures are written to.
+        asked: of which `columns`, `rate`, `rank` and `n` count.
+        say: told how the columns are read.
+
+    Raises:
+        DataError: a row that cannot be read.
+    """
+    columns = Columns(parse_map(asked.get("columns", ())), asked.get("rate", False), asked.get("rubric") is not None)
+    seen: set[str] = set()
+    for row in read_file("rows", source, Pictures(out), source.parent):
+        if len(seen) == asked.get("n"):
+            return
+        if isinstance(row, Unreadable):
+            raise row.error
+        known = len(columns.said)
+        task = columns.task(row)
+        if len(columns.said) > known:
+            say(f"row {row.number}: {list(columns.said.values())[-1]}")
+        if task.id in seen or (asked.get("rank") and PAIR.search(task.id)):
+            task = task.model_copy(update={"id": f"{task.id}#{row.number}"})
+        seen.add(task.id)
+        yield task
 
 
 def _orders(task: Task, asked: Asked) -> tuple[tuple[int, ...], ...]:

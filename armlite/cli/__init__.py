@@ -30,6 +30,7 @@ COMMANDS = {
     "agree": "armlite.cli.agree:agree",
     "calibrate": "armlite.cli.calibrate:calibrate",
     "audit": "armlite.cli.audit:audit",
+    "label": "armlite.cli.label:label",
     "plan": "armlite.cli.plan:plan",
     "doctor": "armlite.cli.doctor:doctor",
     "bench": "armlite.cli.bench:bench",

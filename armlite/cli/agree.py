@@ -29,7 +29,7 @@ def agree(
     from armlite.batch.disagreements import keep, warn_of_age
 
     found = compare(verdicts, labels)
-    warn_of_age(verdicts, labels)
+    typer.echo(warn_of_age(verdicts, labels), err=True)
     figures = {kind: agreement.figures() for kind, agreement in found.items()}
     if json:
         typer.echo(json_.dumps(figures))

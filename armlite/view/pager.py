@@ -54,8 +54,8 @@ def page(
         return
     number: int | None = 0
     whole = protocol in ("kitty", "sixel")
-    with _single_keys(keyboard), nullcontext() if whole else console.screen(hide_cursor=False):
-        keys = _keys(keyboard)
+    with single_keys(keyboard), nullcontext() if whole else console.screen(hide_cursor=False):
+        keys = pressed(keyboard)
         while number is not None:
             with console.capture() as drawn:
                 _draw(console, rows, number, pixels, protocol)
@@ -113,7 +113,7 @@ def _say(console: Console, words: str) -> None:
     console.file.flush()
 
 
-def _keys(keyboard: TextIO) -> Iterator[bytes]:
+def pressed(keyboard: TextIO) -> Iterator[bytes]:
     """Keys as the terminal sends them; ends with the input or an interrupt."""
     try:
         while data := os.read(keyboard.fileno(), 64):
@@ -123,7 +123,7 @@ def _keys(keyboard: TextIO) -> Iterator[bytes]:
 
 
 @contextmanager
-def _single_keys(keyboard: TextIO) -> Iterator[None]:
+def single_keys(keyboard: TextIO) -> Iterator[None]:
     """Keys arrive at once and unseen; the terminal is put back as it was, whatever happens."""
     import termios
     import tty

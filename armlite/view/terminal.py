@@ -74,9 +74,18 @@ def draw_trajectory(
 
 
 def draw_task(
-    console: Console, trajectory: Trajectory, pixels: Pixels, protocol: Protocol | None = None, place: str = ""
+    console: Console,
+    trajectory: Trajectory,
+    pixels: Pixels,
+    protocol: Protocol | None = None,
+    place: str = "",
+    shown: int | None = SHOWN,
 ) -> None:
-    """Draw what is judged: question, images, responses with the right one marked where it is known."""
+    """Draw what is judged: question, images, responses with the right one marked where it is known.
+
+    Args:
+        shown: characters of a response; None: all of them. For the rest see `draw_trajectory`.
+    """
     task = trajectory.task
     images = {info.id: info for info in trajectory.images}
     title = Text(words.literal(task.id), style="bold")
@@ -101,7 +110,7 @@ def draw_task(
     if trajectory.prompt_images:
         _gallery(console, trajectory.prompt_images, images, pixels, protocol, 60, 16)
         console.print()
-    _responses(console, trajectory)
+    _responses(console, trajectory, shown)
 
 
 def draw_step(
@@ -167,11 +176,11 @@ def _turn_text(label: str, body: str) -> Text:
     return Text(body, style={"think": "italic", "answer": "bold", "fault": "red"}.get(label, ""))
 
 
-def _responses(console: Console, trajectory: Trajectory) -> None:
+def _responses(console: Console, trajectory: Trajectory, most: int | None) -> None:
     for number, text, shown in words.responses(trajectory):
         notes = [Text("★ right", style="yellow")] if words.is_gold(trajectory.task, number) else []
         notes += [Text(f"shown as {shown}", style="dim")] if shown else []
-        body = Text(words.shorten(text, SHOWN) or "(empty)")
+        body = Text((text if most is None else words.shorten(text, most)) or "(empty)")
         if notes and (len(text) > 60 or "\n" in text):
             body = Text("\n").join([Text("  ").join(notes), body])
         else:
