@@ -114,6 +114,32 @@ def test_pictures_come_as_paths_bytes_and_data_urls(tmp_path):
     assert Image.open(tmp_path / "out" / task.images[0]).size == (40, 30)
 
 
+def test_pictures_inside_of_messages_are_taken_in_their_order(tmp_path):
+    urls = []
+    for width in (31, 32, 33):
+        data = io.BytesIO()
+        Image.new("RGB", (width, 30), "red").save(data, "PNG")
+        urls.append(f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}")
+    parts = [
+        {"type": "image_url", "image_url": {"url": urls[0]}},
+        {"type": "text", "text": "Which"},
+        {"type": "image", "image": urls[1]},
+        {"type": "text", "text": " one?"},
+    ]
+    turns = [{"role": "user", "content": parts}, model("a")]
+    said = [{"role": "user", "content": [*parts, {"type": "input_image", "image_url": urls[2]}]}]
+    marked = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Which one?"}]}]
+    for row, widths in (
+        ({"messages": turns}, [31, 32]),
+        ({"prompt": said, "completion": [model("a")]}, [31, 32, 33]),
+        ({"chosen": turns, "rejected": [turns[0], model("b")]}, [31, 32]),
+        ({"prompt": marked, "chosen": "a", "rejected": "b", "images": [urls[2]]}, [33]),
+    ):
+        [task], _ = tasks(tmp_path, [row])
+        assert task.question == "Which one?" and task.responses[0] == "a"
+        assert [Image.open(tmp_path / "out" / image).width for image in task.images] == widths
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ARMLITE_CACHE", str(tmp_path / "cache"))
@@ -176,6 +202,20 @@ def test_verdicts_preferences_and_a_summary_are_written_and_nothing_is_done_twic
     assert len(scripted) == before, "what is done is not asked again"
     with pytest.raises(ArmliteError, match="begun with swap True, not False"):
         judge_file(tmp_path / "p.csv", "scripted:m", tmp_path / "out")
+
+
+def test_a_set_on_the_hub_is_judged_by_its_split(tmp_path, scripted):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for split in ("train", "test"):
+        rows = [{"question": f"{split}?", "response_1": "aa", "response_2": "b"}] * 2
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    summary = judge_file(f"hf:{folder}:test", "scripted:m", tmp_path / "out")
+    assert summary["rows"] == 2 and summary["wins"] == {"response_1": 2}
+    assert all(row.trajectory.task.question == "test?" for row in read(tmp_path / "out" / "trajectories.jsonl"))
+    with pytest.raises(ArmliteError, match="cannot get"):
+        judge_file(f"hf:{folder}:nothing", "scripted:m", tmp_path / "other")
+    assert not (tmp_path / "other" / "tasks.jsonl").exists()
 
 
 def test_a_killed_batch_goes_on_to_the_same_verdicts(tmp_path, process):

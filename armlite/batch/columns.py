@@ -79,7 +79,8 @@ class Columns:
         self._say(row, roles)
         question, responses, label = self._texts(row, roles)
         kind = self._kind(row, len(responses))
-        images = row.get(*roles["images"])
+        prompt = next((row.get(*roles[name]) for name in ("question", "messages", "chosen") if roles[name]), None)
+        images = _several(row.get(*roles["images"])) + pictures_in(prompt)
         document = row.get(*roles["document"])
         rules = row.get(*roles["constraints"])
         name = row.get(*roles["id"])
@@ -89,7 +90,7 @@ class Columns:
                 kind=kind,
                 question=question,
                 responses=tuple(responses),
-                images=tuple(self._image(row, roles["images"][0], image) for image in _several(images)),
+                images=tuple(self._image(row, (*roles["images"], "messages")[0], image) for image in images),
                 document=None if document is None else _path(row, roles["document"][0], document),
                 constraints=tuple(_several(rules)),  # type: ignore[arg-type]  # a bare string is accepted
                 gold=None if self.graded else label_of(row, kind, label, len(responses)),
@@ -164,6 +165,7 @@ class Columns:
         return "pairwise" if count == 2 else "listwise"
 
     def _image(self, row: Row, column: str, value: Any) -> str:
+        """A picture's path, which it is kept under where it is no file."""
         if isinstance(value, str) and not is_data_url(value) and value.lower().endswith(SUFFIXES) and len(value) < 1024:
             if is_url(value):
                 raise row.fail(column, f"is an address ({value[:60]}); give a file or the picture itself")
@@ -224,6 +226,24 @@ def text_of(value: Any) -> str:
             return text_of(value[0])
         return "\n\n".join(f"{part.get('role')}: {text_of(part)}" for part in value)
     return "" if value is None else str(value)
+
+
+def pictures_in(value: Any) -> list[Any]:
+    """The pictures inside of messages, in order, as each is given: of OpenAI's parts (`image_url`), of transformers'
+    (`image`, `url`, `path` or `base64`). A part that only marks a place is none: its picture is in a column of its own.
+    """
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [picture for part in value for picture in pictures_in(part)]
+    if not isinstance(value, dict):
+        return []
+    if value.get("type") not in ("image", "image_url", "input_image"):
+        return pictures_in(value["content"]) if isinstance(value.get("content"), list | tuple) else []
+    found = next((value[key] for key in ("image_url", "image", "url", "path", "base64") if value.get(key)), None)
+    if isinstance(found, dict) and "url" in found:
+        found = found["url"]
+    return [] if found is None else [found]
 
 
 def _common(one: Any, two: Any) -> Any:

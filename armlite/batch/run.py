@@ -4,8 +4,6 @@
 `armlite.batch.written` makes of it as judgments end. Rows are streamed: a large file takes little memory.
 """
 
-import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,9 +18,10 @@ from armlite.batch.columns import Columns, parse_map
 from armlite.batch.grading import Gradings
 from armlite.batch.parts import Parts
 from armlite.batch.ranking import PAIR, Rankings
+from armlite.batch.source import Source, open_source
 from armlite.batch.written import Verdicts
 from armlite.calibration import Calibration
-from armlite.data.files import Unreadable, read_file
+from armlite.data.files import Unreadable
 from armlite.data.pictures import Pictures
 from armlite.data.tasks import write_tasks
 from armlite.errors import ArmliteError
@@ -37,15 +36,13 @@ from armlite.models.endpoint import place_free
 from armlite.models.lazy import writer_of
 from armlite.rubric import Rubric
 from armlite.runner import Job, run_jobs
-from armlite.store import Saved, file_digest
+from armlite.store import Saved
 from armlite.tools.checks.measures import splitter_of
 from armlite.tools.documents import ocr
 from armlite.tools.documents.text_cache import cache_folder
 from armlite.types import Task
 
 TASKS, TRAJECTORIES = "tasks.jsonl", "trajectories.jsonl"
-PIPED = "input.jsonl"
-"""Where rows from standard input are kept."""
 Told = Callable[[int, int], None]
 """Called with (judgments made, of how many)."""
 
@@ -87,7 +84,7 @@ class Asked(TypedDict, total=False):
 
 
 def judge_file(
-    file: Path,
+    file: str | Path,
     model: str,
     out: Path,
     *,
@@ -100,7 +97,8 @@ def judge_file(
     """Judge a file's rows, or go on with that.
 
     Args:
-        file: JSONL, JSON, CSV, TSV or parquet; `-`: JSONL from standard input.
+        file: JSONL, JSON, CSV, TSV or parquet; `-`: JSONL from standard input; `hf:OWNER/NAME@CONFIG:SPLIT`: a set on
+            the hub.
         model: anything that `Judge.load` takes.
         out: folder of the results.
         workers: episodes in flight; None: as many as the model can use.
@@ -127,9 +125,7 @@ def judge_file(
     if not asked.get("tools", True):
         judge.settings = judge.settings.model_copy(update={"tools": ()})
     with held(out):
-        source = _piped(out) if str(file) == "-" else file
-        if not source.is_file():
-            raise ArmliteError(f"there is no file {file}")
+        source = open_source(file, out)
         settings = _settings(source, model, judge, asked)
         if not is_begun(out / TRAJECTORIES, settings) or not (out / TASKS).is_file():
             check_model_of(model)
@@ -187,28 +183,12 @@ def _cache(asked: Asked, settings: dict[str, Any], model: str) -> Cache | None:
     return Cache(place or cache_folder() / "judgments", settings, model)
 
 
-def _piped(out: Path) -> Path:
-    """Standard input as a file; that of an interrupted run where there is nothing on it."""
-    target = out / PIPED
-    if sys.stdin.isatty():
-        raise ArmliteError("FILE is -, but nothing is piped in")
-    out.mkdir(parents=True, exist_ok=True)
-    new = target.with_suffix(".new")
-    with new.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-    if new.stat().st_size or not target.exists():
-        new.replace(target)
-    else:
-        new.unlink()
-    return target
-
-
-def _settings(source: Path, model: str, judge: Judge, asked: Asked) -> dict[str, Any]:
+def _settings(source: Source, model: str, judge: Judge, asked: Asked) -> dict[str, Any]:
     """All that decides the verdicts."""
     own = judge.settings
     return {
         "file": source.name,
-        "digest": file_digest(source),
+        "digest": source.digest,
         "model": place_free(model),
         "columns": parse_map(asked.get("columns", ())),
         "n": asked.get("n"),
@@ -225,17 +205,17 @@ def _settings(source: Path, model: str, judge: Judge, asked: Asked) -> dict[str,
     }
 
 
-def _write_tasks(source: Path, out: Path, asked: Asked, say: Callable[[str], None]) -> None:
+def _write_tasks(source: Source, out: Path, asked: Asked, say: Callable[[str], None]) -> None:
     if not write_tasks(out / TASKS, tasks_of(source, out, asked, say)):
         (out / TASKS).unlink()
-        raise ArmliteError(f"{source} has no row to judge")
+        raise ArmliteError(f"{source.name} has no row to judge")
 
 
-def tasks_of(source: Path, out: Path, asked: Asked, say: Callable[[str], None] = lambda line: None) -> Iterator[Task]:
+def tasks_of(source: Source, out: Path, asked: Asked, say: Callable[[str], None] = lambda line: None) -> Iterator[Task]:
     """Rows as tasks; an id that was there before gets the row's number behind it.
 
     Args:
-        source: the file.
+        source: of the rows.
         out: folder that the tasks' paths are relative to, and that embedded pictures are written to.
         asked: of which `columns`, `rate`, `rank` and `n` count.
         say: told how the columns are read.
@@ -245,7 +225,7 @@ def tasks_of(source: Path, out: Path, asked: Asked, say: Callable[[str], None] =
     """
     columns = Columns(parse_map(asked.get("columns", ())), asked.get("rate", False), asked.get("rubric") is not None)
     seen: set[str] = set()
-    for row in read_file("rows", source, Pictures(out), source.parent):
+    for row in source.rows(Pictures(out)):
         if len(seen) == asked.get("n"):
             return
         if isinstance(row, Unreadable):

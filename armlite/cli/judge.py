@@ -41,7 +41,10 @@ def judge(
     model: ModelOption,
     file: Annotated[
         Path | None,
-        typer.Argument(help="Judge the rows of a JSONL, JSON, CSV, TSV or parquet file; -: of JSONL from a pipe."),
+        typer.Argument(
+            help="Judge the rows of a JSONL, JSON, CSV, TSV or parquet file; -: of JSONL from a pipe; "
+            "hf:OWNER/NAME[@CONFIG][:SPLIT]: of a set on the hub."
+        ),
     ] = None,
     question: Annotated[
         str | None, typer.Option(help="What the responses answer; @FILE or - reads it.", show_default=False)

@@ -31,16 +31,16 @@ def label(
     from tempfile import TemporaryDirectory
 
     from armlite.batch.run import tasks_of
+    from armlite.batch.source import open_source
     from armlite.label import KINDS, Labels, Session
     from armlite.view.pager import pressed, single_keys
     from armlite.view.terminal import open_console
 
     if not sys.stdin or not sys.stdin.isatty() or not sys.stdout.isatty():
         raise ArmliteError("labels are given by keys in a terminal, and this is none: run it without pipes")
-    if not file.is_file():
-        raise ArmliteError(f"there is no file {file}")
     with TemporaryDirectory() as folder:
-        given = list(tasks_of(file, Path(folder), {"columns": columns or (), "rate": rate, "n": n}))
+        source = open_source(file, Path(folder))
+        given = list(tasks_of(source, Path(folder), {"columns": columns or (), "rate": rate, "n": n}))
         tasks = [task for task in given if task.kind in KINDS]
         if not tasks:
             raise ArmliteError(f"{file} has no row with a response to label")

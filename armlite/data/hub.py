@@ -39,6 +39,23 @@ def stream(dataset: DataSet, pictures: Pictures) -> Iterator[Row]:
             raise ArmliteError(f"{dataset.name}: row {number + 1} of {hub} did not arrive: {_said(error)}") from error
 
 
+def revision_of(hub: str) -> str | None:
+    """The commit that a set on the hub is at now; None of a local folder, and without a network.
+
+    Raises:
+        ArmliteError: there is no such set, it is gated, or the hub cannot be reached.
+    """
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE or Path(hub).is_dir():
+        return None
+    _reach(hub)
+    try:
+        return HfApi().dataset_info(hub).sha
+    except _failures() as error:
+        raise ArmliteError(f"cannot get {hub}: {_said(error)}") from error
+
+
 def download(dataset: DataSet) -> Path:
     """Folder with a copy of the set's repository, in the hub's cache: for sets whose rows name files beside them.
 
