@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from armlite.judge import Judge as Judge
     from armlite.memory import Limits as Limits
     from armlite.models import chat_model as chat_model
+    from armlite.panel import Cascade as Cascade
+    from armlite.panel import Panel as Panel
     from armlite.rewards import reward as reward
     from armlite.tools import register as register
     from armlite.tools.tool import tool as tool
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 _HOMES = {
     "ArmliteError": "armlite.errors",
+    "Cascade": "armlite.panel",
     "EpisodeSettings": "armlite.episode",
     "Judge": "armlite.judge",
     "Limits": "armlite.memory",
+    "Panel": "armlite.panel",
     "Task": "armlite.types",
     "Trajectory": "armlite.types",
     "Verdict": "armlite.types",

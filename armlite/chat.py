@@ -10,9 +10,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from armlite.asking import Asked, make_task
 from armlite.errors import ArmliteError, nearest
 from armlite.images import is_data_url, open_image
-from armlite.judge import Asked, Judge, OnStep, make_task, save
+from armlite.judge import Judge, save
+from armlite.loop import OnStep
 from armlite.memory import Memory
 from armlite.remote import fetch_image, is_url, refuse_urls
 from armlite.tools import tools_for

@@ -4,42 +4,35 @@ It makes tasks of the caller's words and lets the runner play all votes of a cal
 `Judge.load` names is loaded by the first judgment, after its inputs have been opened: a bad file costs no minutes.
 """
 
-import asyncio
-import hashlib
-import json
+import copy
 import os
 import re
-import threading
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, get_args
+from typing import Any, Literal, Unpack, get_args
 
 from PIL import Image
 from pydantic import ValidationError
 
+from armlite.asking import Asked, Asking, Picture, make_task
 from armlite.calibration import Calibration, read_calibration
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError, first_fault
-from armlite.images import is_data_url, open_image, to_rgb
-from armlite.loop import ChatModel, OnStep
-from armlite.memory import image_file
+from armlite.loop import ChatModel
 from armlite.models import model_prefix
 from armlite.models.endpoint import parse_spec
 from armlite.models.lazy import LazyModel, at_temperature
 from armlite.models.places import calibration_file
 from armlite.models.sampling import Sampling
-from armlite.remote import fetch_image, is_url
-from armlite.rubric import Grade, Rubric, read_rubric
 from armlite.rules import Rules, carries_rules, read_rules, run_recipe
 from armlite.runner import Job, Outcome, run_jobs
 from armlite.store import Saved, append, relative
 from armlite.tournament import Tournament, method_for
-from armlite.types import Constraint, Kind, Method, Task, Trajectory, Verdict
+from armlite.types import Constraint, Method, Task, Trajectory, Verdict
 from armlite.votes import count_votes
 
-Picture = str | Path | Image.Image
 Quantize = Literal["none", "4bit"]
 
 Case = tuple[Task, Sequence[tuple[int, ...]], Sequence[Image.Image] | None]
@@ -51,25 +44,8 @@ TRAJECTORIES = "trajectories.jsonl"
 """What `save` writes to."""
 
 
-class Asked(TypedDict, total=False):
-    """What every way of judging takes, as keywords."""
-
-    votes: int
-    """Rollouts of each presented order; 1 unless given."""
-    tools: Sequence[str] | None
-    """Names of the tools to show. None: as the settings say, which is by what there is to look at; empty: none."""
-    on_step: OnStep | None
-    """Called with each step as it happens."""
-    rollout: int
-    """Number of the first rollout; another number is a fresh try. From 1 on a greedy model is warmed up."""
-
-
-class Judge:
-    """Judges with a chat model.
-
-    What the methods share: `images` are paths or PIL images; `document` is the path of a PDF or of a folder of page
-    images; the rest is in `Asked`. They raise ArmliteError for an image or document that is named and cannot be read,
-    too few responses, an unknown tool or model. Not being able to judge is no error but a `status` of the verdict.
+class Judge(Asking):
+    """Judges with a chat model. What the methods share is said in `Asking`.
 
     Several votes of a greedy model would all be the same, so more than one at temperature 0 are sampled at
     `VOTING_TEMPERATURE`.
@@ -80,8 +56,8 @@ class Judge:
     """
 
     def __init__(self, model: ChatModel, settings: EpisodeSettings | None = None):
+        super().__init__()
         self.model, self.settings = model, settings or EpisodeSettings()
-        self._turn = threading.Lock()
 
     @cached_property
     def calibration(self) -> Calibration | None:
@@ -157,6 +133,17 @@ class Judge:
             settings = settings.model_copy(update={"max_calls": max_calls})
         return cls(LazyModel(spec, sampling, options), settings)
 
+    def without_tools(self) -> "Judge":
+        """The same model, judging by eye."""
+        other = copy.copy(self)
+        other.settings = self.settings.model_copy(update={"tools": ()})
+        return other
+
+    def release(self) -> None:
+        """Let go of the model's weights; the next judgment loads them again."""
+        if isinstance(self.model, LazyModel):
+            self.model.release()
+
     def prepare(self) -> "Judge":
         """Load the model now, instead of with the first judgment.
 
@@ -166,53 +153,6 @@ class Judge:
         if isinstance(self.model, LazyModel):
             self.model.load()
         return self
-
-    def compare(
-        self,
-        question: str,
-        responses: Sequence[str],
-        images: Sequence[Picture] | Picture = (),
-        document: str | Path | None = None,
-        constraints: Sequence[Constraint | str] = (),
-        *,
-        swap: bool = False,
-        **asked: Unpack[Asked],
-    ) -> Verdict:
-        """Which of two or more responses is best? `choice` counts from 1 in the order given; 0 is a tie.
-
-        Args:
-            swap: judge in the order given and in its reverse; each vote counts. A judge that always prefers the first
-                place comes out as `split`.
-        """
-        kind: Kind = "pairwise" if len(responses) == 2 else "listwise"
-        task, opened = make_task(kind, question, responses, images, document, constraints)
-        return self.judge(task, images=opened, swap=swap, **asked)
-
-    def check(
-        self,
-        question: str,
-        response: str,
-        images: Sequence[Picture] | Picture = (),
-        document: str | Path | None = None,
-        constraints: Sequence[Constraint | str] = (),
-        **asked: Unpack[Asked],
-    ) -> Verdict:
-        """Is a response correct, or does it satisfy its constraints? The answer is `correct`."""
-        task, opened = make_task("pointwise", question, [response], images, document, constraints)
-        return self.judge(task, images=opened, **asked)
-
-    def rate(
-        self,
-        question: str,
-        response: str,
-        images: Sequence[Picture] | Picture = (),
-        document: str | Path | None = None,
-        constraints: Sequence[Constraint | str] = (),
-        **asked: Unpack[Asked],
-    ) -> Verdict:
-        """How good is a response? `rating` is the median vote, 1 to 10; votes within one point of it agree."""
-        task, opened = make_task("rating", question, [response], images, document, constraints)
-        return self.judge(task, images=opened, **asked)
 
     def rank(
         self,
@@ -259,44 +199,6 @@ class Judge:
         whole = make_task("listwise", question, responses, images, document, constraints)
         return self._tournament(*whole, method or method_for(len(responses), whole=False), asked)
 
-    def grade(
-        self,
-        question: str,
-        response: str,
-        rubric: Rubric | str | Path,
-        images: Sequence[Picture] | Picture = (),
-        document: str | Path | None = None,
-        **asked: Unpack[Asked],
-    ) -> Grade:
-        """Grade a response by a rubric: a verdict on each criterion, with its own evidence, and their weighted total.
-
-        Args:
-            rubric: its file, or as `armlite.rubric.read_rubric` read it.
-        """
-        own = rubric if isinstance(rubric, Rubric) else read_rubric(rubric)
-        task, opened = make_task("pointwise", question, [response], images, document)
-        parts = own.tasks(task)
-        return own.grade(self.judge_many(parts, images=[opened] * len(parts), **asked))
-
-    def judge(
-        self,
-        task: Task,
-        *,
-        root: str | Path = ".",
-        images: Sequence[Image.Image] | None = None,
-        swap: bool = False,
-        **asked: Unpack[Asked],
-    ) -> Verdict:
-        """Judge a Task record of any kind. A file of it that cannot be read is the status `bad_input`.
-
-        Args:
-            root: folder that the task's paths are relative to.
-            images: the task's images where they are already open.
-            swap: judge in both orders; nothing to swap with fewer than two responses.
-        """
-        [verdict] = self.judge_many([task], root=root, images=[images], swap=swap, **asked)
-        return verdict
-
     def judge_many(
         self,
         tasks: Sequence[Task],
@@ -325,15 +227,6 @@ class Judge:
             _with_images(count_votes(task.kind, [o.trajectory for o in outcomes], self.calibration), outcomes)
             for task, outcomes in zip(tasks, played, strict=True)
         ]
-
-    async def judge_many_async(self, tasks: Sequence[Task], **how: Any) -> list[Verdict]:
-        """`judge_many` in a thread of its own, so that an event loop goes on; one call of a judge after the other."""
-
-        def work() -> list[Verdict]:
-            with self._turn:
-                return self.judge_many(tasks, **how)
-
-        return await asyncio.to_thread(work)
 
     def _tournament(self, task: Task, opened: list[Image.Image], method: Method, asked: Asked) -> Verdict:
         """Play a tournament, each round of it at once."""
@@ -366,69 +259,6 @@ class Judge:
         played = run_jobs([job for own in jobs for job in own], model, on_step=asked.get("on_step"))
         outcomes = {id(outcome.job): outcome for outcome in played}
         return [[outcomes[id(job)] for job in own] for own in jobs]
-
-
-def make_task(
-    kind: Kind,
-    question: str,
-    responses: Sequence[str],
-    images: Sequence[Picture] | Picture = (),
-    document: str | Path | None = None,
-    constraints: Sequence[Constraint | str] = (),
-) -> tuple[Task, list[Image.Image]]:
-    """A Task of a caller's words, named after its content, and its opened images.
-
-    An image that is not a file gets the path that `save` will give it.
-
-    Raises:
-        ArmliteError: nothing to judge, or an image or document that cannot be read.
-    """
-    from armlite.tools.documents.pages import open_document
-
-    if not question.strip():
-        raise ArmliteError("the question is empty")
-    if isinstance(responses, str):
-        raise ArmliteError("responses must be a list of texts, not one text")
-    if kind in ("pairwise", "listwise") and len(responses) < 2:
-        raise ArmliteError(f"there is nothing to compare: give two or more responses, not {len(responses)}")
-    pictures = [images] if isinstance(images, str | Path | Image.Image) else list(images)
-    opened = [_open(p, f"image {n}") for n, p in enumerate(pictures, 1)]
-    name = None if document is None else open_document(Path(document)).name
-    files = [image_file(image) for image in opened]
-    kept = [isinstance(p, Image.Image) or is_url(p) or is_data_url(p) for p in pictures]
-    paths = [f"images/{f}" if k else str(p) for p, f, k in zip(pictures, files, kept, strict=True)]
-    rules = [constraints] if isinstance(constraints, str) else list(constraints)
-    named = [kind, question, *responses, files, name, [str(rule) for rule in rules]]
-    digest = hashlib.sha256(json.dumps(named).encode()).hexdigest()
-    _check_text(question, *responses, *paths, str(document), *map(str, rules))
-    try:
-        task = Task(
-            id=f"{kind}-{digest[:8]}",
-            kind=kind,
-            question=question,
-            images=tuple(paths),
-            document=None if document is None else str(document),
-            responses=tuple(responses),
-            constraints=tuple(rules),  # type: ignore[arg-type]  # a bare string is accepted
-        )
-    except ValidationError as error:
-        raise ArmliteError(": ".join(first_fault(error))) from error
-    return task, opened
-
-
-def _open(picture: Picture, name: str) -> Image.Image:
-    if isinstance(picture, Image.Image):
-        return to_rgb(picture, name)
-    return fetch_image(picture) if isinstance(picture, str) and is_url(picture) else open_image(picture)
-
-
-def _check_text(*texts: str) -> None:
-    """Bytes that are no UTF-8 come from a command line as half surrogate pairs, which no record or tokenizer takes."""
-    for text in texts:
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise ArmliteError(f"{text[:60].encode(errors='replace').decode()!r} is not valid UTF-8 text") from error
 
 
 def _rules(spec: str, given: str | Path | None) -> Rules | None:

@@ -360,6 +360,11 @@ class Verdict(Record):
     evidence: tuple[Evidence, ...] = ()
     lenient: bool = False
     """A vote was read by the rule `parse: lenient`: without it a turn of it would have been a fault."""
+    model: str = ""
+    """Of a member: name of its model."""
+    members: tuple["Verdict", ...] = ()
+    """Of a panel each judge's own verdict, and of a cascade that went on the first's and the second's, in order and
+    without trajectories."""
     trajectories: tuple[Trajectory, ...] = ()
 
     _images: Mapping[str, Any] = PrivateAttr(default_factory=dict)

@@ -9,10 +9,11 @@ from PIL import Image
 from rich.console import Console
 
 from armlite import Judge, Task, store
+from armlite.asking import make_task
 from armlite.cli.verdict import draw_verdict
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError
-from armlite.judge import TRAJECTORIES, VOTING_TEMPERATURE, make_task, save
+from armlite.judge import TRAJECTORIES, VOTING_TEMPERATURE, save
 from armlite.loop import Reply
 from armlite.memory import Limits
 from armlite.models.sampling import Sampling

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from armlite import Judge, reward_func
+from armlite.asking import make_task
 from armlite.errors import ArmliteError
-from armlite.judge import make_task
 from armlite.models.scripted import ScriptedModel
 from armlite.types import Task
 

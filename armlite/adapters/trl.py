@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from armlite.asking import make_task
 from armlite.batch.columns import text_of
 from armlite.errors import ArmliteError
-from armlite.judge import Judge, make_task
+from armlite.judge import Judge
 from armlite.types import Kind, Task, Verdict
 from armlite.votes import win_shares
 

@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from armlite.episode import Episode
-from armlite.types import Step, Verdict
+from armlite.types import Step, Task, Verdict
 from armlite.view import text as words
 from armlite.view.terminal import WIDTH, draw_step
 from armlite.votes import agreeing, telling
@@ -32,7 +32,11 @@ METHODS = {
 
 def headline(verdict: Verdict) -> str:
     """The verdict as a sentence."""
-    if verdict.status != "judged" or verdict.trajectory is None:
+    return _said(verdict, verdict.trajectory.task if verdict.trajectory else None)
+
+
+def _said(verdict: Verdict, task: Task | None) -> str:
+    if verdict.status != "judged" or task is None:
         return STATUSES[verdict.status]
     if verdict.ranking:
         return f"Best first: {', '.join(f'response {n}' for n in verdict.ranking)}"
@@ -40,7 +44,7 @@ def headline(verdict: Verdict) -> str:
         return f"Response {verdict.choice} is the best"
     said = (verdict.choice, verdict.correct, verdict.rating, verdict.answer)
     decision: Any = next(value for value in said if value is not None)
-    return words.decision_words(verdict.trajectory.task, decision)
+    return words.decision_words(task, decision)
 
 
 def draw_verdict(console: Console, verdict: Verdict, evidence: bool = True) -> None:
@@ -63,6 +67,11 @@ def draw_verdict(console: Console, verdict: Verdict, evidence: bool = True) -> N
 def _details(verdict: Verdict) -> list[str]:
     """How sure, by how many votes, how much was done, by which model; votes that disagree one by one."""
     votes, lines = verdict.trajectories, []
+    if verdict.members:
+        names = [f"{words.literal(own.model) or 'panel'}: {_said(own, votes[0].task)}" for own in verdict.members]
+        agree = "" if verdict.confidence is None else f"confidence {verdict.confidence:.0%}"
+        done = words.count(sum(len(vote.calls) for vote in votes), "tool call")
+        return [line for line in (agree, *names, done) if line]
     if verdict.status == "judged" and verdict.confidence is not None:
         asked = round(len(agreeing(verdict)) / verdict.confidence) if verdict.method == "knockout" else len(votes)
         agreed = f"{len(agreeing(verdict))} of {words.count(asked, 'vote')}"

@@ -69,6 +69,10 @@ class LazyModel:
             self._loaded[temperature] = at_temperature(shared, temperature)
         return self._loaded[temperature]
 
+    def release(self) -> None:
+        """Let go of what was loaded, at all temperatures."""
+        self._loaded.clear()
+
     def session(self) -> ChatSession:
         """Start a batch; loads the model if it is not loaded yet."""
         return self.load().session()
