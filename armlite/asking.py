@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from armlite.errors import ArmliteError, first_fault
 from armlite.images import is_data_url, open_image, to_rgb
-from armlite.loop import OnStep
+from armlite.loop import OnStep, OnText
 from armlite.memory import image_file
 from armlite.remote import fetch_image, is_url
 from armlite.rubric import Grade, Rubric, read_rubric
@@ -35,6 +35,8 @@ class Asked(TypedDict, total=False):
     """Names of the tools to show. None: as the settings say, which is by what there is to look at; empty: none."""
     on_step: OnStep | None
     """Called with each step as it happens."""
+    on_text: OnText | None
+    """Called with each piece of a turn while it is written, perhaps in another thread."""
     rollout: int
     """Number of the first rollout; another number is a fresh try. From 1 on a greedy model is warmed up."""
 

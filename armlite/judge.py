@@ -256,7 +256,9 @@ class Judge(Asking):
         sampling: Sampling | None = getattr(self.model, "sampling", None)
         warm = (votes > 1 or first > 0) and sampling is not None and sampling.temperature == 0
         model = at_temperature(self.model, VOTING_TEMPERATURE) if warm else self.model
-        played = run_jobs([job for own in jobs for job in own], model, on_step=asked.get("on_step"))
+        played = run_jobs(
+            [job for own in jobs for job in own], model, on_step=asked.get("on_step"), on_text=asked.get("on_text")
+        )
         outcomes = {id(outcome.job): outcome for outcome in played}
         return [[outcomes[id(job)] for job in own] for own in jobs]
 

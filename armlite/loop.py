@@ -18,6 +18,8 @@ from armlite.protocol.render import Conversation
 from armlite.types import Step
 
 OnStep = Callable[[Episode, Step], None]
+OnText = Callable[[Conversation, str], None]
+"""Told each piece of a turn's text as the model writes it, perhaps in another thread."""
 
 
 class ChatSession(Protocol):
@@ -26,6 +28,8 @@ class ChatSession(Protocol):
     threads: int
     """Threads that files may be opened and tools may run in while the model is at work elsewhere (a server). 0: they
     run between two calls of `wait`, in the order of the replies, so that nothing depends on the clock."""
+    on_text: OnText | None
+    """Told what is written, where somebody wants to see it; set before the first `submit`."""
 
     def submit(self, conversation: Conversation) -> None:
         """Ask for the next assistant turn of a conversation, which may be new or one seen before."""

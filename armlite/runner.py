@@ -16,7 +16,7 @@ from PIL import Image
 
 from armlite.episode import Episode, EpisodeSettings, fault_of
 from armlite.errors import DataError, InputError
-from armlite.loop import ChatModel, ChatSession, OnStep, play
+from armlite.loop import ChatModel, ChatSession, OnStep, OnText, play
 from armlite.types import Fault, StopReason, Task, Trajectory
 
 
@@ -120,6 +120,7 @@ def run_jobs(
     *,
     in_flight: int | None = None,
     on_step: OnStep | None = None,
+    on_text: OnText | None = None,
     session: ChatSession | None = None,
 ) -> Iterator[Outcome]:
     """Play jobs; yields outcomes as they end.
@@ -133,6 +134,7 @@ def run_jobs(
             is in flight, the run ends.
         in_flight: episodes that are open at once; None: as many as the model can use.
         on_step: told each step as it happens.
+        on_text: told what the model writes, while it does.
         session: an open one, for a caller that wants the token ids of what was played.
 
     Raises:
@@ -164,6 +166,8 @@ def run_jobs(
     else:
         return
     session = session or model.session()
+    if on_text is not None:
+        session.on_text = on_text
     others = (None if job is None else partial(opened, job) for job in rest)
     openings: Iterator[Callable[[], Episode] | None] = chain([lambda: first], others)
     wanted = lambda episode: started[id(episode)][0].wanted  # noqa: E731

@@ -30,13 +30,17 @@ SETTINGS: dict[str, Any] = {
     "template": {},
     "owner": "tests",
     "root": "",
+    "pace": 0.0,
+    "cut_after": 0,
 }
 """turns: what every conversation gets, by its number of assistant turns (the last is repeated). faults: one a request,
 in order of arrival, null for none: {"status", "headers", "error"}, {"sleep": s}, {"cut": true} (half of a reply),
 {"torn": true} (the connection ends within a reply), {"close": true} (before it), {"body": ..}.
 delay: seconds a request takes. context: characters of text that fit. refuses: field of a request -> what is said of it,
 under status 400 (also `pictures`). template: part of a prompt (system, thoughts, images) -> false where the model does
-not get it. owner, root: of the models. A probe (`PROBE` in its system message) is answered and recorded apart."""
+not get it. owner, root: of the models. A
+request for a stream gets one, a word a chunk, `pace` seconds apart; cut_after: end the first stream after so many. A
+probe (`PROBE` in its system message) is answered and recorded apart."""
 PROBE = "see_what_is_passed_on"
 
 
@@ -149,7 +153,33 @@ class Handler(BaseHTTPRequestHandler):
             text, finish = said(turn, body, settings["honours_stop"])
             choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
             usage = {"prompt_tokens": prompt_tokens(body, settings["template"]), "completion_tokens": len(text.split())}
-            self.send(200, {"object": "chat.completion", "choices": [choice], "usage": usage})
+            if body.get("stream"):
+                self.stream(text, finish, usage)
+            else:
+                self.send(200, {"object": "chat.completion", "choices": [choice], "usage": usage})
+
+    def stream(self, text: str, finish: str, usage: dict[str, int]) -> None:
+        settings = self.server.settings
+        cut, settings["cut_after"] = settings["cut_after"], 0
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        pieces = [piece + " " for piece in text.split(" ")]
+        pieces[-1] = pieces[-1][:-1]
+        for number, piece in enumerate(pieces, 1):
+            self.event({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
+            if number == cut:
+                return
+            time.sleep(settings["pace"])
+        self.event({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
+        self.event({"choices": [], "usage": usage})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def event(self, value: Any) -> None:
+        self.wfile.write(f"data: {json.dumps(value)}\n\n".encode())
+        self.wfile.flush()
 
     def refuse(self, status: int, message: str, code: str) -> None:
         self.send(status, {"error": {"message": message, "type": "invalid_request_error", "code": code}})

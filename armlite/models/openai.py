@@ -13,7 +13,7 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +24,7 @@ from armlite.models.endpoint import DEFAULT_URL, checked_url, shown
 from armlite.models.openai_session import OpenAISession
 from armlite.models.pictures import data_url
 from armlite.models.refusal import FIELDS, Complaint, complaint_of, line
+from armlite.models.streaming import Assembly
 from armlite.protocol.render import Conversation, Message, system_text
 from armlite.remote import PROXIES, open_client, told_environment
 
@@ -35,6 +36,9 @@ LONGEST_PAUSE = 60.0
 """Seconds between two tries, unless the server asks for more."""
 SLOW_TRIES = 2
 """Tries of a request that gets no reply in time: what was too slow once is hardly faster the second time."""
+STREAM = {"stream": True, "stream_options": {"include_usage": True}}
+OnPiece = Callable[[str], None]
+"""Takes a piece of a turn's text as it is written."""
 INSTEAD = {
     "max_tokens": "max_completion_tokens is sent instead",
     "system": "its text is put before the first question",
@@ -163,15 +167,21 @@ class OpenAIModel:
         opening = [{"type": "text", "text": before}] if before else []
         return {"role": role, "content": [*opening, *images, {"type": "text", "text": text}]}
 
-    def reply(self, conversation: Conversation, messages: list[dict[str, Any]], stopped: threading.Event) -> Reply:
-        """Ask for one turn, repeating what may pass; `stopped` ends the waiting.
+    def reply(
+        self,
+        conversation: Conversation,
+        messages: list[dict[str, Any]],
+        stopped: threading.Event,
+        on_text: OnPiece | None = None,
+    ) -> Reply:
+        """Ask for one turn, repeating what may pass; `stopped` ends the waiting, `on_text` is told what is written.
 
         Raises:
             ArmliteError: a mistake of the user, while no request has worked yet; the server is gone.
         """
         self._look_first(conversation)
         tries, slow, waited, room = 0, 0, 0.0, 0
-        while not isinstance(outcome := self.ask(self.body(conversation, messages, room)), Reply):
+        while not isinstance(outcome := self.ask(self.body(conversation, messages, room), on_text), Reply):
             if outcome.kind == "changed":
                 room = outcome.room or room
                 continue
@@ -226,8 +236,8 @@ class OpenAIModel:
         body |= {name: room for name in BUDGETS if room and body.get(name)}
         return {k: v for k, v in body.items() if v is not None and k not in self._left_out}
 
-    def ask(self, body: dict[str, Any]) -> "Reply | _Again":
-        """Ask once.
+    def ask(self, body: dict[str, Any], on_text: OnPiece | None = None) -> "Reply | _Again":
+        """Ask once; the reply is streamed where `on_text` is to be told what is written.
 
         Raises:
             ArmliteError: a mistake of the user, while no request has worked yet.
@@ -235,8 +245,10 @@ class OpenAIModel:
         import httpx
 
         assert self._http is not None
+        if on_text is not None and "stream" not in self._left_out:
+            body |= {key: value for key, value in STREAM.items() if key not in self._left_out}
         try:
-            answer = self._post(json.dumps(body).encode())
+            answer = self._post(json.dumps(body).encode(), on_text)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             if not self._reached:
                 raise ArmliteError(
@@ -253,13 +265,23 @@ class OpenAIModel:
         self._reached = True
         return self._read(body, *answer)
 
-    def _post(self, body: bytes) -> tuple[int, bytes, Mapping[str, str], str]:
+    def _post(self, body: bytes, on_text: OnPiece | None = None) -> tuple[int, bytes, Mapping[str, str], str]:
         """Status, content, headers and reason of a response that is there in time as a whole."""
         import httpx
 
         assert self._http is not None
         end, data = time.monotonic() + self.timeout, bytearray()
         with self._http.stream("POST", "chat/completions", content=body) as response:
+            if on_text is not None and "text/event-stream" in response.headers.get("Content-Type", ""):
+                assembly = Assembly()
+                for text in response.iter_lines():
+                    if piece := assembly.feed(text):
+                        on_text(piece)
+                    if time.monotonic() > end:
+                        raise httpx.ReadTimeout("the reply takes too long")
+                whole = assembly.whole()
+                said = b"" if whole is None else json.dumps(whole).encode()
+                return response.status_code, said, response.headers, response.reason_phrase
             for part in response.iter_bytes():
                 data += part
                 if time.monotonic() > end:

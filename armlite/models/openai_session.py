@@ -3,9 +3,11 @@
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from armlite.loop import Reply
+from armlite.loop import OnText, Reply
 from armlite.protocol.render import Conversation
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ class OpenAISession:
 
     def __init__(self, model: "OpenAIModel"):
         self._model, self.threads = model, model.workers
+        self.on_text: OnText | None = None
         self._lock = threading.Lock()
         self._begun: deque[tuple[int, Conversation]] = deque()
         self._new: deque[tuple[int, Conversation]] = deque()
@@ -88,12 +91,16 @@ class OpenAISession:
                 number, conversation = line.popleft()
                 ended = self._ends[id(conversation)]
             try:
-                reply = self._model.reply(conversation, self._messages(conversation), ended)
+                reply = self._model.reply(conversation, self._messages(conversation), ended, self._told(conversation))
                 self._done.put((number, conversation, reply))
             except BaseException as error:
                 # Raised again by `wait`, in the thread of the caller.
                 self._abandon()
                 self._done.put((number, conversation, error))
+
+    def _told(self, conversation: Conversation) -> Callable[[str], None] | None:
+        """Takes what is written of a conversation, where somebody watches."""
+        return None if self.on_text is None else partial(self.on_text, conversation)
 
     def _messages(self, conversation: Conversation) -> list[dict[str, Any]]:
         """The conversation in the endpoint's form; each message is encoded once."""

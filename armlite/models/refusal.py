@@ -67,7 +67,18 @@ _UNWANTED = re.compile(
     r"|must be strictly|invalid (?:argument|parameter|field)|should not|additional properties",
     re.IGNORECASE,
 )
-FIELDS = ("max_tokens", "max_completion_tokens", "stop", "temperature", "top_p", "seed", "logprobs", "top_logprobs")
+FIELDS = (
+    "stream_options",
+    "stream",
+    "max_tokens",
+    "max_completion_tokens",
+    "stop",
+    "temperature",
+    "top_p",
+    "seed",
+    "logprobs",
+    "top_logprobs",
+)
 """Optional fields of a request that servers are known to refuse."""
 
 

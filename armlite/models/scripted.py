@@ -4,7 +4,7 @@ demos.
 
 from collections.abc import Callable, Sequence
 
-from armlite.loop import Reply
+from armlite.loop import OnText, Reply
 from armlite.protocol.render import Conversation
 
 
@@ -40,13 +40,17 @@ class ScriptedSession:
     def __init__(self, reply: Callable[[Conversation], Reply]):
         self._reply = reply
         self._waiting: list[Conversation] = []
+        self.on_text: OnText | None = None
 
     def submit(self, conversation: Conversation) -> None:
         self._waiting.append(conversation)
 
     def wait(self) -> list[tuple[Conversation, Reply]]:
         done, self._waiting = self._waiting, []
-        return [(c, self._reply(c)) for c in done]
+        replies = [(c, self._reply(c)) for c in done]
+        for conversation, reply in replies if self.on_text is not None else ():
+            self.on_text(conversation, reply.text)  # type: ignore[misc]  # it is there
+        return replies
 
     def wake(self) -> None:
         """Not called: it has no threads."""

@@ -55,6 +55,8 @@ class Sequence:
     turn_top: list[tuple[float, list[tuple[int, float]]]] = field(default_factory=list)
     """For each sampled token of the turn its log-probability, and the likeliest ids with theirs, if they are asked for;
     before any temperature."""
+    told: int = 0
+    """Tokens whose text was told to whoever watches."""
     random: np.random.Generator | None = None
     script: abc.Sequence[int] | None = None
 

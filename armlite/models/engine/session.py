@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import torch
 
-from armlite.loop import Reply
+from armlite.loop import OnText, Reply
 from armlite.models.engine.decoder import Chunk, Decoder
 from armlite.models.engine.graphs import GraphedDecoder
 from armlite.models.engine.oom import retry_on_oom
@@ -63,6 +63,7 @@ class EngineSession:
         script: Script | None = None,
     ):
         self.stats = Stats()
+        self.on_text: OnText | None = None
         self._model, self._vocabulary, self._vision, self._merge = model, vocabulary, vision, merge
         self._sampling, self._script = sampling, script
         with torch.no_grad(), _eval_mode(model):
@@ -96,7 +97,7 @@ class EngineSession:
         tokens.extend(ids, spans)
         sequence.messages_seen, sequence.reply, sequence.active = len(conversation.messages), None, True
         sequence.turn_start, sequence.position_shift = sequence.length, tokens.shift
-        sequence.turn_top = []
+        sequence.turn_top, sequence.told = [], sequence.length
         turn = conversation.turns
         sequence.random = random_stream(self._sampling.seed, conversation.task_id, conversation.rollout, turn)
         sequence.script = self._script(conversation) if self._script else None
@@ -259,9 +260,19 @@ class EngineSession:
         for sequence, token, logprob in zip(rows, tokens, logprobs, strict=True):
             sequence.cached += 1
             sequence.tokens.push(token, logprob)
+            if self.on_text is not None:
+                self._tell(sequence)
             if finish := self._finish_reason(sequence, token):
                 ended.append((sequence.conversation, self._end_turn(sequence, finish)))
         return ended
+
+    def _tell(self, sequence: Sequence) -> None:
+        """Say what has been written, but for a letter of which some bytes are still to come."""
+        new = [token for token in sequence.tokens.ids[sequence.told :] if token != self._vocabulary.end]
+        text = self._vocabulary.text(new)
+        if text and not text.endswith("\N{REPLACEMENT CHARACTER}"):
+            sequence.told = sequence.length
+            self.on_text(sequence.conversation, text)  # type: ignore[misc]  # asked for by the caller
 
     def _finish_reason(self, sequence: Sequence, token: int) -> Literal["stop", "length"] | None:
         """How the turn ends with the token just sampled, if it does."""
