@@ -26,7 +26,7 @@ COMMANDS = {
     "train": "armlite.cli.train:train",
     "eval": "armlite.cli.eval:app",
     "data": "armlite.cli.data:app",
-    "export": "armlite.cli.export:export",
+    "export": "armlite.cli.export:app",
     "agree": "armlite.cli.agree:agree",
     "calibrate": "armlite.cli.calibrate:calibrate",
     "audit": "armlite.cli.audit:audit",

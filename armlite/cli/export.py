@@ -1,12 +1,41 @@
-"""`armlite export`: a judge as a plain model folder, to be served."""
+"""`armlite export`: a judge as a plain model folder, to be served; `export traces`: judgments for other viewers."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from armlite.errors import ArmliteError, nearest
+
+FORMATS = ("otel", "openinference", "inspect")
 
 
-def export(
+class ModelUnlessNamed(TyperGroup):
+    """Words that begin with no command's name are about a model: `armlite export RUN --out FOLDER`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and "--help" not in args:
+            args = ["model", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=ModelUnlessNamed, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def export() -> None:
+    """Write a judge as a plain model folder that other programs serve (`model`, which may be left out), or judgments
+    as traces that other programs show.
+
+    Examples:
+      armlite export runs/pocket --out judge
+      armlite export traces runs/pocket/eval --format otel --out traces.json
+    """
+
+
+@app.command("model")
+def export_judge(
     model: Annotated[str, typer.Argument(help="run directory, checkpoint, adapter or model folder, or hub id")],
     out: Annotated[Path, typer.Option(help="folder to make")],
 ) -> None:
@@ -18,3 +47,27 @@ def export(
 
     ruled = export_model(model, out)
     typer.echo(f"{out}: serve it, and judge with --model openai:NAME@URL{f' --rules {out}' if ruled else ''}")
+
+
+@app.command("traces")
+def export_traces(
+    path: Annotated[Path, typer.Argument(help="A .jsonl file of trajectories or a folder with some.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    form: Annotated[str, typer.Option("--format", help=f"{', '.join(FORMATS)}")] = "otel",
+    id: Annotated[str | None, typer.Option("--id", help="Only the trajectories of this task.")] = None,
+) -> None:
+    """Write judgments as OpenTelemetry traces (OTLP/JSON), with OpenInference's attributes, or as a log of Inspect.
+
+    Only how long a judgment took is kept, not when it was: see `armlite docs trust`.
+
+    Example: armlite export traces runs/pocket/eval --format inspect --out pocket.json
+    """
+    from armlite import __version__
+    from armlite.telemetry.write import write_traces
+    from armlite.view.selection import choose, load
+
+    if form not in FORMATS:
+        raise ArmliteError(f"--format {form!r} is not known.{nearest(form, FORMATS)} Formats: {', '.join(FORMATS)}")
+    rows, _ = load(path, False)
+    count = write_traces(choose(rows, None, id), form, path.stem, out, __version__)
+    typer.echo(f"{out}: {count:,} judgments as {form}")
