@@ -1,7 +1,7 @@
 """Rows that are ranked: a tournament each, round by round, made again of the journal when a batch goes on."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -26,12 +26,13 @@ class Rankings:
     Args:
         tasks: file of the rows.
         votes: of each presented order of a comparison.
+        only: ids of the rows to judge; None: all.
     """
 
     columns = ()
 
-    def __init__(self, tasks: Path, votes: int):
-        self._tasks, self._votes = tasks, votes
+    def __init__(self, tasks: Path, votes: int, only: Collection[str] | None = None):
+        self._tasks, self._votes, self._only = tasks, votes, only
         self._places: dict[str, int] = {}
         """Row id -> where its line begins, of rows that are ranked."""
         self._open: dict[str, tuple[Tournament, list[Saved]]] = {}
@@ -88,6 +89,7 @@ class Rankings:
     def rounds(self, settings: EpisodeSettings, root: Path, done: set[Key]) -> Iterator[list[Job]]:
         """The judgments of rows that are sorted, a list a round of as many rows as are in play at once."""
         rows = (task for _, task in read_records(self._tasks, Task) if is_ranked(task) and is_sorted(task))
+        rows = (task for task in rows if self._only is None or task.id in self._only)
         while group := list(islice(rows, AT_ONCE)):
             while jobs := [job for task in group for job in self._due(task, settings, root, done)]:
                 yield jobs

@@ -4,7 +4,7 @@
 `armlite.batch.written` makes of it as judgments end. Rows are streamed: a large file takes little memory.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +43,8 @@ from armlite.tools.documents.text_cache import cache_folder
 from armlite.types import Task
 
 TASKS, TRAJECTORIES = "tasks.jsonl", "trajectories.jsonl"
+PANEL = "panel.json"
+"""Stands in the folder of a batch of several models (`armlite.batch.panel`)."""
 Told = Callable[[int, int], None]
 """Called with (judgments made, of how many)."""
 
@@ -79,6 +81,8 @@ class Asked(TypedDict, total=False):
     """Likewise once they have cost so much, by `price`."""
     price: str | None
     """`IN,OUT`: what a million tokens read and written cost; then cost is a column."""
+    only: Collection[str] | None
+    """Ids of the rows to judge; None: all. No part of what a folder is known by."""
     retry_failed: bool
     """Judge once more what could not be judged for a fault: a server that was away, a file that was not there."""
 
@@ -124,6 +128,8 @@ def judge_file(
     judge = Judge.load(model, temperature=warmth, seed=asked.get("seed", 0), **given)
     if not asked.get("tools", True):
         judge.settings = judge.settings.model_copy(update={"tools": ()})
+    if (out / PANEL).exists():
+        raise ArmliteError(f"{out} holds the verdicts of several models; give another --out")
     with held(out):
         source = open_source(file, out)
         settings = _settings(source, model, judge, asked)
@@ -137,7 +143,7 @@ def judge_file(
             parts = _parts(out, asked, votes, judge.calibration)
             verdicts = Verdicts(out, lambda task: len(_orders(task, asked)) * votes, parts, judge.calibration, price)
             stack.enter_context(verdicts)
-            total = verdicts.begin(read_records(out / TASKS, Task), budget.counting(journal.trajectories()))
+            total = verdicts.begin(_rows(out, asked), budget.counting(journal.trajectories()))
             done = set(journal.done)
             told(len(done), total)
             cache = _cache(asked, settings, model)
@@ -247,7 +253,13 @@ def _orders(task: Task, asked: Asked) -> tuple[tuple[int, ...], ...]:
 def _parts(out: Path, asked: Asked, votes: int, calibration: Calibration | None) -> Parts | None:
     if (rubric := asked.get("rubric")) is not None:
         return Gradings(rubric, votes, calibration)
-    return Rankings(out / TASKS, votes) if asked.get("rank") else None
+    return Rankings(out / TASKS, votes, asked.get("only")) if asked.get("rank") else None
+
+
+def _rows(out: Path, asked: Asked) -> Iterator[tuple[int, Task]]:
+    """The rows that are to be judged."""
+    only = asked.get("only")
+    return (row for row in read_records(out / TASKS, Task) if only is None or row[1].id in only)
 
 
 def _plays(out: Path, judge: Judge, asked: Asked, done: set[Key], parts: Parts | None) -> Iterator[Iterable[Job]]:
@@ -259,7 +271,7 @@ def _plays(out: Path, judge: Judge, asked: Asked, done: set[Key], parts: Parts |
 
 def _jobs(out: Path, judge: Judge, asked: Asked, done: set[Key], parts: Parts | None) -> Iterator[Job]:
     votes = asked.get("votes", 1)
-    for _, task in read_records(out / TASKS, Task):
+    for _, task in _rows(out, asked):
         if parts is not None and parts.asked(task) is not None:
             yield from parts.jobs(task, judge.settings, out, done)
             continue

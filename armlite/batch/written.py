@@ -6,7 +6,7 @@ All of it is made of `tasks.jsonl` and the journal, so it is begun anew from the
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, TextIO
@@ -39,6 +39,7 @@ class Verdicts:
         parts: of rows whose verdict is made of several tasks; None: there are none.
         calibration: of the model.
         price: what `cost` is counted by; None: there is no cost.
+        columns: further ones of the table.
     """
 
     def __init__(
@@ -48,12 +49,13 @@ class Verdicts:
         parts: Parts | None = None,
         calibration: Calibration | None = None,
         price: Price | None = None,
+        columns: Sequence[str] = (),
     ):
         self._out, self._asked, self._parts, self._calibration = out, asked, parts, calibration
-        self._fields = (*FIELDS, *(parts.columns if parts else ()))
+        self._fields = (*FIELDS, *(parts.columns if parts else ()), *columns)
         self._means = Means()
         self._price = price
-        self._cost = 0.0
+        self._cost = None if price is None else 0.0
         self._open: dict[str, list[Saved]] = {}
         """Task id -> its judgments so far, of tasks that are not complete."""
         self._files: list[TextIO] = []
@@ -84,7 +86,7 @@ class Verdicts:
         task = row.trajectory.task
         if self._parts is not None and (name := self._parts.row_of(task)) is not None:
             if (complete := self._parts.add(name, row)) is not None:
-                self._complete(*complete)
+                self.complete(*complete)
             return
         rows = self._open.setdefault(task.id, [])
         rows.append(row)
@@ -92,17 +94,25 @@ class Verdicts:
             return
         del self._open[task.id]
         rows.sort(key=lambda saved: saved.trajectory.rollout)
-        self._complete(task, count_votes(task.kind, [saved.trajectory for saved in rows], self._calibration), rows)
+        self.complete(task, count_votes(task.kind, [saved.trajectory for saved in rows], self._calibration), rows)
 
-    def _complete(
+    def complete(
         self, task: Task, verdict: Verdict, rows: list[Saved], more: Mapping[str, Any] = MappingProxyType({})
     ) -> None:
+        """Write a verdict that is complete.
+
+        Args:
+            task: the row.
+            verdict: on it.
+            rows: the judgments that it is made of.
+            more: of its line, beside or instead of what the judgments say.
+        """
         votes = [saved.trajectory for saved in rows]
         line = _line(task, verdict, votes, [saved.seconds or 0.0 for saved in rows]) | more
         if self._price is not None:
-            cost = sum(self._price.of_row(row) for row in rows)
-            self._cost += cost
-            line["cost"] = round(cost, 8)
+            line["cost"] = round(sum(self._price.of_row(row) for row in rows), 8)
+        if line.get("cost") is not None:
+            self._cost = (self._cost or 0.0) + line["cost"]
         self._write(0, line)
         flat = {name: line.get(name) for name in self._fields}
         self._table.writerow(flat | {"ranking": " ".join(map(str, verdict.ranking))})
@@ -138,12 +148,15 @@ class Verdicts:
         for name in ("calls", "tokens", "prompt_tokens"):
             c[name] += line[name]
 
-    def finish(self, stopped: str | None = None, left: int = 0) -> dict[str, Any]:
+    def finish(
+        self, stopped: str | None = None, left: int = 0, more: Mapping[str, Any] = MappingProxyType({})
+    ) -> dict[str, Any]:
         """Write the summary and return it.
 
         Args:
             stopped: why not all is judged.
             left: judgments that were not begun.
+            more: to be told, too.
         """
         for file in self._files:
             file.flush()
@@ -162,10 +175,11 @@ class Verdicts:
             "calls": c["calls"],
             "tokens": c["tokens"],
             "prompt_tokens": c["prompt_tokens"],
-            "cost": None if self._price is None else round(self._cost, 8),
+            "cost": None if self._cost is None else round(self._cost, 8),
             "cut_short": c["cut_short"],
             "stopped": stopped,
             "left": left,
+            **more,
         }
         write_atomic(self._out / SUMMARY, json.dumps(summary, indent=2) + "\n")
         return summary

@@ -27,6 +27,10 @@ def draw_summary(summary: dict[str, Any], out: Path) -> None:
     for name, found in summary["rubric"].items():
         words = "mean total, 0 to 1" if name == "total" else f"mean of {name}"
         table.add_row(words, f"{found['mean']:.3f} (of {found['n']:,})")
+    for name, found in summary.get("models", {}).items():
+        table.add_row(f"{name} says the same", f"{found['as_the_verdict']:,} of {found['rows']:,}")
+    if "judged_by_first" in summary:
+        table.add_row("the first was sure", f"{summary['judged_by_first']:,}")
     table.add_row("tool calls", f"{summary['calls']:,}")
     table.add_row("tokens written", f"{summary['tokens']:,}")
     if summary["cost"] is not None:

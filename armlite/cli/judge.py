@@ -18,6 +18,9 @@ from armlite.cli.options import (
 from armlite.errors import ArmliteError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from armlite.asking import Asking
     from armlite.judge import Judge
     from armlite.rubric import Grade, Rubric
     from armlite.types import Verdict
@@ -29,6 +32,14 @@ DeviceOption = Annotated[str, typer.Option(help="Where a local model runs: auto,
 QuantizeOption = Annotated[
     str | None, typer.Option(help="none or 4bit.", show_default="as the run was trained, else none")
 ]
+ModelsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--model",
+        help="Hub id, model folder, adapter, run directory, or openai:MODEL@URL; several are a panel.",
+        show_default=False,
+    ),
+]
 TemperatureOption = Annotated[float, typer.Option(min=0, help="0: the likeliest word, always.")]
 SeedOption = Annotated[int, typer.Option(help="Of all randomness.")]
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Fetch no picture from the web.")]
@@ -38,7 +49,7 @@ MaxCallsOption = Annotated[
 
 
 def judge(
-    model: ModelOption,
+    models: ModelsOption,
     file: Annotated[
         Path | None,
         typer.Argument(
@@ -63,6 +74,16 @@ def judge(
     swap: Annotated[bool, typer.Option("--swap", help="Judge in both presented orders.")] = False,
     votes: Annotated[int, typer.Option(min=1, help="Judge so many times; shows how sure the judge is.")] = 1,
     no_tools: Annotated[bool, typer.Option("--no-tools", help="Judge by eye.")] = False,
+    first: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL|no-tools", help="Judges first; --model only where it is unsure. no-tools: the same, by eye."
+        ),
+    ] = None,
+    unless: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Probability from which --first is believed.", show_default="0.9"),
+    ] = None,
     max_calls: MaxCallsOption = None,
     temperature: TemperatureOption = 0.0,
     seed: SeedOption = 0,
@@ -118,8 +139,14 @@ def judge(
       armlite judge --model openai:judge-7b@http://localhost:8000/v1 --json
         --document report.pdf --question "What was sold?" --response "Tea"
       armlite judge pairs.csv --model runs/pocket --swap --out runs/pairs
+      armlite judge pairs.csv --model runs/a --model runs/b --first no-tools --unless 0.95 --out runs/panel
       armlite judge answers.csv --model runs/pocket --rubric rubric.toml --out runs/graded
     """
+    if unless is not None and first is None:
+        raise ArmliteError("--unless says when --first is believed; give --first, too")
+    if first == "no-tools" and no_tools:
+        raise ArmliteError("--first no-tools goes on with tools; leave out --no-tools")
+    several = (models, first, {} if unless is None else {"unless": unless})
     if file is not None:
         single = {"--question": question, "--response": response, "--image": image, "--document": document}
         single |= {"--constraint": constraint, "--save": save}
@@ -144,9 +171,12 @@ def judge(
             "max_cost": max_cost,
             "price": price,
         }
-        options = {"device": device, "quantize": quantize}
-        options |= model_options(model, rules, endpoint, max_tokens, no_probe)
-        _judge_file(file, model, out, single, workers, json, {**how, "options": options})
+
+        def options(model: str) -> dict[str, Any]:
+            own = {"quantize": quantize, **model_options(model, rules, endpoint, max_tokens, no_probe)}
+            return {"device": device, **own}
+
+        _judge_file(file, several, out, single, json, {**how, "workers": workers, "options": options})
         return
     budgets = (max_seconds, max_total_tokens, max_cost, price)
     if any(given is not None for given in (out, columns, n, cache, *budgets)) or retry_failed:
@@ -167,12 +197,16 @@ def judge(
     if offline:
         refuse_urls(image or ())
     how = {"device": device, "quantize": quantize, "temperature": temperature, "seed": seed, "max_calls": max_calls}
-    judge = Judge.load(model, **how, **model_options(model, rules, endpoint, max_tokens, no_probe, workers))
-    progress = Progress(several=votes > 1 or swap or rank or rubric is not None)
-    progress.say(f"judging with {shown(model)}")
+
+    def load(model: str) -> Judge:
+        return Judge.load(model, **how, **model_options(model, rules, endpoint, max_tokens, no_probe, workers))
+
+    judge = _several(load, *several)
+    progress = Progress(several=votes > 1 or swap or rank or rubric is not None or len(models) > 1)
+    progress.say(f"judging with {' and '.join(map(shown, models))}")
     given = (image or (), document, constraint or ())
-    how = {"votes": votes, "tools": () if no_tools else None, "on_step": progress}
-    found = _ask(judge, question, response, given, (rate, rank, swap), how, rubric)
+    asked = {"votes": votes, "tools": () if no_tools else None, "on_step": progress}
+    found = _ask(judge, question, response, given, (rate, rank, swap), asked, rubric)
     if json:
         typer.echo(found.to_json())
     elif isinstance(found, Verdict):
@@ -207,22 +241,38 @@ def _read(text: str) -> str:
         raise ArmliteError(f"cannot read {text[1:]}: {getattr(error, 'strerror', None) or error}") from error
 
 
+def _several(
+    load: "Callable[[str], Judge]", models: list[str], first: str | None, unless: dict[str, float]
+) -> "Asking":
+    """The judge that the models make: one, a panel, or either after a first one."""
+    from armlite.panel import Cascade, Panel
+
+    judges = [load(model) for model in models]
+    judge: Asking = judges[0] if len(judges) == 1 else Panel(judges, keep=False)
+    if first is None:
+        return judge
+    return Cascade(judges[0].without_tools() if first == "no-tools" else load(first), judge, **unless)
+
+
 def _judge_file(
     file: Path,
-    model: str,
+    several: tuple[list[str], str | None, dict[str, float]],
     out: Path | None,
     single: dict[str, Any],
-    workers: int | None,
     as_json: bool,
     how: dict[str, Any],
 ) -> None:
     """Judge the rows of a file and print what came of it.
+
+    Args:
+        several: models, the first one, and `unless` where it is given.
 
     Raises:
         ArmliteError: an option of a single judgment, no `--out`, or as `judge_file`.
     """
     from json import dumps
 
+    from armlite.batch.panel import judge_file_by
     from armlite.batch.run import judge_file
     from armlite.cli.batch import draw_summary
     from armlite.cli.screen import Counter
@@ -236,9 +286,15 @@ def _judge_file(
     def say(line: str) -> None:
         print(line, file=sys.stderr)
 
-    say(f"judging {file} with {shown(model)}")
+    models, first, unless = several
     with Counter(file.stem or "rows", kept=True) as counter:
-        summary = judge_file(file, model, out, workers=workers, on_progress=counter.show, say=say, **how)
+        how |= {"on_progress": counter.show, "say": say}
+        if len(models) == 1 and first is None:
+            say(f"judging {file} with {shown(models[0])}")
+            summary = judge_file(file, models[0], out, **{**how, "options": how["options"](models[0])})
+        else:
+            how["on_model"] = lambda model: say(f"judging {file} with {shown(model)}")
+            summary = judge_file_by(file, models, out, first=first, **unless, **how)
     if as_json:
         typer.echo(dumps(summary))
     else:
@@ -262,7 +318,7 @@ def _rubric(file: Path | None, rate: bool, rank: bool, swap: bool) -> "Rubric | 
 
 
 def _ask(
-    judge: "Judge",
+    judge: "Asking",
     question: str,
     responses: list[str],
     given: tuple[Any, ...],
