@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from armlite.batch.agree import cohen_kappa, compare, krippendorff_alpha, resampled
+from armlite.batch.agree import Agreement, cohen_kappa, compare, krippendorff_alpha, resampled
 from armlite.batch.run import judge_file
 from armlite.cli import main
 from armlite.errors import ArmliteError
@@ -57,6 +57,21 @@ def test_kappa_is_scikit_learn_s(one, two, kappa):
     assert cohen_kappa(pairs) == pytest.approx(kappa, abs=1e-11)
     low, high = resampled(pairs, cohen_kappa)
     assert low <= kappa <= high
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "table"),
+    [
+        (*KAPPAS[2][:2], [[9, 1, 0], [2, 24, 2], [1, 2, 19]]),
+        (*KAPPAS[3][:2], [[3, 0, 0, 0], [0, 6, 0, 0], [0, 0, 4, 1], [0, 0, 1, 10]]),
+    ],
+    ids=["three", "four"],
+)
+def test_the_confusion_table_is_scikit_learn_s(one, two, table):
+    judged = [(str(i), label, verdict) for i, (label, verdict) in enumerate(zip(one, two, strict=True))]
+    found = Agreement("choice", judged=judged).figures()["confusion"]
+    names = sorted(set(one + two))
+    assert [[found.get(label, {}).get(verdict, 0) for verdict in names] for label in names] == table
 
 
 @pytest.mark.parametrize(("raters", "nominal", "interval"), ALPHAS)

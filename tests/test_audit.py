@@ -260,6 +260,8 @@ def test_the_command_fails_beyond_a_bound_and_goes_on_where_it_was_stopped(tmp_p
     with pytest.raises(SystemExit) as end:
         main([*words, "--bound", "position=1", "--json"])
     summary = json.loads(capsys.readouterr().out)
+    assert summary["few"] == ["position", "length", "markup", "self-reference"] and "too few to find a bias" in told
+    assert summary["few"] == ["position", "length", "markup", "self-reference"] and "too few to find a bias" in told
     assert not end.value.code and summary["beyond"] == [] and len(asked) <= len(done) + 5
     assert summary == json.loads((tmp_path / "out" / "audit.json").read_text())
 

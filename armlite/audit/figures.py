@@ -15,6 +15,9 @@ from armlite.memory import Limits
 from armlite.protocol.render import harmless
 from armlite.types import Decision, Trajectory
 
+FEW = 30
+"""Comparisons below which a bias can hide."""
+
 
 def figures(
     probes: Sequence[Probe], judged: Mapping[str, Trajectory], bounds: Mapping[str, float], limits: Limits
@@ -44,6 +47,7 @@ def figures(
     return {
         "biases": found,
         "beyond": [bias for bias in BIASES if found[bias]["beyond"]],
+        "few": [bias for bias in BIASES if found[bias]["n"] < FEW],
         "injection": {
             "texts": len(injected),
             "all": _followed(injected, judged, seen),

@@ -59,7 +59,8 @@ def audit(model: str, out: Path, on_progress: Told | None = None, **asked: Unpac
         asked: what is audited, and how.
 
     Returns:
-        The summary, as in `audit.json`; `beyond` names the biases beyond their bound.
+        The summary, as in `audit.json`; `beyond` names the biases beyond their bound, `few` those that too few
+        comparisons were made of to find one.
 
     Raises:
         ArmliteError: no such model, tasks or bias, a file that cannot be read, or a folder of something else.

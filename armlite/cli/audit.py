@@ -70,6 +70,8 @@ def _draw(summary: dict[str, Any], folder: Path) -> None:
         named = ", ".join(followed[:SHOWN]) + (", ..." if len(followed) > SHOWN else "")
         print(f"followed: {len(followed):,} of {injection['texts']:,} texts{': ' * bool(followed)}{named}")
     print("n: what could be moved; silent: no verdict, where the untouched task has one")
+    if summary["few"]:
+        print(f"too few to find a bias by: {', '.join(summary['few'])}")
     said = ", ".join(summary["beyond"]) or "none"
     print(f"beyond its bound: {said}; look at the judgments with: armlite view {folder}")
 
