@@ -8,7 +8,7 @@ import copy
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Unpack, get_args
@@ -20,7 +20,7 @@ from armlite.asking import Asked, Asking, Picture, make_task
 from armlite.calibration import Calibration, read_calibration
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError, first_fault
-from armlite.loop import ChatModel
+from armlite.loop import ChatModel, OnStep, OnText
 from armlite.models import model_prefix
 from armlite.models.endpoint import parse_spec
 from armlite.models.lazy import LazyModel, at_temperature
@@ -256,11 +256,16 @@ class Judge(Asking):
         sampling: Sampling | None = getattr(self.model, "sampling", None)
         warm = (votes > 1 or first > 0) and sampling is not None and sampling.temperature == 0
         model = at_temperature(self.model, VOTING_TEMPERATURE) if warm else self.model
-        played = run_jobs(
-            [job for own in jobs for job in own], model, on_step=asked.get("on_step"), on_text=asked.get("on_text")
-        )
+        watched = asked.get("on_step"), asked.get("on_text")
+        played = self._run([job for own in jobs for job in own], model, *watched)
         outcomes = {id(outcome.job): outcome for outcome in played}
         return [[outcomes[id(job)] for job in own] for own in jobs]
+
+    def _run(
+        self, jobs: Sequence[Job], model: ChatModel, on_step: OnStep | None, on_text: OnText | None
+    ) -> Iterable[Outcome]:
+        """Play jobs; a served judge has its engine do it, beside those of others."""
+        return run_jobs(jobs, model, on_step=on_step, on_text=on_text)
 
 
 def _rules(spec: str, given: str | Path | None) -> Rules | None:

@@ -1,11 +1,17 @@
 """README.md says what is: its blocks are what commands make, its example and its commands run as they stand."""
 
+import contextlib
 import io
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
+import threading
+import time
 
+import httpx
 import pytest
 import readme
 from make_pdf import write_pdf
@@ -196,6 +202,8 @@ def test_a_command_runs_as_it_stands(line, place, server, monkeypatch, capsys):
     if "--n" in words:
         words[words.index("--n") + 1] = "3"
     words += ["--dry-run"] if words[0] == "train" else []
+    if words[0] == "serve":
+        threading.Thread(target=_stop_when_it_serves, daemon=True).start()
     monkeypatch.chdir(place)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     with pytest.raises(SystemExit) as end:
@@ -205,7 +213,16 @@ def test_a_command_runs_as_it_stands(line, place, server, monkeypatch, capsys):
         assert end.value.code == 2 and "in a terminal" in err
         return
     assert not end.value.code, err
-    assert out or words[0] in ("chat", "view")
+    assert out or words[0] in ("chat", "serve", "view")
+
+
+def _stop_when_it_serves():
+    while True:
+        time.sleep(0.05)
+        with contextlib.suppress(httpx.ConnectError):
+            assert httpx.get("http://127.0.0.1:8765/health", trust_env=False).status_code == 200
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
 
 
 def test_what_the_set_up_trains_is_a_recipe(place, monkeypatch, capsys):

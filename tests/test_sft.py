@@ -188,7 +188,7 @@ def test_the_loss_is_the_mean_over_what_the_model_said(pocket, tmp_path, size):
     )
     model.requires_grad_(True)
     policy = Policy(model, processor)
-    _, counts = run_sft(make_recipe(), "sft", stage, policy, conversations, tmp_path / "work", metrics, False)
+    _, counts = run_sft(make_recipe(), "sft", stage, policy, conversations, tmp_path / "work", metrics)
     assert counts == {"conversations": 4, "too_long": 0}
     (row,) = metrics.read()
     assert row["loss"] == pytest.approx(total / count, rel=1e-5)

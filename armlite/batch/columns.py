@@ -5,7 +5,7 @@ Recognised by their usual names, row by row; `--map` says what no rule can know.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -248,7 +248,7 @@ def pictures_in(value: Any) -> list[Any]:
 
 def _common(one: Any, two: Any) -> Any:
     """The prompt of a preference row that has none of its own: what both conversations begin with."""
-    if not isinstance(one, Sequence) or isinstance(one, str):
+    if not all(isinstance(side, list | tuple) for side in (one, two)):
         return ""
     shared = 0
     while shared < min(len(one), len(two)) - 1 and one[shared] == two[shared]:

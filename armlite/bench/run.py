@@ -219,7 +219,7 @@ class _Bench:
             folder, policy = self._folder / f"sft-{n}", self._policy(self._processor)
             folder.mkdir()
             metrics = MetricsFile(folder / "metrics.jsonl")
-            run_sft(self.recipe, "sft", cold, policy, conversations, folder, metrics, False)
+            run_sft(self.recipe, "sft", cold, policy, conversations, folder, metrics)
             step = (at_rest() - start) / cold.steps
             figures.append({"step_seconds": step, "tokens": self._longest, **memory()})
         return figures

@@ -21,6 +21,7 @@ from armlite.errors import ArmliteError, nearest
 COMMANDS = {
     "judge": "armlite.cli.judge:judge",
     "chat": "armlite.cli.chat:chat",
+    "serve": "armlite.cli.serve:serve",
     "view": "armlite.cli.view:view",
     "tools": "armlite.cli.tools:app",
     "train": "armlite.cli.train:train",

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from armlite.cli.verdict import STATUSES
 from armlite.rubric import Grade
 from armlite.view import text as words
+from armlite.view.text import STATUSES
 
 if TYPE_CHECKING:
     from armlite.types import Verdict

@@ -1,25 +1,16 @@
 """A judgment on the terminal: what `judge` and `chat` draw while it happens, and the verdict when it is there."""
 
 from collections import Counter
-from typing import Any
 
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.text import Text
 
 from armlite.episode import Episode
-from armlite.types import Step, Task, Verdict
+from armlite.types import Step, Verdict
 from armlite.view import text as words
 from armlite.view.terminal import WIDTH, draw_step
 from armlite.votes import agreeing, telling
-
-STATUSES = {
-    "split": "The votes are even: no verdict",
-    "no_answer": "Could not judge: the model gave no answer that can be read",
-    "budget": "Could not judge: the model ran out of tokens or calls",
-    "model_error": "Could not judge: the model could not be asked",
-    "bad_input": "Could not judge: something to look at could not be read",
-}
 
 PAIRS_SHOWN = 10
 """Of more comparisons only those are listed on which votes differ."""
@@ -28,23 +19,6 @@ METHODS = {
     "merge_sort": "sorted pair by pair",
     "knockout": "a knockout",
 }
-
-
-def headline(verdict: Verdict) -> str:
-    """The verdict as a sentence."""
-    return _said(verdict, verdict.trajectory.task if verdict.trajectory else None)
-
-
-def _said(verdict: Verdict, task: Task | None) -> str:
-    if verdict.status != "judged" or task is None:
-        return STATUSES[verdict.status]
-    if verdict.ranking:
-        return f"Best first: {', '.join(f'response {n}' for n in verdict.ranking)}"
-    if verdict.method == "knockout":
-        return f"Response {verdict.choice} is the best"
-    said = (verdict.choice, verdict.correct, verdict.rating, verdict.answer)
-    decision: Any = next(value for value in said if value is not None)
-    return words.decision_words(task, decision)
 
 
 def draw_verdict(console: Console, verdict: Verdict, evidence: bool = True) -> None:
@@ -56,7 +30,7 @@ def draw_verdict(console: Console, verdict: Verdict, evidence: bool = True) -> N
             if step in vote.calls and step.observation is not None and step.observation.ok:
                 draw_step(console, step, infos, lambda info: verdict.images[info.file], number=number)
     colour = {"judged": "green", "split": "yellow"}.get(verdict.status, "red")
-    parts = [Text(headline(verdict), style="bold"), *(Text(line, style="dim") for line in _details(verdict))]
+    parts = [Text(words.headline(verdict), style="bold"), *(Text(line, style="dim") for line in _details(verdict))]
     if verdict.rationale:
         parts += [Text(), Text(words.literal(verdict.rationale.strip()), style="italic")]
     panel = Panel(Group(*parts), title="verdict", title_align="left", border_style=colour, padding=(0, 2))
@@ -68,7 +42,7 @@ def _details(verdict: Verdict) -> list[str]:
     """How sure, by how many votes, how much was done, by which model; votes that disagree one by one."""
     votes, lines = verdict.trajectories, []
     if verdict.members:
-        names = [f"{words.literal(own.model) or 'panel'}: {_said(own, votes[0].task)}" for own in verdict.members]
+        names = [f"{words.literal(own.model) or 'panel'}: {words.said(own, votes[0].task)}" for own in verdict.members]
         agree = "" if verdict.confidence is None else f"confidence {verdict.confidence:.0%}"
         done = words.count(sum(len(vote.calls) for vote in votes), "tool call")
         return [line for line in (agree, *names, done) if line]

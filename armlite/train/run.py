@@ -339,7 +339,7 @@ class _Run:
         if isinstance(stage, SftSettings):
             from armlite.train.sft import run_sft
 
-            model, counts = run_sft(*asked, self._conversations(), work, self.metrics, resume)
+            model, counts = run_sft(*asked, self._conversations(), work, self.metrics)
         else:
             from armlite.train.grpo import run_grpo
 

@@ -91,16 +91,15 @@ def run_sft(
     conversations: Sequence[Conversation],
     folder: Path,
     metrics: MetricsFile,
-    resume: bool,
 ) -> tuple[Any, dict[str, int]]:
-    """Train and return the model with counts of what it learnt from.
+    """Train, from the last complete checkpoint where there is one, and return the model with counts of what it learnt
+    from.
 
     Args:
         name: of the stage, for the metrics.
         policy: with the weights to start from.
         folder: for checkpoints to resume from.
         metrics: where each step's figures go.
-        resume: go on from the last complete checkpoint, if there is one.
     """
     rows = EncodedRows(conversations, policy.processor, stage.max_length)
     tokenizer = policy.processor.tokenizer
@@ -120,7 +119,7 @@ def run_sft(
         callbacks=[CompleteCheckpoints(), BadSteps(name, stage.max_bad_steps), metrics.callback(name)],
     )
     done = [row for row in metrics.read() if row["stage"] == name]
-    trainer._total_train_tokens = done[-1]["num_tokens"] if resume and done else 0  # TRL would count from 0 again
+    trainer._total_train_tokens = done[-1]["num_tokens"] if done else 0  # TRL would count from 0 again
     with nullcontext() if stage.train_vision else no_vision_gradient(trainer.model):
-        trained = train_to_end(trainer, resume)
+        trained = train_to_end(trainer, resume=True)
     return trained, {"conversations": len(rows), "too_long": len(conversations) - len(rows)}

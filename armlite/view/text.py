@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from armlite.data.tasks import family
 from armlite.rewards import is_right
-from armlite.types import Decision, ImageInfo, Step, StopReason, Task, Trajectory, Turn
+from armlite.types import Decision, ImageInfo, Step, StopReason, Task, Trajectory, Turn, Verdict
 
 STOPS = {
     StopReason.ANSWERED: "answered",
@@ -28,6 +28,14 @@ _HIDDEN = {
     **dict.fromkeys(range(0xD800, 0xE000), "\ufffd"),
     ord("\n"): "\n",
     ord("\t"): "    ",
+}
+
+STATUSES = {
+    "split": "The votes are even: no verdict",
+    "no_answer": "Could not judge: the model gave no answer that can be read",
+    "budget": "Could not judge: the model ran out of tokens or calls",
+    "model_error": "Could not judge: the model could not be asked",
+    "bad_input": "Could not judge: something to look at could not be read",
 }
 
 
@@ -95,6 +103,23 @@ def decision_words(task: Task, decision: Decision | None) -> str:
     if task.kind == "rating":
         return f"Rated {decision:g} of 10" if isinstance(decision, int | float) else f"Rated {literal(str(decision))}"
     return f"Answer: {literal(str(decision))}"
+
+
+def headline(verdict: Verdict) -> str:
+    """A verdict as a sentence."""
+    return said(verdict, verdict.trajectory.task if verdict.trajectory else None)
+
+
+def said(verdict: Verdict, task: Task | None) -> str:
+    """A verdict on a task as a sentence, also where its trajectories are elsewhere."""
+    if verdict.status != "judged" or task is None:
+        return STATUSES[verdict.status]
+    if verdict.ranking:
+        return f"Best first: {', '.join(f'response {n}' for n in verdict.ranking)}"
+    if verdict.method == "knockout":
+        return f"Response {verdict.choice} is the best"
+    found = (verdict.choice, verdict.correct, verdict.rating, verdict.answer)
+    return decision_words(task, next(value for value in found if value is not None))
 
 
 def gold_words(task: Task) -> str:

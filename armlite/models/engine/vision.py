@@ -4,6 +4,7 @@ Images are told apart by their content. They are always encoded alone, so that f
 whatever else was asked for, before or with them, and after they were dropped and made again.
 """
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -81,6 +82,7 @@ class VisionCache:
         if host_bytes is None:
             host_bytes = 0 if on_cpu else 8 << 30
         self._device, self._host = LruCache(device_bytes), LruCache(host_bytes)
+        self._lock = threading.Lock()
         self._ids: dict[str, int] = {}
         self._pictures: list[Picture] = []
 
@@ -94,14 +96,15 @@ class VisionCache:
         return Picture(image_key(image), image, grid, grid[1] * grid[2] // self._images.merge_size**2)
 
     def features(self, picture: Picture) -> torch.Tensor:
-        """The tower's output (tokens, hidden) for a picture, on the model's device."""
-        found = self._device.get(picture.key)
-        if found is None:
-            stored = self._host.get(picture.key)
-            found = self._encode(picture) if stored is None else stored.to(self._inner.visual.device)
-            for key, old in self._device.put(picture.key, found):
-                self._host.put(key, old.cpu())
-        return found
+        """The tower's output (tokens, hidden) for a picture, on the model's device. Safe for threads."""
+        with self._lock:
+            found = self._device.get(picture.key)
+            if found is None:
+                stored = self._host.get(picture.key)
+                found = self._encode(picture) if stored is None else stored.to(self._inner.visual.device)
+                for key, old in self._device.put(picture.key, found):
+                    self._host.put(key, old.cpu())
+            return found
 
     @torch.no_grad()
     def _encode(self, picture: Picture) -> torch.Tensor:

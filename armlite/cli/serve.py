@@ -1,0 +1,78 @@
+"""`armlite serve`: a judge for many clients at once, over HTTP."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from armlite.cli.judge import (
+    DeviceOption,
+    MaxCallsOption,
+    ModelOption,
+    QuantizeOption,
+    SeedOption,
+    TemperatureOption,
+)
+from armlite.cli.options import (
+    EndpointOption,
+    ImportOption,
+    MaxTokensOption,
+    NoProbeOption,
+    RulesOption,
+    WorkersOption,
+    model_options,
+)
+
+
+def serve(
+    model: ModelOption,
+    host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0: for other machines, too.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8765,
+    api_key_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Environment variable that holds the key clients have to show.")
+    ] = None,
+    files: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder below which requests may name pictures and documents.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="Add the trajectories to this folder, for `armlite view`.")] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="queue=128 (requests that may wait), seconds=600 (of a request), body_mib=32, megapixels=64, "
+            "pages=500, batch=256 (tasks of a request), judgments=1024 (of a request); may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    max_calls: MaxCallsOption = None,
+    temperature: TemperatureOption = 0.0,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    quantize: QuantizeOption = None,
+    rules: RulesOption = None,
+    endpoint: EndpointOption = None,
+    max_tokens: MaxTokensOption = None,
+    no_probe: NoProbeOption = False,
+    workers: WorkersOption = None,
+    imports: ImportOption = None,
+) -> None:
+    """Serve a judge: /v1/judge, /v1/chat/completions (OpenAI's), /v1/systemone (decision models'), /metrics, /health.
+
+    Requests join the running batch and leave it as they end. `armlite docs serve` has an example of each.
+
+    Examples:
+      armlite serve --model runs/pocket
+      armlite serve --model runs/pocket --host 0.0.0.0 --api-key-env JUDGE_KEY --files pictures
+    """
+    from armlite.judge import Judge
+    from armlite.models.endpoint import shown
+    from armlite.serve.run import key_of, name_of, read_limits, say
+    from armlite.serve.run import serve as run
+    from armlite.serve.settings import ServeSettings
+
+    own = {"name": name_of(model), "key": key_of(api_key_env), "files": files, "save": save}
+    settings = ServeSettings(**own, **read_limits(limit or ()))
+    how = {"device": device, "quantize": quantize, "temperature": temperature, "seed": seed, "max_calls": max_calls}
+    judge = Judge.load(model, **how, **model_options(model, rules, endpoint, max_tokens, no_probe, workers))
+    say(f"loading {shown(model)}")
+    run(judge, settings, host, port, say)
