@@ -242,6 +242,8 @@ class Session:
             }
         )
         memory = Episode.open(blind, EpisodeSettings(tools=()), self.root).memory
+        if blind.document is not None:  # as whoever labels would open it
+            blind = blind.model_copy(update={"document": os.path.relpath(self.root / blind.document)})
         drawn = Trajectory(
             task=blind,
             order=tuple(range(1, len(order) + 1)),

@@ -205,6 +205,14 @@ def test_a_judge_that_quotes_what_it_reads_keeps_its_own_verdict():
         assert (episode.decision, episode.steps[0].turn.well_formed) == (1, True), attack.id
 
 
+def test_rows_of_any_file_that_judge_reads_can_be_audited(monkeypatch, tmp_path):
+    file = tmp_path / "pairs.csv"
+    file.write_text("id,prompt,chosen,rejected\n" + "".join(f"r{i},Which?,GOOD {i},some {i}\n" for i in range(4)))
+    summary = audited(monkeypatch, tmp_path, file, first, n=3)
+    assert summary["biases"]["position"]["n"] == 3 and summary["biases"]["injection"]["n"] >= 100
+    assert summary["injection"]["by"]["carrier"].keys() == {"response"}, "there is no picture and no document"
+
+
 def test_bounds_are_of_all_or_of_one():
     assert parse_bounds(["0.2", "length=0.3"]) == {
         "position": 0.2, "length": 0.3, "markup": 0.2, "self-reference": 0.2, "injection": 0.2

@@ -19,6 +19,7 @@ from armlite.batch.agree import compare
 from armlite.cli import main
 from armlite.errors import ArmliteError
 from armlite.label import Labels, label_of_key, order_of
+from armlite.pocket.pdf import write_pdf
 from armlite.types import Task
 
 
@@ -186,6 +187,19 @@ def test_rows_that_cannot_be_shown_are_left_out_and_told(rows):
     run.press("bq")
     assert "0 labelled, 0 skipped, 4 left" in run.until(r"1 rows cannot be shown: .*photo\.png")
     run.end()
+
+
+def test_a_document_is_shown_by_its_pages_and_where_it_is(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "report.pdf").write_bytes(write_pdf([["one"], ["two"]]))
+    (tmp_path / "rows.csv").write_text("question,response,document\nQ?,a,deep/report.pdf\n")
+    run = Terminal("label", "rows.csv", "--out", "labels.jsonl", "--rate", cwd=tmp_path, ARMLITE_IMAGES="none")
+    seen = run.until("1 to 9, and 0 for 10")
+    assert re.search(r"document.*  deep/report\.pdf", seen) and "[image img_0" in seen
+    run.press("0")
+    run.until("1 labelled, 0 skipped, 0 left")
+    run.end()
+    assert json.loads((tmp_path / "labels.jsonl").read_text())["label"] == "10"
 
 
 def test_without_a_terminal_it_is_refused_in_a_sentence(rows, monkeypatch, capsys):

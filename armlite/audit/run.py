@@ -7,13 +7,16 @@ and `audit.json`. A killed audit goes on when the same command is given again.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from armlite.audit.attacks import Attack, attacks
 from armlite.audit.figures import figures
 from armlite.audit.twins import BIASES, KINDS, Probe, Twins
-from armlite.data.tasks import moved, read_tasks, write_tasks
+from armlite.batch.run import tasks_of
+from armlite.batch.source import Source, open_source
+from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError, nearest
 from armlite.evals.run import Told, check_model_of, judge_jobs
 from armlite.journal import Journal, is_begun
@@ -24,7 +27,7 @@ from armlite.models import asked_at_once, model_prefix
 from armlite.models.endpoint import place_free
 from armlite.models.lazy import writer_of
 from armlite.runner import Job
-from armlite.store import file_digest, write_atomic
+from armlite.store import write_atomic
 
 TASKS, PROBES, TRAJECTORIES, AUDIT = "tasks.jsonl", "probes.jsonl", "trajectories.jsonl", "audit.json"
 BOUND = 0.1
@@ -35,8 +38,8 @@ N = 60
 class Asked(TypedDict, total=False):
     """What is audited and how, as keywords of `audit`."""
 
-    tasks: Path | None
-    """JSONL file of Task records; those that ask for no judgment of responses are left out. None: pocket tasks."""
+    tasks: str | Path | None
+    """Rows as `armlite judge FILE` reads them; those without a response to judge are left out. None: pocket tasks."""
     n: int | None
     """The first so many tasks; None: `N` pocket tasks, or all of the file."""
     bounds: Sequence[str]
@@ -66,22 +69,23 @@ def audit(model: str, out: Path, on_progress: Told | None = None, **asked: Unpac
         ArmliteError: no such model, tasks or bias, a file that cannot be read, or a folder of something else.
     """
     allowed, injected = parse_bounds(asked.get("bounds", ())), asked.get("texts", attacks())
-    tasks, n, workers = asked.get("tasks"), asked.get("n"), asked.get("workers")
+    n, workers = asked.get("n"), asked.get("workers")
     judge = Judge.load(model, **asked_at_once(model, workers), **asked.get("options", {}))
-    settings = {
-        "tasks": None if tasks is None else tasks.name,
-        "digest": None if tasks is None else _digest(tasks),
-        "n": n,
-        "texts": [attack.id for attack in injected],
-        "model": place_free(model),
-        "temperature": judge.model.sampling.temperature,  # type: ignore[attr-defined]  # it is lazy
-        "episode": judge.settings.model_dump(mode="json"),
-        "writer": writer_of(judge.model),
-    }
     with held(out):
+        source = None if asked.get("tasks") is None else open_source(str(asked["tasks"]), out)
+        settings = {
+            "tasks": source and source.name,
+            "digest": source and source.digest,
+            "n": n,
+            "texts": [attack.id for attack in injected],
+            "model": place_free(model),
+            "temperature": judge.model.sampling.temperature,  # type: ignore[attr-defined]  # it is lazy
+            "episode": judge.settings.model_dump(mode="json"),
+            "writer": writer_of(judge.model),
+        }
         if not is_begun(out / TRAJECTORIES, settings) or not (out / PROBES).is_file():
             check_model_of(model)
-            _prepare(out, tasks, n, injected)
+            _prepare(out, source, n, injected)
         journal = Journal(out / TRAJECTORIES, settings)
         jobs = [Job(task, judge.settings, out, tuple(task.meta["order"])) for task in read_tasks(out / TASKS)]
         journal.redo_faults(jobs)
@@ -115,23 +119,16 @@ def parse_bounds(words: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def _digest(file: Path) -> str:
-    if not file.is_file():
-        raise ArmliteError(f"there is no file {file}: give --tasks a JSONL file of Task records")
-    return file_digest(file)
-
-
-def _prepare(out: Path, file: Path | None, n: int | None, injected: Sequence[Attack]) -> None:
+def _prepare(out: Path, source: Source | None, n: int | None, injected: Sequence[Attack]) -> None:
     """Write the tasks of all twins, and the probes that say which are laid beside which."""
-    if file is None:
+    if source is None:
         from armlite.pocket.world import generate
 
         given = list(generate("test", n or N, 0, out))
     else:
-        fitting = [task for task in read_tasks(file) if task.kind in KINDS]
-        given = [moved(task, file.parent, out) for task in fitting[:n]]
+        given = list(islice((task for task in tasks_of(source, out, {}) if task.kind in KINDS), n))
         if not given:
-            raise ArmliteError(f"{file} has no task with responses to judge ({', '.join(KINDS)})")
+            raise ArmliteError(f"{source.name} has no task with responses to judge ({', '.join(KINDS)})")
     twins = Twins(out)
     probes = list(twins.probes(given, injected))
     write_tasks(out / TASKS, twins.tasks.values())

@@ -19,7 +19,8 @@ SHOWN = 10
 def audit(
     asked: Asked,
     tasks: Annotated[
-        Path | None, typer.Option(help="JSONL of Task records.", show_default="60 pocket tasks, made in place")
+        str | None,
+        typer.Option(help="Rows as `armlite judge FILE` reads them.", show_default="60 pocket tasks, made in place"),
     ] = None,
     n: Annotated[int | None, typer.Option(min=1, help="The first so many tasks.", show_default="all")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of it all.", show_default="runs/audit/MODEL")] = None,
@@ -38,7 +39,7 @@ def audit(
 
     Examples:
       armlite audit --model runs/pocket
-      armlite audit --model openai:judge-7b@http://localhost:8000/v1 --tasks pairs.jsonl --bound 0.1 --bound length=0.2
+      armlite audit --model openai:judge-7b@http://localhost:8000/v1 --tasks pairs.csv --bound 0.1 --bound length=0.2
     """
     from armlite.audit.run import audit as run_audit
     from armlite.cli.screen import Counter
