@@ -12,6 +12,7 @@ from test_judge import CAREFUL, FIRST_PLACE, better, says, zoom
 
 from armlite import Judge, store
 from armlite.chat import COMMANDS, Chat
+from armlite.chat.kept import Kept, sessions
 from armlite.cli.chat import talk
 from armlite.errors import ArmliteError
 from armlite.models.scripted import ScriptedModel
@@ -134,8 +135,8 @@ def test_help_lists_every_command():
     assert all(f"/{name}" in text for name in COMMANDS)
 
 
-def test_a_piped_session_draws_each_step_and_goes_on_after_errors(monkeypatch, capsys, photo):
-    lines = ["What is it?", f"/image {photo}", "/image gone.png", "a boat", "a \\", "ship", "/judge", "/show", "/quit"]
+def test_a_piped_session_draws_each_step(monkeypatch, capsys, photo):
+    lines = ["What is it?", f"/image {photo}", "a boat", "a \\", "ship", "/judge", "/show", "/quit"]
     lines.append("/judge")
     out, err = piped(monkeypatch, capsys, ScriptedModel([zoom(), better(2)]), "\n".join(lines))
     words = " ".join(out.split())
@@ -145,7 +146,163 @@ def test_a_piped_session_draws_each_step_and_goes_on_after_errors(monkeypatch, c
     assert "response 2 a ship" in words
     assert out.count("verdict") == 1
     assert not any(line.startswith(">") for line in out.splitlines())
-    assert err == "error: image gone.png does not exist\n"
+    assert err == ""
+
+
+def test_the_first_mistake_in_a_pipe_ends_it(monkeypatch, capsys):
+    with pytest.raises(ArmliteError, match="gone.png does not exist"):
+        piped(monkeypatch, capsys, CAREFUL, "?\n/image gone.png\na\n/judge\n")
+    assert "verdict" not in capsys.readouterr().out
+
+
+def test_a_text_of_several_lines_is_kept_as_it_is_written(tmp_path):
+    chat = Chat(Judge(CAREFUL))
+    (tmp_path / "long.txt").write_text("\ufefffrom a file\n\n  /judge\n")
+    play(
+        chat,
+        "/question",
+        "  Which",
+        "",
+        "/judge",
+        "..",
+        "one?",
+        ".",
+        "/response",
+        "a",
+        ".",
+        f"/response @{tmp_path}/long.txt",
+    )
+    assert chat.case.question == "  Which\n\n/judge\n.\none?"
+    assert chat.case.responses == ["a", "from a file\n\n  /judge"]
+    play(chat, "/response -", "last")
+    chat.end_of_input()
+    assert chat.case.responses[-1] == "last"
+    with pytest.raises(ArmliteError, match="the response is empty"):
+        play(chat, "/response", " ", ".")
+    assert chat.block is None and len(chat.case.responses) == 3
+
+
+def test_a_paste_is_a_text_whatever_it_begins_with():
+    chat = Chat(Judge(CAREFUL))
+    chat.hear("/usr/bin/env\n\n  python", literal=True)
+    chat.hear("judge", literal=True)
+    assert chat.case.question == "/usr/bin/env\n\n  python" and chat.case.responses == ["judge"]
+
+
+def test_a_command_s_name_without_its_slash_is_asked_about():
+    chat = Chat(Judge(CAREFUL))
+    for before, role in ((None, "question"), ("Q?", "response")):
+        if before:
+            chat.hear(before)
+        with pytest.raises(ArmliteError, match=f"write /judge for that, or /{role} Judge to take it"):
+            chat.hear("Judge")
+    play(chat, "/response judge", "judge it")
+    assert chat.case.responses == ["judge", "judge it"]
+
+
+def test_what_was_changed_can_be_dropped_edited_and_undone(photo):
+    chat = Chat(Judge(CAREFUL), edit=lambda text: text.upper() + "\n")
+    play(
+        chat,
+        "Q?",
+        "a",
+        "b",
+        "/constraint short",
+        f"/image {photo}",
+        "/drop 1",
+        "/edit 1",
+        "/edit question",
+        "/drop image 1",
+    )
+    assert (chat.case.question, chat.case.responses, chat.case.images) == ("Q?".upper(), ["B"], [])
+    play(chat, "/undo", "/undo", "/undo", "/undo")
+    assert (chat.case.question, chat.case.responses, len(chat.case.images)) == ("Q?", ["a", "b"], 1)
+    play(chat, "/drop constraint 1", "/drop question")
+    assert (chat.case.question, chat.case.constraints) == ("", [])
+    for line, why in (("/drop 3", "there is no response 3; there are 2"), ("/drop x", "write a response's number")):
+        with pytest.raises(ArmliteError, match=why):
+            chat.hear(line)
+    with pytest.raises(ArmliteError, match="needs a terminal"):
+        Chat(Judge(CAREFUL)).hear("/edit question")
+
+
+def test_votes_are_asked_for_and_retried_with_fresh_rollouts():
+    chat = Chat(Judge(CAREFUL))
+    said = play(chat, "?", "a", "bb", "/votes 3", "/judge", "/retry", "/swap")
+    rollouts = [[t.rollout for t in s.verdict.trajectories] for s in said if s.verdict]
+    assert rollouts == [[0, 1, 2], [3, 4, 5], [0, 1, 2, 3, 4, 5]]
+    with pytest.raises(ArmliteError, match="from 1 to 99"):
+        chat.hear("/votes many")
+
+
+def test_two_judges_judge_side_by_side():
+    judges = {"one": Judge(CAREFUL), "two": Judge(FIRST_PLACE)}
+    chat = Chat(judges["two"], load=judges.__getitem__)
+    said = play(chat, "?", "a", "bb", "/model one two", "/judge", "/model one", "/judge")
+    assert (said[4].verdict.choice, said[4].other.choice) == (2, 1)
+    assert (said[6].verdict.choice, said[6].other) == (2, None)
+    assert len(chat.history) == 3
+
+
+def test_a_rubric_grades_one_response(tmp_path):
+    (tmp_path / "rubric.json").write_text(
+        json.dumps([{"name": "true", "text": "Is it?"}, {"name": "short", "text": "Is it?"}])
+    )
+    chat = Chat(Judge(ScriptedModel(lambda c: says("True"))))
+    said = play(chat, "?", "a", f"/rubric {tmp_path}/rubric.json", "/judge", "b")
+    assert said[3].grade.total == 1.0 and len(chat.history) == 2
+    with pytest.raises(ArmliteError, match="grades one response; there are 2"):
+        chat.hear("/judge")
+    play(chat, "/rubric off", "/judge")
+
+
+def test_why_tells_each_call_and_what_it_showed(photo):
+    chat = Chat(Judge(ScriptedModel([zoom(), better(1)])))
+    with pytest.raises(ArmliteError, match="nothing was judged"):
+        chat.hear("/why")
+    *_, said = play(chat, "?", f"/image {photo}", "a", "b", "/judge", "/why")
+    for part in ("1. image_zoom_in_tool(", "it wanted to know:", "it said:", "1 picture", "so:"):
+        assert part in said.text
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{0}", "'{0}'", '"{0}"', "{1}", "file://{2}", "  {0}  "],
+    ids=["plain", "single", "double", "backslash", "url", "blanks"],
+)
+def test_dropped_paths_are_understood_in_every_form(tmp_path, form):
+    file = tmp_path / "my photo (1).png"
+    Image.new("RGB", (30, 30)).save(file)
+    escaped = str(file).replace(" ", "\\ ").replace("(", "\\(").replace(")", "\\)")
+    chat = Chat(Judge(CAREFUL))
+    chat.hear("/image " + form.format(file, escaped, str(file).replace(" ", "%20")))
+    assert chat.case.images == [str(file)]
+
+
+def test_several_pictures_may_be_dropped_at_once(tmp_path):
+    for name in ("a b.png", "c.png"):
+        Image.new("RGB", (30, 30)).save(tmp_path / name)
+    chat = Chat(Judge(CAREFUL))
+    chat.hear(f"/image '{tmp_path}/a b.png' {tmp_path}/c.png")
+    assert chat.case.images == [f"{tmp_path}/a b.png", f"{tmp_path}/c.png"]
+
+
+def test_a_session_is_kept_as_it_goes_and_goes_on(tmp_path, monkeypatch, photo):
+    monkeypatch.setenv("ARMLITE_STATE", str(tmp_path / "state"))
+    assert sessions() == []
+    chat = Chat(Judge(CAREFUL), kept=Kept())
+    assert not chat.kept.is_begun
+    play(chat, "?", f"/image {photo}", "a", "bb", "/judge", "/drop 1")
+    [folder] = sessions()
+    later = Chat(Judge(CAREFUL), kept=Kept(folder))
+    assert later.resume().text.startswith(f"the session in {folder} goes on; the question, 1 image, 1 response")
+    assert later.case == chat.case and later.history[0].choice == 2
+    play(later, "/response ccc", "/judge", f"/save {tmp_path / 'out'}")
+    assert [json.loads(line)["status"] for line in (tmp_path / "out" / "verdicts.jsonl").open()] == ["judged"] * 2
+    assert len(list(store.read(tmp_path / "out"))) == 2
+    (folder / "case.json").write_text("{")
+    with pytest.raises(ArmliteError, match="cannot be read"):
+        Chat(Judge(CAREFUL), kept=Kept(folder)).resume()
 
 
 def test_a_piped_session_ends_with_its_input_and_json_is_all_there_is_on_stdout(monkeypatch, capsys):

@@ -2,12 +2,7 @@
 
 import json
 import os
-import pty
-import re
-import select
 import subprocess
-import sys
-import time
 
 import pytest
 from command_line import ARMLITE, is_one_line, runner, work_in
@@ -150,42 +145,14 @@ def test_debug_shows_the_traceback_wherever_it_stands(run, files):
 # --- chat ------------------------------------------------------------------------------------------------------------
 
 
-def test_chat_through_a_pipe_survives_every_bad_input(files, server):
-    bad = [f"/{'image' if w[0] == '--image' else 'doc'} {w[1]}" for w, _ in BAD_INPUTS]
-    lines = ["What is it?", *bad, "/image photo.jpg", "a boat", "a pier", "/judge", "/quit"]
+@pytest.mark.parametrize("number", range(len(BAD_INPUTS)))
+def test_the_first_mistake_in_a_pipe_ends_the_session_with_one_line(files, server, number):
+    words, _ = BAD_INPUTS[number]
+    bad = f"/{'image' if words[0] == '--image' else 'doc'} {words[1]}"
+    lines = ["What is it?", "a boat", "a pier", "/judge", bad, "/judge"]
     done = subprocess.run(
         [*ARMLITE, "chat", "--model", server], input="\n".join(lines), capture_output=True, text=True, timeout=60
     )
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert done.returncode == 0
-    assert len(errors) == len(bad)
-    assert "Traceback" not in done.stderr
-    assert "Response 1 is better" in done.stdout
-
-
-def test_chat_at_a_terminal_has_a_prompt_and_ends_with_the_input(files, server):
-    ours, theirs = pty.openpty()
-    # Not pty.fork: a fork of this process, which has threads, may hang before it becomes another.
-    own = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
-    command = [sys.executable, "-c", own, *ARMLITE, "chat", "--model", server]
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
-    os.close(theirs)
-    seen = b""
-    for keys in (b"What?\r", b"a\r", b"forgotten\x03", b"bb\r", b"/judge\r", b"\x04"):
-        seen += _until(ours, b"> ")
-        os.write(ours, keys)
-    assert process.wait(30) == 0
-    assert b"Response 1 is better" in seen
-    assert b"/quit leaves" in seen
-    os.close(ours)
-
-
-def _until(terminal, end):
-    """What a terminal shows until it waits with `end`."""
-    seen, deadline = b"", time.monotonic() + 30
-    while not re.sub(rb"\x1b\[[?0-9;]*[a-zA-Z]", b"", seen).endswith(end):
-        ready, _, _ = select.select([terminal], [], [], max(0, deadline - time.monotonic()))
-        assert ready, f"it shows {seen[-300:]!r}"
-        seen += os.read(terminal, 4096)
-    time.sleep(0.2)  # no one types faster: an interrupt between prompt and waiting would be noticed with the next key
-    return seen
+    assert done.returncode == 2 and len(errors) == 1 and "Traceback" not in done.stderr
+    assert done.stdout.count("Response 1 is better") == 1

@@ -4,7 +4,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from armlite.chat import Chat, Said
+    from armlite.cli.prompt import Line
+    from armlite.cli.watching import Watching
     from armlite.episode import Episode
     from armlite.types import Step
-
-PROMPT = "> "
 
 
 def chat(
@@ -52,41 +52,78 @@ def chat(
     workers: WorkersOption = None,
     imports: ImportOption = None,
     offline: OfflineOption = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the last session.")] = False,
+    no_history: Annotated[
+        bool, typer.Option("--no-history", help="Keep neither what is typed nor the session.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print verdicts as JSON lines, all else on stderr.")] = False,
 ) -> None:
     """Judge interactively: set a question, add responses, watch the judge look, change something, judge again.
 
-    Through a pipe it reads lines until they end. /help lists the commands.
+    A paste is one text. Sessions and what was typed are kept below the user's state folder (ARMLITE_STATE).
+    Through a pipe it reads lines until they end, and the first mistake ends it. /help lists the commands.
 
     Examples:
       armlite chat --model runs/pocket
       armlite chat --model runs/pocket < session.txt
     """
     from armlite.chat import Chat
+    from armlite.chat.kept import Kept, sessions
+    from armlite.cli.watching import reach
     from armlite.judge import Judge
     from armlite.models.endpoint import shown
     from armlite.view.terminal import open_console
 
+    human = sys.stdin.isatty()
+    kept = None
+    if resume:
+        if not (earlier := sessions()):
+            raise ArmliteError("there is no session to go on with")
+        kept = Kept(earlier[-1])
+    elif human and not no_history:
+        kept = Kept()
     console = open_console(stderr=json)
     typer.echo(f"loading {shown(model)}", err=True)
     how = {"device": device, "quantize": quantize, "temperature": temperature, "seed": seed, "max_calls": max_calls}
-    how |= model_options(model, rules, endpoint, max_tokens, no_probe, workers)
-    judge = Judge.load(model, **how).prepare()  # a session should not begin with a model that is not there
-    talk(Chat(judge, offline=offline), console, json)
+
+    def load(name: str) -> Judge:
+        options: dict[str, Any] = model_options(name, rules, endpoint, max_tokens, no_probe, workers)
+        judge = Judge.load(name, **how, **options).prepare()  # no session begins with a judge that is not there
+        reach(judge)
+        return judge
+
+    session = Chat(load(model), offline=offline, kept=kept, load=load, edit=_editor if human else None)
+    if resume:
+        _say(console, session.resume(), json)
+    talk(session, console, json, remember=not no_history)
 
 
-def talk(session: "Chat", console: "Console", json: bool = False) -> None:
-    """Read lines until they end or someone quits, and draw what they lead to. No error ends the session."""
+def talk(session: "Chat", console: "Console", json: bool = False, remember: bool = False) -> None:
+    """Read lines until they end or someone quits, and draw what they lead to.
+
+    At a terminal no error ends the session; through a pipe the first mistake does.
+
+    Raises:
+        ArmliteError: a mistake in what came through a pipe.
+    """
     from armlite.chat import INTRODUCTION
+    from armlite.cli.watching import Watching, watched
 
-    session.on_step = partial(_draw, console, session)
     human = sys.stdin.isatty()
     if human:
         console.print(INTRODUCTION, style="dim")
-    for line in _lines(human):
+    for line in _lines(session, human, remember):
+        watching = Watching(console)
+        session.on_step = partial(_draw, console, session, watching)
+        session.on_text = watching.on_text if human else None
         try:
-            said = session.hear(line)
+            if human:
+                watched(session.judge, watching.on_wait)
+            with watching:
+                said = session.hear(line.text, line.literal)
         except ArmliteError as error:
+            if not human:
+                raise
             typer.echo(f"error: {error}", err=True)
         except KeyboardInterrupt:
             typer.echo("interrupted; the case is as it was", err=True)
@@ -95,59 +132,91 @@ def talk(session: "Chat", console: "Console", json: bool = False) -> None:
         except Exception:  # a bug of ours is shown whole, but takes no work with it
             traceback.print_exc()
         else:
-            _say(console, said, json)
+            _say(console, said, json, watching.seconds)
             if said.over:
-                return
+                break
+    if not human:
+        _say(console, session.end_of_input(), json)
+    _leave(session)
 
 
-def _lines(human: bool) -> Iterator[str]:
+def _leave(session: "Chat") -> None:
+    """Say where judgments are that were not saved."""
+    unsaved = len(session.history) - max(session.saved.values(), default=0)
+    if session.kept is not None and session.kept.is_begun and unsaved:
+        typer.echo(
+            f"{unsaved} judgment{'s are' if unsaved > 1 else ' is'} kept in {session.kept.folder}: look with armlite "
+            f"view {session.kept.folder}, go on with armlite chat --resume",
+            err=True,
+        )
+
+
+def _lines(session: "Chat", human: bool, remember: bool) -> Iterator["Line"]:
     """Lines of the user; one that ends with a backslash goes on in the next."""
     if human:
-        from contextlib import suppress
+        from armlite.chat.kept import state_folder
+        from armlite.cli.prompt import entered
 
-        with suppress(ImportError):
-            import readline  # noqa: F401 - gives `input` its line editing and history
+        yield from entered(session, state_folder() / "chat_history" if remember else None)
+        return
+    from armlite.cli.prompt import Line
+
     parts: list[str] = []
-    while True:
-        try:
-            line = input(("  " if parts else PROMPT) if human else "")
-        except EOFError:
-            break
-        except KeyboardInterrupt:
-            parts = []
-            typer.echo("  (/quit leaves)", err=True)
+    for raw in sys.stdin:
+        text = raw.removesuffix("\n")
+        if session.block is not None:
+            yield Line(text)
             continue
-        parts.append(line.removesuffix("\\"))
-        if not line.endswith("\\"):
-            yield "\n".join(parts)
+        parts.append(text.removesuffix("\\"))
+        if not text.endswith("\\"):
+            yield Line("\n".join(parts))
             parts = []
     if parts:
-        yield "\n".join(parts)
-    if human:
-        typer.echo()
+        yield Line("\n".join(parts))
 
 
-def _draw(console: "Console", session: "Chat", episode: "Episode", step: "Step") -> None:
+def _editor(text: str) -> str:
+    """A text as the user's editor leaves it.
+
+    Raises:
+        ArmliteError: it was left without saving, or there is none.
+    """
+    import click
+
+    try:
+        edited = click.edit(text)
+    except click.ClickException as error:
+        raise ArmliteError(f"the editor failed: {error.format_message()}; $EDITOR names another") from error
+    if edited is None:
+        raise ArmliteError("the editor saved nothing: the text is as it was")
+    return edited
+
+
+def _draw(console: "Console", session: "Chat", watching: "Watching", episode: "Episode", step: "Step") -> None:
     """One step of a judgment."""
     from armlite.cli.verdict import whose
     from armlite.view.terminal import draw_step
 
     memory, number = episode.memory, len(episode.steps)
+    watching.ended(episode.task.id, episode.conversation.rollout)
     if session.several:
         console.print(f"\n{whose(episode).removesuffix(', ')}", style="bold", end="")
     draw_step(console, step, memory.infos, lambda info: memory.images[info.id], number=number)
 
 
-def _say(console: "Console", said: "Said", json: bool) -> None:
+def _say(console: "Console", said: "Said", json: bool, seconds: float | None = None) -> None:
     from rich.text import Text
 
+    from armlite.cli.grade import draw_grade
     from armlite.cli.verdict import draw_verdict
     from armlite.view.text import literal
 
     if said.text:
         console.print(Text(literal(said.text), style="dim"), soft_wrap=True)
-    if said.verdict is None:
-        return
-    draw_verdict(console, said.verdict, evidence=False)
-    if json:
-        typer.echo(said.verdict.to_json())
+    if said.grade is not None:
+        draw_grade(console, said.grade)
+    for verdict in (said.verdict, said.other):
+        if verdict is not None:
+            draw_verdict(console, verdict, evidence=False, seconds=seconds)
+            if json:
+                typer.echo(verdict.to_json())

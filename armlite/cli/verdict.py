@@ -21,8 +21,12 @@ METHODS = {
 }
 
 
-def draw_verdict(console: Console, verdict: Verdict, evidence: bool = True) -> None:
-    """Draw a verdict: the steps that it rests on, unless they were seen before, then what it says and why."""
+def draw_verdict(console: Console, verdict: Verdict, evidence: bool = True, seconds: float | None = None) -> None:
+    """Draw a verdict: the steps that it rests on, unless they were seen before, then what it says and why.
+
+    Args:
+        seconds: what it took.
+    """
     vote = telling(verdict)
     if evidence and vote is not None:
         infos = {info.id: info for info in vote.images}
@@ -30,7 +34,10 @@ def draw_verdict(console: Console, verdict: Verdict, evidence: bool = True) -> N
             if step in vote.calls and step.observation is not None and step.observation.ok:
                 draw_step(console, step, infos, lambda info: verdict.images[info.file], number=number)
     colour = {"judged": "green", "split": "yellow"}.get(verdict.status, "red")
-    parts = [Text(words.headline(verdict), style="bold"), *(Text(line, style="dim") for line in _details(verdict))]
+    parts = [
+        Text(words.headline(verdict), style="bold"),
+        *(Text(line, style="dim") for line in _details(verdict, seconds)),
+    ]
     if verdict.rationale:
         parts += [Text(), Text(words.literal(verdict.rationale.strip()), style="italic")]
     panel = Panel(Group(*parts), title="verdict", title_align="left", border_style=colour, padding=(0, 2))
@@ -38,7 +45,7 @@ def draw_verdict(console: Console, verdict: Verdict, evidence: bool = True) -> N
     console.print(panel, width=min(console.width, WIDTH))
 
 
-def _details(verdict: Verdict) -> list[str]:
+def _details(verdict: Verdict, seconds: float | None = None) -> list[str]:
     """How sure, by how many votes, how much was done, by which model; votes that disagree one by one."""
     votes, lines = verdict.trajectories, []
     if verdict.members:
@@ -64,7 +71,8 @@ def _details(verdict: Verdict) -> list[str]:
         lines.append("read leniently: a thought was not closed")
     done = words.tally(votes[0]) if len(votes) == 1 else words.count(sum(len(v.calls) for v in votes), "tool call")
     names = dict.fromkeys(words.literal(v.model) for v in votes if v.model)
-    return [*lines, " · ".join([done, *names])]
+    took = [] if seconds is None else [f"{seconds:.1f} s"]
+    return [*lines, " · ".join([done, *took, *names])]
 
 
 def _tally(verdict: Verdict) -> list[str]:

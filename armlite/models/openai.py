@@ -119,6 +119,8 @@ class OpenAIModel:
         self.url = checked_url(base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL)
         self.workers, self.in_flight, self.tool_role, self.seed = workers, workers, tool_role, seed
         self.timeout, self.retries, self.backoff, self.patience = timeout, retries, backoff, patience
+        self.on_wait: OnPiece | None = None
+        """Told why a request waits, and for how long."""
         self._key = (api_key if api_key is not None else os.environ.get("OPENAI_API_KEY", "")).strip()
         if not re.fullmatch(r"[!-~]*", self._key):
             raise ArmliteError("the API key holds blanks or letters that no key has: check OPENAI_API_KEY")
@@ -195,6 +197,9 @@ class OpenAIModel:
                 tries, slow = tries + 1, slow + (outcome.kind == "slow")
                 pause = max(outcome.after, self.backoff * 2 ** (tries - 1) * random.uniform(0.5, 1.0))
                 over = tries > self.retries or slow >= SLOW_TRIES or outcome.after > self.patience
+            if self.on_wait is not None and not over:
+                which = f", {tries} of {self.retries}" if outcome.kind != "busy" else ""
+                self.on_wait(f"{outcome.why}: again in {pause:.0f} s{which}")
             if over or stopped.wait(min(pause, max(LONGEST_PAUSE, outcome.after))):
                 return self._given_up(outcome, tries, waited, stopped.is_set())
         self._failed = 0
@@ -251,10 +256,7 @@ class OpenAIModel:
             answer = self._post(json.dumps(body).encode(), on_text)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             if not self._reached:
-                raise ArmliteError(
-                    f"cannot reach {self._where()} ({line(error) or 'timed out'}): is the server running there?"
-                    f"{told_environment(PROXIES)}"
-                ) from error
+                raise self._unreachable(error) from error
             return _Again(f"no connection ({line(error) or 'timed out'})", "gone")
         except httpx.TimeoutException:
             return _Again(f"no reply within {self.timeout:g} s", "slow")
@@ -358,6 +360,31 @@ class OpenAIModel:
         if status < 400 or status in (404, 405):
             return f"has no chat completions ({complaint}): is the address right, and does it end in /v1?"
         return ""
+
+    def reach(self) -> None:
+        """See that a server answers at the address, and takes the key.
+
+        Raises:
+            ArmliteError: it does not.
+        """
+        import httpx
+
+        self.session()
+        assert self._http is not None
+        try:
+            status = self._http.get("models", timeout=min(self.timeout, 10.0)).status_code
+        except httpx.TimeoutException:
+            return  # a server that is busy with something else
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        if status == 401:
+            raise ArmliteError(f"{self._where()} refuses the API key: {'check' if self._key else 'set'} OPENAI_API_KEY")
+
+    def _unreachable(self, error: Exception) -> ArmliteError:
+        return ArmliteError(
+            f"cannot reach {self._where()} ({self._hide(line(error)) or 'timed out'}): is the server running there?"
+            f"{told_environment(PROXIES)}"
+        )
 
     def models(self) -> dict[str, dict[str, Any]]:
         """The server's models by name, with what it says of each; none where it does not say."""

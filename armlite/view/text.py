@@ -112,6 +112,8 @@ def headline(verdict: Verdict) -> str:
 
 def said(verdict: Verdict, task: Task | None) -> str:
     """A verdict on a task as a sentence, also where its trajectories are elsewhere."""
+    if verdict.status == "budget" and all(_does_not_fit(vote) for vote in verdict.trajectories):
+        return "Could not judge: the prompt does not fit the model's context"
     if verdict.status != "judged" or task is None:
         return STATUSES[verdict.status]
     if verdict.ranking:
@@ -120,6 +122,11 @@ def said(verdict: Verdict, task: Task | None) -> str:
         return f"Response {verdict.choice} is the best"
     found = (verdict.choice, verdict.correct, verdict.rating, verdict.answer)
     return decision_words(task, next(value for value in found if value is not None))
+
+
+def _does_not_fit(vote: Trajectory) -> bool:
+    """The model did not get to see anything of it."""
+    return vote.stop is StopReason.CONTEXT_BUDGET and not vote.steps
 
 
 def gold_words(task: Task) -> str:
