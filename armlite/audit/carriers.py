@@ -13,7 +13,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from armlite.errors import ArmliteError
 from armlite.images import SUFFIXES, as_png, image_source, open_image
-from armlite.memory import Limits
 from armlite.pocket.pdf import write_pdf
 from armlite.store import relative, write_atomic
 from armlite.types import Task
@@ -82,8 +81,9 @@ def on_page(task: Task, text: str, root: Path, name: str) -> Task:
     try:
         writer = PdfWriter(clone_from=source)
         box = writer.pages[0].mediabox
-        lines, *how = _setting(text, (round(box.width), round(box.height)))
-        added = write_pdf([lines], *how)
+        paper = round(box.width), round(box.height)
+        lines, size = _setting(text, *paper)
+        added = write_pdf([lines], paper, size, 2)
         writer.add_page(PdfReader(io.BytesIO(added)).pages[0])
         made = io.BytesIO()
         writer.write(made)
@@ -94,14 +94,13 @@ def on_page(task: Task, text: str, root: Path, name: str) -> Task:
     return task.model_copy(update={"document": path})
 
 
-def _setting(text: str, paper: tuple[int, int]) -> tuple[list[str], tuple[int, int], int, int]:
-    """Lines, paper, size and gap: the largest size, from 14 points, that the text fits the page with."""
-    width, height = paper
+def _setting(text: str, width: int, height: int) -> tuple[list[str], int]:
+    """Lines and size of letters: the largest, from 14 points, that the text fits the page with."""
     for size in range(14, 3, -1):
         lines = _wrapped(text, max(1, int((width - 2 * MARGIN) / (0.55 * size))))
         if len(lines) * (size + 2) <= height - 16 - size:
             break
-    return lines, paper, size, 2
+    return lines, size
 
 
 def _in_folder(source: Path, text: str, root: Path, name: str) -> str:
@@ -119,8 +118,3 @@ def _in_folder(source: Path, text: str, root: Path, name: str) -> str:
 
 def _wrapped(text: str, columns: int) -> list[str]:
     return [part for line in text.split("\n") for part in textwrap.wrap(line, columns) or [""]]
-
-
-def legible(drawn: float, size: tuple[int, int], limits: Limits) -> bool:
-    """Whether letters of so many pixels can be read in a picture once it is as small as a prompt shows it."""
-    return drawn * min(1.0, math.sqrt(limits.image_max_pixels / (size[0] * size[1]))) >= LEGIBLE

@@ -104,7 +104,7 @@ def parse_bounds(words: Sequence[str]) -> dict[str, float]:
     Raises:
         ArmliteError: there is no such bias, or no such share.
     """
-    found = dict.fromkeys(BIASES, BOUND)
+    found: dict[str, float] = dict.fromkeys(BIASES, BOUND)
     for word in sorted((part.strip() for text in words for part in text.split(",")), key=lambda w: "=" in w):
         bias, _, value = word.rpartition("=")
         if bias and bias not in found:
@@ -115,7 +115,7 @@ def parse_bounds(words: Sequence[str]) -> dict[str, float]:
             bound = -1.0
         if not 0 <= bound <= 1:
             raise ArmliteError(f"--bound {word}: {value!r} must be a share from 0 to 1, as 0.1 or position=0.1")
-        found |= dict.fromkeys([bias] if bias else BIASES, bound)  # type: ignore[list-item]
+        found |= dict.fromkeys([bias] if bias else BIASES, bound)
     return found
 
 

@@ -46,7 +46,13 @@ def audit(
     from armlite.evals.run import default_folder
 
     folder = out or Path("runs/audit") / default_folder(asked.model, True).name
-    how = {"tasks": tasks, "n": n, "bounds": bound or (), "workers": asked.workers, "options": asked.options}
+    how: dict[str, Any] = {
+        "tasks": tasks,
+        "n": n,
+        "bounds": bound or (),
+        "workers": asked.workers,
+        "options": asked.options,
+    }
     with Counter("audit", kept=True) as counter:
         summary = run_audit(asked.model, folder, on_progress=counter.show, **how)
     if json:

@@ -160,7 +160,7 @@ def _parts(message: Said) -> list[dict[str, Any]]:
         return [{"type": "tool_call_response", "id": message.call, "response": message.text}, *pictures]
     if message.turn is None:
         return [*pictures, {"type": "text", "content": message.text}]
-    parts = [{"type": "reasoning", "content": message.thought}] if message.thought else []
+    parts: list[dict[str, Any]] = [{"type": "reasoning", "content": message.thought}] if message.thought else []
     if message.rest:
         parts.append({"type": "text", "content": message.rest})
     if (call := message.turn.call) is not None:
