@@ -41,7 +41,8 @@ def chat(place, process):
         state, editor = str(place / "state"), f"{sys.executable} {place / 'editor.py'}"
         return Terminal("chat", "--model", process.model, *words, cwd=place, ARMLITE_STATE=state, EDITOR=editor)
 
-    return begin
+    yield begin
+    process.script()
 
 
 def enter(terminal, line):

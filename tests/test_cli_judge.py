@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
 from command_line import ARMLITE, is_one_line, runner, work_in
+from terminal import Terminal
 
 from armlite.types import Verdict
 
@@ -156,3 +158,26 @@ def test_the_first_mistake_in_a_pipe_ends_the_session_with_one_line(files, serve
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == 2 and len(errors) == 1 and "Traceback" not in done.stderr
     assert done.stdout.count("Response 1 is better") == 1
+
+
+# --- signs of life ---------------------------------------------------------------------------------------------------
+
+
+def test_stream_shows_what_is_written_and_the_verdict_says_how_long_it_took(run, files, server):
+    code, out, err = run("judge", "--model", server, *GOOD, "--stream", "--image", "photo.jpg")
+    assert code == 0
+    assert "<think>I cannot read the sign yet.</think>" in err and "<answer>Overall Judgment" in err
+    assert re.search(r"\d+ tokens · \d+\.\d s · openai:judge-7b", out)
+    code, _, err = run("judge", "--model", server, *GOOD)
+    assert code == 0 and "<think>They" not in err and "I cannot read" not in err
+
+
+def test_at_a_terminal_seconds_run_and_the_text_streams_in(files, process):
+    turn = f"<think>{'word ' * 40}</think>\n<answer>Overall Judgment: Answer 1 is better.</answer>"
+    process.script(turns=[turn], delay=1.2, pace=0.03)
+    terminal = Terminal("judge", "--model", process.model, *GOOD, "--stream", "--no-probe", cwd=files)
+    terminal.until("judging · 1 s")
+    terminal.until("word word", "step 1 · ")
+    terminal.until("Response 1 is better", " s · openai:judge-7b")
+    process.script()
+    assert terminal.close() == 0 and "<think>" not in terminal.shown, "the block is gone when the verdict is there"

@@ -1,6 +1,7 @@
 """What a user says of an endpoint: addresses, `--endpoint`, secrets that are never printed, an odd environment."""
 
 import io
+import re
 import sys
 from typing import Any
 
@@ -63,6 +64,21 @@ def test_a_password_is_printed_by_no_command(
     assert code in (0, 2)
     assert "error: " in err
     assert "word" not in out + err
+
+
+HOSTS = "localhost localhost:8000/v1 10.0.0.1 10.0.0.1:80/v1 example.com gpu-box:8000 box/v1 [::1]:80/v1".split()
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_an_address_without_a_scheme_is_never_asked_of_somebody_else(host: str) -> None:
+    with pytest.raises(ArmliteError, match=re.escape(f"write openai:judge@http://{host} (or https://)")):
+        parse_spec(f"openai:judge@{host}")
+
+
+@pytest.mark.parametrize("name", ["claude@20250514", "org/model@001", "org/x@default", "m@v1.5", "a@b@2"])
+def test_a_version_behind_a_model_s_name_is_part_of_it(name: str) -> None:
+    assert parse_spec(f"openai:{name}")[0] == name
+    assert parse_spec(f"openai:{name}@http://h/v1") == (name, "http://h/v1")
 
 
 def test_the_place_of_a_server_is_no_part_of_its_name() -> None:

@@ -18,6 +18,12 @@ from armlite.models.streaming import Assembly
 ANSWER = "<think>They differ, I think.</think>\n<answer>Overall Judgment: Answer 2 is better.</answer>"
 
 
+@pytest.fixture(autouse=True)
+def _as_it_was(process: Server):
+    yield
+    process.script()
+
+
 def judged(server, on_text=None, **options):
     model = OpenAIModel("judge-7b", server.url, probe=False, backoff=0.01, **options)
     return Judge(model).compare("Q?", ["a", "b"], on_text=on_text)

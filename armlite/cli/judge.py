@@ -97,6 +97,7 @@ def judge(
     imports: ImportOption = None,
     offline: OfflineOption = False,
     save: Annotated[Path | None, typer.Option(help="Add the trajectories to this folder, for `armlite view`.")] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Show what the judge writes while it does.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the verdict as one line of JSON.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="With FILE: folder of the verdicts; the same command goes on.")
@@ -149,7 +150,7 @@ def judge(
     several = (models, first, {} if unless is None else {"unless": unless})
     if file is not None:
         single = {"--question": question, "--response": response, "--image": image, "--document": document}
-        single |= {"--constraint": constraint, "--save": save}
+        single |= {"--constraint": constraint, "--save": save, "--stream": stream or None}
         how = {
             "rubric": _rubric(rubric, rate, rank, swap),
             "rate": rate,
@@ -186,6 +187,7 @@ def judge(
     question, response = _given(question, response)
     from armlite.cli.grade import draw_grade, save_all
     from armlite.cli.verdict import Progress, draw_verdict
+    from armlite.cli.watching import Watching, watched
     from armlite.judge import Judge, check_folder
     from armlite.models.endpoint import shown
     from armlite.remote import refuse_urls
@@ -205,12 +207,16 @@ def judge(
     progress = Progress(several=votes > 1 or swap or rank or rubric is not None or len(models) > 1)
     progress.say(f"judging with {' and '.join(map(shown, models))}")
     given = (image or (), document, constraint or ())
-    asked = {"votes": votes, "tools": () if no_tools else None, "on_step": progress}
-    found = _ask(judge, question, response, given, (rate, rank, swap), asked, rubric)
+    with Watching(progress.console, text=stream) as watching:
+        progress.watching = watching
+        watched(judge, watching.on_wait)
+        asked = {"votes": votes, "tools": () if no_tools else None, "on_step": progress}
+        asked["on_text"] = watching.on_text if stream else None
+        found = _ask(judge, question, response, given, (rate, rank, swap), asked, rubric)
     if json:
         typer.echo(found.to_json())
     elif isinstance(found, Verdict):
-        draw_verdict(open_console(), found)
+        draw_verdict(open_console(), found, seconds=watching.seconds)
     else:
         draw_grade(open_console(), found)
     if save is not None:

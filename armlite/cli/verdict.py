@@ -6,6 +6,7 @@ from rich.console import Console, Group
 from rich.panel import Panel
 from rich.text import Text
 
+from armlite.cli.watching import Watching
 from armlite.episode import Episode
 from armlite.types import Step, Verdict
 from armlite.view import text as words
@@ -105,16 +106,19 @@ class Progress:
     """
 
     def __init__(self, several: bool = False) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False)
+        self.watching: Watching | None = None
         self._several = several
 
     def say(self, text: str) -> None:
         """One line."""
-        self._console.print(Text(text, style="dim"), no_wrap=True, overflow="ellipsis")
+        self.console.print(Text(text, style="dim"), no_wrap=True, overflow="ellipsis")
 
     def __call__(self, episode: Episode, step: Step) -> None:
         where = f"{whose(episode) if self._several else ''}step {len(episode.steps)}"
         turn, seen = step.turn, step.observation
+        if self.watching is not None:
+            self.watching.ended(episode.task.id, episode.conversation.rollout)
         if turn.call is not None:
             self.say(f"{where}: {'{}({})'.format(*words.call_words(turn))}")
         elif turn.answer is not None:

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from armlite.models import model_prefix
 from armlite.models.lazy import LazyModel
 from armlite.models.openai import OpenAIModel
 from armlite.protocol.render import Conversation
@@ -23,7 +24,7 @@ LINES = 8
 
 
 class Watching:
-    """A block at the foot of a terminal, as long as a judgment lasts; nothing where there is no terminal.
+    """A block at the foot of a terminal, as long as a judgment lasts; where there is no terminal, the text alone.
 
     Args:
         console: of the terminal.
@@ -66,6 +67,9 @@ class Watching:
     def on_text(self, conversation: Conversation, piece: str) -> None:
         """A piece of a turn was written; from any thread."""
         key = conversation.task_id, conversation.rollout, conversation.turns
+        if self._live is None and self._shows_text:
+            self._console.file.write(piece)
+            self._console.file.flush()
         with self._lock:
             self._texts[key] = self._texts.pop(key, "") + piece  # the latest is the last
             self._tokens += 1
@@ -79,6 +83,8 @@ class Watching:
     def ended(self, task_id: str, rollout: int) -> None:
         """A turn has ended: it is drawn elsewhere."""
         with self._lock:
+            if self._live is None and self._shows_text and self._texts:
+                self._console.file.write("\n")
             for key in [key for key in self._texts if key[:2] == (task_id, rollout)]:
                 del self._texts[key]
 
@@ -115,4 +121,6 @@ def reach(judge: object) -> None:
 
 def _model_of(judge: object) -> object:
     model = getattr(judge, "model", None)
-    return model.load() if isinstance(model, LazyModel) else model
+    if isinstance(model, LazyModel):  # a local one is loaded once its inputs have been opened
+        return model.load() if model_prefix(model.spec) == "openai" else None
+    return model

@@ -17,6 +17,11 @@ OPTIONS: dict[str, type] = {"api_key": str, "timeout": float, "retries": int, "p
 """Keys of `--endpoint` that are options of `OpenAIModel`; `header.NAME` is a header, any other a field of requests."""
 
 
+_HOST = r"localhost|\[[0-9a-fA-F:]+\]|[\w.-]+\.[A-Za-z]{2,}|\d+(?:\.\d+){3}|[\w.-]+(?=[:/])"
+_ADDRESS = re.compile(rf"@((?:{_HOST})(?:[:/].*)?)$")
+"""What looks like a host behind a model's name. A version, as in `model@20250514` or `model@001`, does not."""
+
+
 def parse_spec(spec: str) -> tuple[str, str]:
     """Split `openai:MODEL@http://host:port/v1` into the model's name and the address.
 
@@ -29,6 +34,11 @@ def parse_spec(spec: str) -> tuple[str, str]:
     rest = spec.strip().removeprefix("openai:")
     model, at, url = rest.rpartition("@http")
     model, url = (model, "http" + url) if at else (rest, os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL)
+    if not at and (address := _ADDRESS.search(model)):
+        raise ArmliteError(
+            f"{shown(spec)!r} names an address without its scheme: write openai:{model[: address.start()]}@http://"
+            f"{address[1]} (or https://); without one it would be asked of {shown(url)}"
+        )
     if not model or "://" in model:
         raise ArmliteError(f"model {shown(spec)!r} names no model: write openai:MODEL@http://host:port/v1")
     return model, checked_url(url)
