@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from command_line import is_one_line, runner
+from fuzzed import Cases, Watch
 from make_pdf import write_pdf
 from PIL import Image
 from serving import ANSWER, PAIR, Held, Served, Slow, at_once
@@ -479,3 +480,30 @@ def test_mistakes_of_whoever_starts_it_are_one_sentence(run, tmp_path, monkeypat
             code, out, err = run("serve", *words)
             assert (code, out) == (2, "") and said in err.splitlines()[-1], err
             assert is_one_line(err.splitlines()[-1] + "\n", "error: ")
+
+
+# --- made up requests ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def watch():
+    return Watch()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_no_request_makes_it_fail_open_a_path_or_ask_another_machine(strict, watch, seed):
+    port = int(strict.url.rpartition(":")[2])
+    cases = Cases(strict.http.get("/openapi.json").json(), seed)
+    asked = list(cases.requests(80))
+    strict.post("/v1/judge", PAIR)  # what is imported by the first request is no path of a client's
+    watch.seen.clear()
+    watch.on = True
+    try:
+        answers = [(strict.post(path, body), body) for path, body in asked]
+    finally:
+        watch.on = False
+    assert [(a.status_code, body) for a, body in answers if a.status_code >= 500] == []
+    assert {event for event in watch.seen if str(port) not in event[1]} == set()
+    assert sum(a.status_code == 200 for a, _ in answers) >= 5, "some of them are requests that can be answered"
+    for answer, _ in answers:
+        assert answer.status_code == 200 or "\n" not in answer.json()["error"]["message"]
