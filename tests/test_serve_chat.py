@@ -110,7 +110,11 @@ def test_a_stream_tells_each_step_then_the_words_then_the_verdict(served):
     [
         ({"messages": []}, 400, "messages: there is none; send at least one, or a task"),
         ({"messages": "hi"}, 400, "messages: Input should be a valid list"),
-        ({"messages": [{"role": "judge", "content": "x"}]}, 400, "messages[0].role: 'judge' is none of system"),
+        (
+            {"messages": [{"role": "judge", "content": "x"}]},
+            400,
+            "messages.0.role: Input should be 'system', 'developer', 'user'",
+        ),
         ({"messages": [{"role": "user"}]}, 400, "messages: they hold no text"),
         ({"messages": GRADE, "model": "jugde"}, 404, "there is no model 'jugde'. Did you mean 'judge'?"),
         ({"messages": GRADE, "n": 2}, 400, "n: Input should be less than or equal to 1"),
