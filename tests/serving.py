@@ -3,6 +3,7 @@
 import io
 import json
 import queue
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,23 @@ from armlite.serve.settings import ServeSettings
 
 ANSWER = "<think>They differ.</think>\n<answer>Overall Judgment: Answer 1 is better.</answer>"
 PAIR = {"question": "Which?", "responses": ["Ulm", "Bern"]}
+
+
+def says(conversation):
+    """Looks once where there is a picture, then prefers the first response; chooses the first option; says yes."""
+    text = conversation.messages[0].text
+    if conversation.tools and not conversation.turns and "original_image" in text:
+        call = {"name": "image_zoom_in_tool", "arguments": {"image": "original_image", "bbox_2d": [0, 0, 500, 500]}}
+        return f"<think>I look.</think>\n<tool_call>\n{json.dumps(call)}\n</tool_call>"
+    if "shrug" in text:
+        return "I would rather not."
+    if "Overall Judgment: True" in text:
+        return "<think>So it is.</think>\n<answer>Overall Judgment: True</answer>"
+    if "whole number from 1 to 10" in text:
+        return "<think>Fair.</think>\n<answer>Overall Judgment: 7</answer>"
+    if listed := re.search(r"where X is one of (?:the letters )?([^,\n]+)", text):
+        return f"<think>The first.</think>\n<answer>{listed[1]}</answer>"
+    return ANSWER
 
 
 class Served:

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -19,7 +18,7 @@ from command_line import is_one_line, runner
 from fuzzed import Cases, Watch
 from make_pdf import write_pdf
 from PIL import Image
-from serving import ANSWER, PAIR, Held, Served, Slow, at_once
+from serving import ANSWER, PAIR, Held, Served, Slow, at_once, says
 
 from armlite.judge import Judge
 from armlite.models.engine.vocabulary import Vocabulary
@@ -28,23 +27,6 @@ from armlite.models.local import LocalModel, Sampling
 from armlite.models.sampling import EngineSettings
 from armlite.models.scripted import ScriptedModel
 from armlite.types import Verdict
-
-
-def says(conversation):
-    """Looks once where there is a picture, then prefers the first response; chooses the first option; says yes."""
-    text = conversation.messages[0].text
-    if conversation.tools and not conversation.turns and "original_image" in text:
-        call = {"name": "image_zoom_in_tool", "arguments": {"image": "original_image", "bbox_2d": [0, 0, 500, 500]}}
-        return f"<think>I look.</think>\n<tool_call>\n{json.dumps(call)}\n</tool_call>"
-    if "shrug" in text:
-        return "I would rather not."
-    if "Overall Judgment: True" in text:
-        return "<think>So it is.</think>\n<answer>Overall Judgment: True</answer>"
-    if "whole number from 1 to 10" in text:
-        return "<think>Fair.</think>\n<answer>Overall Judgment: 7</answer>"
-    if listed := re.search(r"where X is one of (?:the letters )?([^,\n]+)", text):
-        return f"<think>The first.</think>\n<answer>{listed[1]}</answer>"
-    return ANSWER
 
 
 def png(size=(64, 48), colour="red"):

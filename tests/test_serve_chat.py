@@ -4,8 +4,8 @@ import base64
 import json
 
 import pytest
-from serving import PAIR, Served
-from test_serve import data_url, png, says
+from serving import PAIR, Served, says
+from test_serve import data_url, png
 
 from armlite.judge import Judge
 from armlite.loop import Reply
@@ -113,7 +113,7 @@ def test_a_stream_tells_each_step_then_the_words_then_the_verdict(served):
         (
             {"messages": [{"role": "judge", "content": "x"}]},
             400,
-            "messages.0.role: Input should be 'system', 'developer', 'user'",
+            "messages.0.role: Input should be 'system', ",
         ),
         ({"messages": [{"role": "user"}]}, 400, "messages: they hold no text"),
         ({"messages": GRADE, "model": "jugde"}, 404, "there is no model 'jugde'. Did you mean 'judge'?"),

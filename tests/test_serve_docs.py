@@ -5,8 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from serving import Served
-from test_serve import says
+from serving import Served, says
 
 from armlite.judge import Judge
 from armlite.models.scripted import ScriptedModel
@@ -58,3 +57,15 @@ def test_every_route_that_takes_a_body_has_an_example_and_all_are_named(served):
 def test_the_matcher_tells_answers_apart():
     assert is_like({"a": 1, "...": "..."}, {"a": 1, "b": 2}) and not is_like({"a": 1}, {"a": 1, "b": 2})
     assert not is_like({"a": 1, "...": "..."}, {"a": 2}) and not is_like(["..."], [1, 2])
+
+
+REAL = json.loads((Path(__file__).parent / "real" / "committed" / "serving.json").read_text(encoding="utf-8"))
+"""What `tests/real/serving_clients.py` wrote down."""
+
+
+def test_the_clients_of_others_were_answered():
+    assert set(REAL) == {"openai", "verifiers", "deepeval", "fuzz"}
+    assert all(found["date"] and found["version"] for found in REAL.values())
+    assert REAL["openai"]["stream"] and REAL["deepeval"]["measure"]["score"] == REAL["deepeval"]["a_measure"]["score"]
+    fuzz = REAL["fuzz"]
+    assert fuzz["cases"] >= 2000 and fuzz["opened"] == [] and max(map(int, fuzz["statuses"])) < 500
