@@ -117,18 +117,24 @@ class Tournament:
         self._failed = 0
         self._game = _GAMES[method](len(task.responses))
         self._round: Sequence[Pair] = next(self._game)
+        self._open = set(self._round)
+        """Those of the round that do not have all their votes yet."""
 
     @property
     def due(self) -> list[Task]:
         """The comparisons of this round that do not have all their votes yet; none: it is over."""
-        return [self._pair(pair) for pair in self._left()]
+        return [self._pair(pair) for pair in self._round if pair in self._open]
 
     def add(self, vote: Trajectory) -> None:
         """Take a vote on a comparison, of this round or a later one."""
         a, b = vote.task.numbers
-        self._votes.setdefault((a, b), []).append(vote)
-        while self._round and not self._left():
+        votes = self._votes.setdefault((a, b), [])
+        votes.append(vote)
+        if len(votes) >= self._asked:
+            self._open.discard((a, b))
+        while self._round and not self._open:
             self._advance()
+            self._open = {pair for pair in self._round if len(self._votes.get(pair, ())) < self._asked}
 
     def verdict(self) -> Verdict:
         """What came of it.
@@ -160,9 +166,6 @@ class Tournament:
             self._round = self._game.send(self._won) if judged else ()
         except StopIteration as end:
             self._round, self._order = (), end.value
-
-    def _left(self) -> list[Pair]:
-        return [pair for pair in self._round if len(self._votes.get(pair, ())) < self._asked]
 
     def _of(self, pair: Pair) -> list[Trajectory]:
         return sorted(self._votes[pair], key=lambda vote: vote.rollout)

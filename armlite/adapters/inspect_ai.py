@@ -11,9 +11,6 @@ from armlite.asking import Asking
 from armlite.errors import ArmliteError
 from armlite.rubric import Rubric
 
-AT_ONCE = 64
-"""Samples whose scoring may wait at once; those that wait together are judged together."""
-
 
 def judge_scorer(
     judge: Asking,
@@ -57,7 +54,8 @@ def judge_scorer(
                 constraints=known.get(constraints) or (),
                 against=target.text if against is None else known.get(against),
             )
-            found = await to_thread.run_sync(scores.score, item, limiter=CapacityLimiter(AT_ONCE))
+            own = CapacityLimiter(1)  # beside the usual limit on threads: those that wait together are judged together
+            found = await to_thread.run_sync(scores.score, item, limiter=own)
             said = {"answer": item.response, "explanation": found.reason, "metadata": found.facts}
             if found.value is None:
                 return Score.unscored(reason="grader_failed" if found.verdict else "scoring_failed", **said)
