@@ -54,7 +54,7 @@ def ours(run: Path, given: list[Case]) -> list[float | None]:
 
 def in_python(kit: Kit, run: Path, given: list[Case]) -> dict[str, Any]:
     """Have a Python suite score the cases."""
-    kit.install(f"{kit.name}=={VERSIONS[kit.name]}")
+    kit.install(f"{kit.name}=={VERSIONS[kit.name]}", *(["uv"] if kit.name == "verifiers" else []))
     asked = json.dumps({"model": str(run.resolve()), "cases": given})
     told = kit.run(HERE / f"inside/{kit.name}_suite.py", cwd=kit.folder, stdin=asked)
     return dict(json.loads(told.strip().splitlines()[-1]))
