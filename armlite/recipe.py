@@ -199,6 +199,9 @@ class Recipe(Settings):
     imports: tuple[str, ...] = ()
     """Files and modules of your own with tools, rewards or models, as `--import` takes them; `armlite train` runs them.
     A file is relative to the recipe's folder; a run directory keeps its absolute path."""
+    report_to: tuple[str, ...] = ()
+    """Trackers that transformers' Trainer reports each stage's steps to as well: `tensorboard` (in `logs/` of the run
+    directory), `wandb`, `trackio`, `mlflow` ..., which have to be installed."""
     model: ModelSettings = ModelSettings()
     lora: LoraSettings = LoraSettings()
     episode: EpisodeSettings = EpisodeSettings()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from armlite.pocket.world import generate
 from armlite.recipe import check_recipe, load_recipe
 from armlite.store import read
 from armlite.train.metrics import MetricsFile
+from armlite.train.reporting import reporting
 from armlite.train.run import train
 
 torch.set_num_threads(1)
@@ -96,7 +98,9 @@ def weights(folder):
 
 def figures(folder):
     """All that a run says of itself, without what depends on the clock."""
-    rows = [{k: v for k, v in row.items() if k != "step_time"} for row in MetricsFile(folder / "metrics.jsonl").read()]
+    clock = ("step_time", "time")
+    rows = MetricsFile(folder / "metrics.jsonl").read()
+    rows = [{k: v for k, v in row.items() if k not in clock} for row in rows]
     rows.sort(key=lambda row: row["stage"])
     texts = [f for f in sorted(folder.rglob("*.json*")) if f.parts[len(folder.parts)] in ("rollouts", "eval", "filter")]
     return rows, {str(f.relative_to(folder)): f.read_text() for f in texts}
@@ -311,7 +315,7 @@ def test_a_metrics_file_forgets_steps_that_will_be_taken_again_and_torn_lines(tm
     with metrics.path.open("a") as file:
         file.write('{"stage": "grpo1", "st')
     metrics.rewind("grpo1", 1)
-    assert metrics.read() == [
+    assert [{k: v for k, v in row.items() if k != "time"} for row in metrics.read()] == [
         {"stage": "sft", "step": 1, "loss": 0.5},
         {"stage": "sft", "step": 2, "loss": None},
         {"stage": "grpo1", "step": 1, "loss": 0.5},
@@ -390,11 +394,70 @@ def test_a_disk_that_fills_up_is_one_line_and_what_was_done_stays(run, tmp_path,
         assert weights(folder) == weights(run[0])
 
 
+def command(capsys, *words):
+    """Exit status and standard error of `armlite train`."""
+    with pytest.raises(SystemExit) as status:
+        main(["train", *map(str, words)])
+    return status.value.code, capsys.readouterr().err
+
+
+def test_a_run_directory_is_enough_to_go_on_with_its_run(copy, run, capsys):
+    for kind in ("checkpoints", "eval", "rollouts"):
+        shutil.rmtree(copy / kind / "grpo2")
+    code, err = command(capsys, copy, "--resume")
+    assert code == 0 and re.search(r"^\d\d:\d\d:\d\d grpo2: 2 steps$", err, re.MULTILINE)
+    assert weights(copy) == weights(run[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "holds a run already: --resume goes on with it"),
+        (["seed=1", "--resume"], "goes on with the recipe that it was begun with"),
+        (["--output", "other", "--resume"], "goes on with the recipe that it was begun with"),
+    ],
+)
+def test_of_a_run_directory_nothing_but_going_on_is_asked(run, capsys, words, said):
+    code, err = command(capsys, run[0], *words)
+    assert (code, err.count("\n")) == (2, 1) and said in err
+
+
+def test_there_is_nothing_to_go_on_with_where_there_is_no_run(tmp_path, capsys):
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(TINY))
+    for words in ([tmp_path / "r.yaml", "--output", tmp_path / "new"], [tmp_path]):
+        code, err = command(capsys, *words, "--resume")
+        assert (code, err.count("\n")) == (2, 1) and ("there is no run in" in err or "holds no run" in err)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_tracker_that_is_not_there_is_one_line(tmp_path, capsys):
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump({**TINY, "report_to": ["weights_and_biases"]}))
+    code, err = command(capsys, tmp_path / "r.yaml", "--output", tmp_path / "new")
+    assert (code, err.count("\n")) == (2, 1) and "report_to: weights_and_biases is not there" in err
+    assert not (tmp_path / "new").exists()
+
+
+def test_trackers_are_handed_to_the_trainer_and_tensorboard_writes_beside_the_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    recipe = tiny(report_to=["tensorboard", "wandb"])
+    for stage in ("sft", "grpo1"):
+        assert reporting(recipe, tmp_path / "work" / stage) == ["tensorboard", "wandb"]
+        assert os.environ["TENSORBOARD_LOGGING_DIR"] == str(tmp_path / "logs" / stage)
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "/mine")
+    reporting(recipe, tmp_path / "work" / "grpo2")
+    assert os.environ["TENSORBOARD_LOGGING_DIR"] == "/mine"
+    assert reporting(tiny(), tmp_path / "work" / "sft") == "none"
+
+
+def test_each_line_of_the_metrics_says_when_it_was(run):
+    times = [datetime.fromisoformat(row["time"]) for row in MetricsFile(run[0] / "metrics.jsonl").read()]
+    assert times == sorted(times) and times[0].tzinfo is not None
+
+
 def test_a_write_protected_or_full_place_is_one_line(tmp_path, capsys):
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(TINY))
     (tmp_path / "run").mkdir()
-    os.symlink("/dev/full", tmp_path / "run" / "recipe.yaml")
-    with pytest.raises(SystemExit) as status:
-        main(["train", str(tmp_path / "r.yaml"), "--output", str(tmp_path / "run"), "--resume"])
-    assert status.value.code == 2
-    assert capsys.readouterr().err.count("\n") <= 2
+    (tmp_path / "run" / "recipe.yaml").write_text(load_recipe(tmp_path / "r.yaml").to_yaml())
+    os.symlink("/dev/full", tmp_path / "run" / "environment.json")
+    code, err = command(capsys, tmp_path / "r.yaml", "--output", tmp_path / "run", "--resume")
+    assert code == 2 and "cannot write" in err and err.count("\n") <= 2

@@ -1,7 +1,7 @@
-"""What `armlite train` shows: the plan, one progress bar a stage on stderr, a table at the end on stdout."""
+"""What commands show of long work: a bar at a terminal, else a line a minute, on stderr; and tables of figures."""
 
 import sys
-from pathlib import Path
+import time
 from typing import Any, Self
 
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 
+from armlite.cli.training import EVERY, Work, duration, say
 from armlite.errors import ArmliteError
 from armlite.recipe import Recipe
 
@@ -52,53 +53,6 @@ class Bars:
         self._progress.stop()
 
 
-class TrainingScreen(Bars):
-    """Shows the events of a run. Use as a context manager around it."""
-
-    def __init__(self) -> None:
-        super().__init__("{task.description:<22}", TextColumn("{task.fields[figures]}"))
-        self._tasks: dict[str, Any] = {}
-
-    def notify(self, event: str, values: dict[str, Any]) -> None:
-        """Show one event."""
-        if event == "stage":
-            self._bar(values["stage"], values["done"], values["steps"], "")
-        elif event == "step":
-            self._bar(values["stage"], values["step"], None, _figures(values))
-        elif event == "filter":
-            self._bar(f"{values['stage']} filter", values["done"], values["total"], "")
-        elif event == "evaluation":
-            self._bar(f"{values['stage']} {values['round']}", values["done"], values["total"], "")
-        elif event == "evaluated":
-            from armlite.train.report import percent
-
-            s = values["summary"]
-            figures = ", ".join(f"{k} {percent(s[k], 'accuracy')}" for k in s)
-            self.console.print(f"{values['stage']}: accuracy {figures} ({values['seconds']} s)", highlight=False)
-        elif event == "note":
-            rest = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in values.items() if k != "stage")
-            self.console.print(f"{values['stage']}: {rest}", highlight=False)
-
-    def _bar(self, name: str, done: int, total: int | None, figures: str) -> None:
-        if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=total, figures="")
-        self._progress.update(self._tasks[name], completed=done, figures=figures)
-
-    def finish(self, folder: Path) -> None:
-        """The closing table."""
-        from armlite.train.report import ROUNDS, percent, summaries, value_of
-
-        table = Table(title=str(folder), title_justify="left")
-        for column in ("checkpoint", *ROUNDS.values(), "calls per task", "format"):
-            table.add_column(column)
-        for name, summary in summaries(folder).items():
-            s = summary["rollout"]
-            accuracies = [percent(summary[key], "accuracy") for key in ROUNDS]
-            table.add_row(name, *accuracies, f"{value_of(s, 'tool_calls_per_task'):.2f}", percent(s, "format_rate"))
-        Console().print(table)
-        sys.stdout.write(f"report: {folder / 'report.md'}\n")
-
-
 def figures_table(title: str, first: str, *others: str) -> Table:
     """A table whose columns behind the first hold numbers."""
     return Table(first, *(Column(name, justify="right") for name in others), title=title, title_justify="left")
@@ -116,12 +70,6 @@ def numbers(text: str) -> list[int]:
         raise ArmliteError(f"--seeds {text!r} is not a list of whole numbers like 0,1,2") from error
 
 
-def _figures(row: dict[str, Any]) -> str:
-    """The few figures of a step that fit beside the bar."""
-    shown = {"loss": "loss", "reward": "reward", "accuracy": "accuracy", "tools/call_frequency": "calls"}
-    return " ".join(f"{label} {row[key]:.3f}" for key, label in shown.items() if isinstance(row.get(key), int | float))
-
-
 class Counter(Bars):
     """One progress bar on stderr; use as a context manager.
 
@@ -132,6 +80,7 @@ class Counter(Bars):
     def __init__(self, name: str, kept: bool = False):
         super().__init__(name)
         self._task, self._kept = self._progress.add_task(name, total=None), kept
+        self._work, self._said = Work(name), time.monotonic()
 
     def __exit__(self, kind: Any = None, *_: Any) -> None:
         super().__exit__()
@@ -141,3 +90,8 @@ class Counter(Bars):
     def show(self, done: int, total: int | None) -> None:
         """Move the bar; a total of None: not known."""
         self._progress.update(self._task, completed=done, total=total)
+        self._work.move(done, total)
+        if not self.console.is_terminal and time.monotonic() - self._said >= EVERY:
+            self._said, left = time.monotonic(), self._work.left
+            rest = "" if left is None else f", {duration(left)} left"
+            say(f"{self._work.name} {self._work.count()}{rest}", sys.stderr)

@@ -10,7 +10,9 @@ from armlite.cli.options import ImportOption
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="YAML file, for example recipes/pocket.yaml")],
+    recipe: Annotated[
+        Path, typer.Argument(help="YAML file, for example recipes/pocket.yaml; or a run directory, with --resume")
+    ],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, for example stages.sft.steps=200")] = None,
     stage: Annotated[
         str | None, typer.Option(help="run sft, grpo1 or grpo2 alone, on its predecessor's checkpoint")
@@ -29,9 +31,13 @@ def train(
     Example: armlite train recipes/pocket.yaml stages.sft.steps=200 --output runs/short
     """
     from armlite.errors import ArmliteError, nearest
-    from armlite.recipe import STAGES, load_recipe
+    from armlite.recipe import STAGES, load_recipe, saved_recipe
 
-    loaded = load_recipe(recipe, overrides or [], imports or [])
+    if recipe.is_dir():
+        recipe, output = _of_run(recipe, overrides, resume, output)
+        loaded = load_recipe(recipe, (), imports) if imports else saved_recipe(recipe)
+    else:
+        loaded = load_recipe(recipe, overrides or [], imports or [])
     if stage is not None and stage not in STAGES:
         raise ArmliteError(f"there is no stage {stage!r}.{nearest(stage, STAGES)} Stages: {', '.join(STAGES)}")
     if dry_run:
@@ -44,12 +50,13 @@ def train(
 
         prepare()
     folder = output or Path("runs") / loaded.name
-    from armlite.cli.screen import TrainingScreen, numbers
+    from armlite.cli.screen import numbers
+    from armlite.cli.training import draw_end, make_display
     from armlite.lock import command_line
     from armlite.train.processes import is_first
 
     try:
-        with TrainingScreen() as screen:
+        with make_display() as screen:
             if seeds is not None:
                 from armlite.train.seeds import run_seeds, write_results
 
@@ -64,4 +71,22 @@ def train(
             again = command_line(*([] if seeds is not None else ["--resume"]))
             print(f"{stop or 'stopped'}; go on with: {again}", file=sys.stderr)
         raise
-    screen.finish(folder)
+    draw_end(folder)
+
+
+def _of_run(folder: Path, overrides: list[str] | None, resume: bool, output: Path | None) -> tuple[Path, Path]:
+    """The recipe of a run directory, and the directory.
+
+    Raises:
+        ArmliteError: there is no run, or more is asked for than to go on with it.
+    """
+    from armlite.errors import ArmliteError
+
+    file = folder / "recipe.yaml"
+    if not file.is_file():
+        raise ArmliteError(f"{folder} holds no run: it has no recipe.yaml")
+    if overrides or output is not None:
+        raise ArmliteError(f"{folder} goes on with the recipe that it was begun with: leave out what would change it")
+    if not resume:
+        raise ArmliteError(f"{folder} holds a run already: --resume goes on with it")
+    return file, folder

@@ -4,6 +4,7 @@ resumes.
 
 import json
 import math
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ class MetricsFile:
     def append(self, stage: str, step: int, values: dict[str, Any]) -> None:
         """Add a line; a figure that is not finite is null, as JSON knows no other word for it."""
         finite = {k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in values.items()}
-        row = {"stage": stage, "step": step, **finite}
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        row = {"stage": stage, "step": step, "time": now, **finite}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         if self.on_step is not None:

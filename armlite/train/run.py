@@ -176,12 +176,17 @@ class _Run:
             free = f"stages.{only}." if only is not None and not resume else None
             if change := difference(saved_recipe(saved), self.recipe, free):
                 raise ArmliteError(f"{self.output} was made with another recipe: {change}; give another --output")
+        elif resume:
+            raise ArmliteError(f"there is no run in {self.output} to go on with: leave out --resume to begin one")
         elif self.output.is_dir() and any(not p.name.startswith(".") for p in self.output.iterdir()):
             raise ArmliteError(f"{self.output} is not empty and holds no run; give another --output")
 
     def _check_sources(self, only: StageName | None) -> None:
         """See that the model, the tasks and the traces are there and can be learnt from; writes nothing."""
+        from armlite.train.reporting import check_reporting
+
         self._check_trl()
+        check_reporting(self.recipe)
         if only is not None:
             self._source(only)
         if self.recipe.model.path != "pocket" and not (self.output / "eval" / "base").is_dir():

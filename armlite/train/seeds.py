@@ -25,7 +25,7 @@ def run_seeds(recipe: Recipe, folder: Path, seeds: list[int], notify: Notify) ->
     for seed in seeds:
         seeded = recipe.model_copy(update={"seed": seed})
         run = folder.with_name(f"{folder.name}-seed{seed}")
-        train(seeded, run, resume=run.is_dir(), notify=notify)
+        train(seeded, run, resume=(run / "recipe.yaml").is_file(), notify=notify)
         run_control(seeded, run, notify)
         rows.append({"seed": seed, **_figures(run)})
     return {

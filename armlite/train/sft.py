@@ -23,6 +23,7 @@ from armlite.train.finite import BadSteps
 from armlite.train.metrics import MetricsFile
 from armlite.train.policy import Policy
 from armlite.train.processes import share
+from armlite.train.reporting import reporting
 
 TRL_ALIKE = {"learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm"}
 TRL_ALIKE |= {"optim", "gradient_checkpointing", "save_steps"}
@@ -76,7 +77,7 @@ def common_arguments(recipe: Recipe, stage: Any, folder: Path) -> dict[str, Any]
         "data_seed": recipe.seed,
         "bf16": torch.cuda.is_available(),
         "use_cpu": not torch.cuda.is_available(),
-        "report_to": "none",
+        "report_to": reporting(recipe, folder),
         "disable_tqdm": True,
         "remove_unused_columns": False,
         "dataloader_pin_memory": torch.cuda.is_available(),
