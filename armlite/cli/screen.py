@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -18,10 +18,12 @@ from rich.table import Column, Table
 
 from armlite.cli.training import EVERY, Work, duration, say
 from armlite.errors import ArmliteError
-from armlite.recipe import Recipe
+
+if TYPE_CHECKING:
+    from armlite.recipe import Recipe
 
 
-def print_plan(recipe: Recipe) -> None:
+def print_plan(recipe: "Recipe") -> None:
     """The resolved recipe as YAML and each stage's work as comments, so that the output is a recipe again."""
     from armlite.train.run import plan
 
