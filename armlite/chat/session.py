@@ -19,6 +19,8 @@ from armlite.errors import ArmliteError, nearest
 from armlite.images import is_data_url
 from armlite.judge import Judge
 from armlite.loop import OnStep, OnText
+from armlite.models.lazy import LazyModel
+from armlite.pocket.knowledge import doubt
 from armlite.remote import fetch_image, is_url
 from armlite.rubric import Grade, Rubric
 from armlite.types import Kind, Verdict
@@ -53,6 +55,10 @@ class Case:
     document: str | None = None
     responses: list[str] = field(default_factory=list)
     constraints: list[str] = field(default_factory=list)
+
+
+def _is_named(judge: Judge | None) -> bool:
+    return judge is not None and isinstance(judge.model, LazyModel)
 
 
 @dataclass(frozen=True)
@@ -224,7 +230,7 @@ class Chat:
         for made in (verdict, other):
             if made is not None:
                 self.add(made)
-        return Said(verdict=verdict, other=other)
+        return Said(self._doubt(), verdict, other)
 
     def again(self) -> Said:
         """Judge with other randomness what was judged last.
@@ -267,7 +273,12 @@ class Chat:
         )
         for graded in grade.criteria:
             self.add(graded.verdict)
-        return Said(grade=grade)
+        return Said(self._doubt(), grade=grade)
+
+    def _doubt(self) -> str:
+        """What there is to say of a judge that cannot know."""
+        found = [doubt(j.model.spec, self.case.question) for j in (self.judge, self.second) if _is_named(j)]
+        return next(filter(None, found), "")
 
     def add(self, verdict: Verdict) -> None:
         """A judgment was made: it can be saved, and is kept."""

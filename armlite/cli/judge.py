@@ -190,6 +190,7 @@ def judge(
     from armlite.cli.watching import Watching, watched
     from armlite.judge import Judge, check_folder
     from armlite.models.endpoint import shown
+    from armlite.pocket.knowledge import doubt
     from armlite.remote import refuse_urls
     from armlite.types import Verdict
     from armlite.view.terminal import open_console
@@ -206,6 +207,9 @@ def judge(
     judge = _several(load, *several)
     progress = Progress(several=votes > 1 or swap or rank or rubric is not None or len(models) > 1)
     progress.say(f"judging with {' and '.join(map(shown, models))}")
+    for model in models:
+        if warning := doubt(model, question):
+            progress.say(warning)
     given = (image or (), document, constraint or ())
     with Watching(progress.console, text=stream) as watching:
         progress.watching = watching
