@@ -136,6 +136,15 @@ def test_models_of_one_name_have_columns_of_their_own_and_a_pipe_is_read_once(tm
     assert set(lines(tmp_path / "out")["p0"]["models"]) == {"place", "place-2"} and len(lines(tmp_path / "out")) == 3
 
 
+def test_what_people_disagree_with_is_kept_of_all_models(tmp_path, file, capsys):
+    judge_file_by(file, ["scripted:longest", "scripted:longest"], tmp_path / "out")
+    (tmp_path / "labels.csv").write_text("id,label\np2,2\np5,1\n")
+    with pytest.raises(SystemExit) as end:
+        main(["agree", str(tmp_path / "out"), "--labels", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "dis")])
+    assert not end.value.code and "50.0 %" in capsys.readouterr().out
+    assert [row.trajectory.task.id for row in read(tmp_path / "dis")] == ["p2", "p2"]
+
+
 def run(capsys, *words):
     with pytest.raises(SystemExit) as end:
         main(["judge", *words])

@@ -20,16 +20,16 @@ from armlite.store import image_path, read, save
 
 
 def keep(batch: Path, ids: Collection[str], out: Path) -> int:
-    """Copy the judgments of some tasks, with their pictures; returns how many.
+    """Copy the judgments of some tasks, with their pictures, of a panel those of all its models; returns how many.
 
     Raises:
         ArmliteError: the batch has no judgments, or the folder cannot be written to.
     """
     source, target = batch / TRAJECTORIES, out / TRAJECTORIES
-    tasks = ((row, row.trajectory.task) for row in read(source))
+    tasks = ((row, row.trajectory.task) for row in read(source if source.is_file() else batch))
     rows = [row for row, task in tasks if task.id in ids or (task.numbers and PAIR.sub("", task.id) in ids)]
-    for info in {info.file: info for row in rows for info in row.trajectory.images}.values():
-        old, new = image_path(source, info), image_path(target, info)
+    for file, info in {info.file: (row.path, info) for row in rows for info in row.trajectory.images}.values():
+        old, new = image_path(file, info), image_path(target, info)
         if old.exists() and not new.exists():
             new.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(os.path.realpath(old), new)
