@@ -94,6 +94,18 @@ CASES = {
             ["vote 3, step 1: image_zoom_in_tool", "vote 1, step 2: ", "judged: 8.0 of 10, confidence 1.0"],
         ),
     ],
+    "best_of_n.py": [
+        (
+            f"answers.txt 'Which?' --model {MODEL}",
+            [FIRST],
+            ["knockout, 8 comparisons: split, answer None", "- correct: no_answer.", "total: None"],
+        ),
+        (
+            f"two.txt 'Which?' --model {MODEL}",
+            [says("Overall Judgment: True")],
+            ["round_robin, 1 comparisons: no_answer", "- plain: yes. I have seen it.", "total: 1.0"],
+        ),
+    ],
     "own_trl_trainer.py": [("1", [], ["reward: ["])],
     "judge_as_reward.py": [
         (f"{MODEL} check", [says("Overall Judgment: True")], ["reward: [1.0]"]),
@@ -121,6 +133,8 @@ def folder(tmp_path):
     """Where a script is run: a bluish photo and a PDF of three pages."""
     Image.new("RGB", (320, 240), (10, 20, 200)).save(tmp_path / "photo.png")
     write_pdf(tmp_path / "paper.pdf", ["# Intro\nThe pier.", "# Results\nA lighthouse stands there.", "The end."])
+    (tmp_path / "answers.txt").write_text("\n".join(f"Answer {n}." for n in range(9)))
+    (tmp_path / "two.txt").write_text("One.\nTwo.\n")
     return tmp_path
 
 
