@@ -11,13 +11,8 @@ from pathlib import Path
 from armlite import Judge
 from armlite.rubric import Criterion, Rubric
 
-RUBRIC = Rubric(
-    criteria=(
-        Criterion(name="correct", text="Nothing in it is wrong.", weight=3),
-        Criterion(name="plain", text="A child of ten would understand it.", weight=1),
-    )
-)
-"""Or the name of a file, in JSON, TOML or YAML."""
+CORRECT = Criterion(name="correct", text="Nothing in it is wrong.", weight=3)
+PLAIN = Criterion(name="plain", text="A child of ten would understand it.", weight=1)
 
 
 def main() -> None:
@@ -32,7 +27,7 @@ def main() -> None:
     verdict = judge.best(args.question, answers)
     print(f"{verdict.method}, {verdict.comparisons} comparisons: {verdict.status}, answer {verdict.choice}")
     winner = verdict.choice or 1  # where nobody was found the best, any is as good as another
-    grade = judge.grade(args.question, answers[winner - 1], RUBRIC)
+    grade = judge.grade(args.question, answers[winner - 1], Rubric(criteria=(CORRECT, PLAIN)))
     for part in grade.criteria:
         print(f"- {part.criterion.name}: {part.choice or part.verdict.status}. {part.verdict.rationale}")
     print(f"total: {grade.total}")
