@@ -113,6 +113,9 @@ _OURS = re.compile(
 """The tags and headings that structure a conversation, but for their first character."""
 
 
+_CONTROL = re.compile(r"<\|(\w+)\|>")
+
+
 def harmless(text: str) -> str:
     """Text from outside in which nothing is a control token (`<|im_end|>`), a tag or a heading of ours any more: each
     gets a blank behind its first character, and stays readable.
@@ -122,4 +125,4 @@ def harmless(text: str) -> str:
 
 def without_control_tokens(text: str) -> str:
     """The text with blanks in what a tokenizer would take for a control token."""
-    return re.sub(r"<\|(\w+)\|>", r"< |\1| >", text)
+    return _CONTROL.sub(r"< |\1| >", text)

@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, get_args, get_origin
 
 from armlite.errors import ToolError, cut, nearest
@@ -42,9 +43,9 @@ class Tool:
     reminder: str = ""
     """Follows every result; the only place for tags of ours, since those in results are made harmless."""
 
-    @property
+    @cached_property
     def schema(self) -> dict[str, Any]:
-        """The function schema in the reference's shape."""
+        """The function schema in the reference's shape; made once, for each judgment shows it."""
         shown = [p for p in self.parameters if p not in self.hidden]
         return {
             "type": "function",
