@@ -90,8 +90,8 @@ class Columns:
                 kind=kind,
                 question=question,
                 responses=tuple(responses),
-                images=tuple(self._image(row, (*roles["images"], "messages")[0], image) for image in images),
-                document=None if document is None else _path(row, roles["document"][0], document),
+                images=tuple(self.image(row, (*roles["images"], "messages")[0], image) for image in images),
+                document=None if document is None else self.document(row, roles["document"][0], document),
                 constraints=tuple(_several(rules)),  # type: ignore[arg-type]  # a bare string is accepted
                 gold=None if self.graded else label_of(row, kind, label, len(responses)),
                 meta={"row": row.number},
@@ -164,13 +164,17 @@ class Columns:
             raise row.fail("response", f"{what} one response; there are {count}")
         return "pairwise" if count == 2 else "listwise"
 
-    def _image(self, row: Row, column: str, value: Any) -> str:
-        """A picture's path, which it is kept under where it is no file."""
+    def image(self, row: Row, column: str, value: Any) -> str:
+        """A picture's path, which it is kept under where it is no file. Only this and `document` open files here."""
         if isinstance(value, str) and not is_data_url(value) and value.lower().endswith(SUFFIXES) and len(value) < 1024:
             if is_url(value):
                 raise row.fail(column, f"is an address ({value[:60]}); give a file or the picture itself")
             return _path(row, column, value)
         return row.keep(value, column)
+
+    def document(self, row: Row, column: str, value: Any) -> str:
+        """A document's path."""
+        return _path(row, column, value)
 
     def _say(self, row: Row, roles: Mapping[str, tuple[str, ...]]) -> None:
         names = tuple(row.values)

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from armlite.adapters.asked import Asked
-from armlite.batch.columns import text_of
+from armlite.batch.columns import pictures_in, text_of
 from armlite.errors import first_fault, nearest
 from armlite.images import image_key
 from armlite.loop import OnStep
@@ -26,7 +26,7 @@ from armlite.serve.body import read_body
 from armlite.serve.engine import ServedJudge
 from armlite.serve.inputs import Inputs
 from armlite.serve.judging import TRAJECTORY, header, outside
-from armlite.serve.judgments import give_verdict, pictures_in, read_judgment
+from armlite.serve.judgments import give_verdict, read_judgment
 from armlite.serve.service import ClientLeft, Service
 from armlite.serve.settings import Refusal
 from armlite.types import Task, Verdict

@@ -20,6 +20,9 @@ from armlite.loop import ChatModel, ChatSession, OnStep, OnText
 from armlite.runner import Job, Outcome, run_jobs
 from armlite.types import Step
 
+LONG = 10
+"""Pages from which on a document is read before its judgment begins."""
+
 
 class GivenUp(Exception):
     """Nobody waits for a judgment any more, or the server stops."""
@@ -251,6 +254,9 @@ class ServedJudge(Judge):
         for job in jobs:
             try:
                 opened: Episode | ArmliteError = job.open()
+                document = opened.memory.document if isinstance(opened, Episode) else None
+                if document is not None and len(document) >= LONG:
+                    _ = document.index  # read in this thread, since a tool that reads it keeps the whole batch waiting
             except (InputError, DataError) as error:  # others are about the request as a whole
                 opened = error
             own = {part.name: getattr(job, part.name) for part in fields(Job)}

@@ -55,9 +55,10 @@ class Inputs:
             Refusal: one is nothing of that, cannot be read, or is too large.
         """
         several = values if isinstance(values, list | tuple) else [] if values is None else [values]
-        return [self._image(value, f"{field}[{n}]") for n, value in enumerate(several)]
+        return [self.image(value, f"{field}[{n}]") for n, value in enumerate(several)]
 
-    def _image(self, value: Any, field: str) -> Image.Image:
+    def image(self, value: Any, field: str) -> Image.Image:
+        """One picture; see `images`."""
         content = self._content(_inner(value, field), field, SUFFIXES)
         try:
             with Image.open(io.BytesIO(content), formats=_known()) as head:

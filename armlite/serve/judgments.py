@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
 
 from armlite.asking import make_task
-from armlite.batch.columns import ROLES, Columns
+from armlite.batch.columns import Columns
 from armlite.data.pictures import Pictures
 from armlite.data.row import Row
 from armlite.errors import ArmliteError, DataError, first_fault
@@ -24,9 +24,6 @@ from armlite.serve.inputs import Inputs
 from armlite.serve.settings import Refusal
 from armlite.tools import get_tool
 from armlite.types import Task, Verdict
-
-NOT_TEXT = ("images", "document")
-"""Roles of columns that hold what is looked at; `Columns` must not see these, since it would look for files."""
 
 
 class How(BaseModel):
@@ -79,20 +76,34 @@ def read_judgment(body: Any, inputs: Inputs, where: str = "") -> Judgment:
         raise Refusal(f"{where.rstrip('.') or 'the body'} must be an object, not {_kind(body)}")
     how, values = _how(body, where)
     record = {"id", "kind", "question"} <= values.keys()
-    lower = {name.lower().strip(): name for name in values}
-    taken = {role: lower[n] for role in NOT_TEXT for n in ROLES[role] if n in lower}
-    images = inputs.images(values.pop(taken["images"]), f"{where}{taken['images']}") if "images" in taken else []
-    given = values.pop(taken["document"]) if "document" in taken else None
-    if not record and "messages" in lower:
-        images += inputs.images(pictures_in(values[lower["messages"]]), f"{where}messages")
+    sent = Sent(rate=how.rate)
     try:
-        task = _record(values) if record else Columns(rate=how.rate).task(_row(values))
+        task = _record(values, sent) if record else sent.task(_row(values))
     except DataError as error:
         raise Refusal(f"{where}{error.field}: {error.why}") from error
-    document = inputs.document(given, f"{where}document")
+    images = [inputs.image(value, f"{where}{column}[{n}]") for n, (column, value) in enumerate(sent.images)]
+    document = inputs.document(sent.paper, f"{where}document")
     judgment = Judgment(_named(task, images, document, record, where), how, images, document)
     _check(judgment, where)
     return judgment
+
+
+@dataclass
+class Sent(Columns):
+    """Reads columns, and opens nothing that they name: what is to be looked at is put aside as it was sent."""
+
+    images: list[tuple[str, Any]] = field(default_factory=list)
+    """Column and value of each picture."""
+    paper: Any = None
+    """The document."""
+
+    def image(self, row: Row, column: str, value: Any) -> str:
+        self.images.append((column, value))
+        return "sent"
+
+    def document(self, row: Row, column: str, value: Any) -> str:
+        self.paper = value
+        return "sent"
 
 
 def _how(body: Mapping[str, Any], where: str) -> tuple[How, dict[str, Any]]:
@@ -114,7 +125,10 @@ def _row(values: dict[str, Any]) -> Row:
     return Row(dataset="request", file=Path("body"), number=1, values=values, pictures=Pictures())
 
 
-def _record(values: dict[str, Any]) -> Task:
+def _record(values: dict[str, Any], sent: Sent) -> Task:
+    pictures = values.pop("images", [])
+    sent.images = [("images", one) for one in (pictures if isinstance(pictures, list) else [pictures])]
+    sent.paper = values.pop("document", None)
     try:
         return Task.from_json(json.dumps(values))
     except ValidationError as error:
@@ -151,14 +165,6 @@ def _check(judgment: Judgment, where: str) -> None:
 
 def _are(n: int) -> str:
     return "is one" if n == 1 else f"are {n}"
-
-
-def pictures_in(messages: Any) -> list[Any]:
-    """The pictures among the parts of messages, in order."""
-    turns = messages if isinstance(messages, list) else []
-    contents = [turn.get("content") for turn in turns if isinstance(turn, dict)]
-    parts = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
-    return [part for part in parts if part.get("type") in ("image_url", "image", "input_image")]
 
 
 def give_verdict(judgment: Judgment, judge: Judge, **more: Any) -> Verdict:

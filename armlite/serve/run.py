@@ -43,6 +43,7 @@ def serve(judge: Judge, settings: ServeSettings, host: str, port: int, say: Call
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=int(settings.seconds) + 1,
             timeout_keep_alive=30,
         )

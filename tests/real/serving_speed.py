@@ -2,9 +2,9 @@
 
     python tests/real/serving_speed.py --model runs/pocket [--n 192] [--write]
 
-Three repetitions of both in one run: a batch against 32 clients at once (one client process), and one client after the
-other against the judge in this process, turn for turn. Each served verdict must be that of the batch. Ratios count: the
-two sides take turns on the same cores.
+Three repetitions of both in one run: a batch, 32 judgments at once, against 32 clients (one client process); and one
+client after the other against the judge in this process, turn for turn. Each served verdict must be that of the batch.
+Ratios count: the two sides take turns on the same cores.
 """
 
 import argparse
@@ -46,22 +46,30 @@ def served(model: Path, files: Path) -> Iterator[str]:
 
 
 async def at_once(url: str, bodies: Sequence[dict[str, Any]]) -> tuple[float, list[Any]]:
-    """Seconds that `CLIENTS` clients take for all bodies, and their verdicts in order."""
-    import httpx
+    """Seconds that `CLIENTS` clients take for all bodies, and their verdicts in order.
 
-    left, found = list(enumerate(bodies))[::-1], [None] * len(bodies)
-    limits = httpx.Limits(max_connections=CLIENTS)
-    async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits, trust_env=False) as http:
+    They write to sockets themselves: a client library would use up more of the cores than the server does.
+    """
+    host, _, port = url.removeprefix("http://").partition(":")
+    left, found = list(enumerate(bodies))[::-1], [b""] * len(bodies)
 
-        async def client() -> None:
-            while left:
-                number, body = left.pop()
-                found[number] = (await http.post("/v1/judge", json=body)).raise_for_status().content  # type: ignore[call-overload]
+    async def client() -> None:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        while left:
+            number, body = left.pop()
+            content = json.dumps(body).encode()
+            head = "POST /v1/judge HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            writer.write((head % len(content)).encode() + content)
+            status, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
+            length = next(int(line.partition(":")[2]) for line in fields if line.startswith("content-length"))
+            found[number] = await reader.readexactly(length)
+            if " 200 " not in status:
+                raise SystemExit(f"{status}: {found[number]!r:.500}")
+        writer.close()
 
-        await http.get("/health")
-        start = time.perf_counter()
-        await asyncio.gather(*(client() for _ in range(CLIENTS)))
-        return time.perf_counter() - start, found
+    start = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    return time.perf_counter() - start, found
 
 
 def alone(url: str, judge: Any, tasks: Sequence[Any], root: Path) -> list[float]:
@@ -112,6 +120,8 @@ def main() -> None:
     tasks = [task.model_copy(update={"gold": None}) for task in read_tasks(root / "tasks.jsonl")[: options.n]]
     bodies = [json.loads(task.to_json()) for task in tasks]
     judge = Judge.load(options.model).prepare()
+    local = judge.model.load()  # type: ignore[attr-defined]
+    local.settings = local.settings.model_copy(update={"max_slots": CLIENTS})
     rows: list[dict[str, float]] = []
     (ROOT / ".real").mkdir(exist_ok=True)
     with served(options.model, root) as url:
