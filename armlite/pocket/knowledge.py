@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from armlite.errors import ArmliteError
 from armlite.models import model_prefix
 from armlite.models.places import folders_of
 from armlite.pocket import words
@@ -29,16 +30,17 @@ def knows(question: str) -> bool:
 
 
 def is_pocket(spec: str) -> bool:
-    """Whether a word for a model on this disk stands for one of the pocket world's.
-
-    Raises:
-        ArmliteError: a folder that holds no model.
+    """Whether a word for a model on this disk stands for one of the pocket world's; not of what cannot be loaded, which
+    is told when it is.
     """
-    folders = [] if model_prefix(spec) else folders_of(spec)
-    config = Path(folders[-1]) / "config.json" if folders else None
-    if config is None or not config.is_file():
+    try:
+        folders = [] if model_prefix(spec) else folders_of(spec)
+        config = Path(folders[-1]) / "config.json" if folders else None
+        if config is None or not config.is_file():
+            return False
+        width = json.loads(config.read_text("utf-8")).get("text_config", {}).get("hidden_size")
+    except (ArmliteError, ValueError):
         return False
-    width = json.loads(config.read_text("utf-8")).get("text_config", {}).get("hidden_size")
     return isinstance(width, int) and width <= LARGEST
 
 
