@@ -12,11 +12,12 @@ from typing import Any, Unpack
 from PIL import Image
 
 from armlite.asking import Asked, Asking
+from armlite.calibration import mean_of
 from armlite.errors import ArmliteError
 from armlite.judge import Judge
 from armlite.rewards import plain_text
 from armlite.types import Kind, Task, Verdict
-from armlite.votes import NEAR
+from armlite.votes import NEAR, said_by, share_of
 
 UNLESS = 0.9
 """A first judge that is so sure is believed."""
@@ -55,7 +56,21 @@ def combine(kind: Kind, verdicts: Sequence[Verdict]) -> Verdict:
         **said,
         **told,
     )
-    return _with_images(found, verdicts)
+    return _with_images(found.model_copy(update=_likelihood(found, judged)), verdicts)
+
+
+def _likelihood(found: Verdict, judged: Sequence[Verdict]) -> dict[str, Any]:
+    """The mean of the judges' probabilities, where each has them; of rankings nobody has."""
+    known = [verdict.probabilities for verdict in judged if verdict.probabilities]
+    if len(known) < len(judged):
+        return {}
+    shares, sources = mean_of(known), {verdict.probability_from for verdict in judged}
+    return {
+        "probability": share_of(found.kind, shares, said_by(found)),
+        "probabilities": shares,
+        "probability_from": sources.pop() if len(sources) == 1 else None,
+        "calibrated": all(verdict.calibrated for verdict in judged),
+    }
 
 
 def _decide(kind: Kind, judged: Sequence[Verdict]) -> tuple[dict[str, Any], list[Verdict]]:

@@ -352,7 +352,8 @@ class Verdict(Record):
     """Decision (`decision_key`) -> probability, mean of the votes; of a split verdict, too."""
     probability_from: Source | None = None
     """Where these come from. `tokens`: the local model's own; `logprobs`: what a server says of its tokens; `votes`:
-    the shares of the votes, where there is more than one and neither is known."""
+    the shares of the votes, where there is more than one and neither is known. None beside probabilities: those of a
+    panel whose judges have them from different places."""
     calibrated: bool = False
     """The probabilities are those that `armlite calibrate` made of the model's."""
     rationale: str = ""

@@ -5,7 +5,7 @@ A vote that could not judge counts as asked and agrees with nothing. `armlite.ju
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from statistics import median
 from typing import Any
@@ -55,12 +55,17 @@ def _likelihood(
         source, shares = "votes", {key: count / len(votes) for key, count in Counter(said).items()}
     else:
         return {}
-    own = None
-    if decision is not None and kind == "rating":
-        own = sum(share for key, share in shares.items() if abs(float(key) - float(decision)) <= NEAR)
-    elif decision is not None:
-        own = sum(share for key, share in shares.items() if plain_text(key) == plain_text(decision_key(decision)))
+    own = share_of(kind, shares, decision)
     return {"probability": own, "probabilities": shares, "probability_from": source, "calibrated": calibrated}
+
+
+def share_of(kind: Kind, shares: Mapping[str, float], decision: Decision | None) -> float | None:
+    """The probability of a decision, of a rating that it is within one point; None where there is no decision."""
+    if decision is None:
+        return None
+    if kind == "rating":
+        return sum(share for key, share in shares.items() if abs(float(key) - float(decision)) <= NEAR)
+    return sum(share for key, share in shares.items() if plain_text(key) == plain_text(decision_key(decision)))
 
 
 def most_say(kind: Kind, votes: Sequence[Trajectory]) -> tuple[Decision | None, int]:

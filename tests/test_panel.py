@@ -81,6 +81,17 @@ def test_each_kind_is_counted_in_its_own_way(kind, each, found):
     assert whole.status == ("judged" if found else "split")
 
 
+def test_probabilities_are_the_mean_where_every_judge_has_them():
+    one = verdict("pairwise", choice=1, probability=0.9, probabilities={"1": 0.9, "2": 0.1}, probability_from="tokens")
+    two = verdict("pairwise", choice=1, probability=0.7, probabilities={"1": 0.7, "2": 0.3}, probability_from="votes")
+    whole = combine("pairwise", [one, two])
+    assert whole.probability == pytest.approx(0.8) and whole.probabilities == pytest.approx({"1": 0.8, "2": 0.2})
+    assert whole.probability_from is None and combine("pairwise", [one, one]).probability_from == "tokens"
+    assert combine("pairwise", [one, verdict("pairwise", choice=1)]).probability is None
+    away = Verdict(status="model_error", kind="pairwise")
+    assert combine("pairwise", [one, away]).probability == 0.9
+
+
 def test_a_panel_ranks_grades_and_judges_records():
     texts = ["a", "bb", "ccc"]
     longest = Judge(ScriptedModel(lambda c: better(1 if c.task_id.endswith("1 vs 2") else 2)))
