@@ -169,6 +169,8 @@ class Handler(BaseHTTPRequestHandler):
         pieces = [piece + " " for piece in text.split(" ")]
         pieces[-1] = pieces[-1][:-1]
         for number, piece in enumerate(pieces, 1):
+            if number == 1 and self.server.record:
+                self.server.record[-1]["first_word"] = time.monotonic()
             self.event({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
             if number == cut:
                 return
