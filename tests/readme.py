@@ -1,4 +1,5 @@
-"""The parts of README.md that commands make: `python tests/readme.py` rewrites them, with `--check` it only compares.
+"""The parts of README.md and of the package's pages that commands make: `python tests/readme.py` rewrites them, with
+`--check` it only compares.
 
 `capture` is what `armlite view` prints of the trained pocket judge's trajectory in `recipes/pocket.example/`, or, while
 there is none, of the scripted demo. `results` is the table of `recipes/pocket.results.json`, `bench` that of
@@ -7,6 +8,7 @@ annotated tree is written by hand and checked against the folders. `tests/test_r
 """
 
 import argparse
+import io
 import json
 import math
 import os
@@ -14,6 +16,8 @@ import re
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ from armlite.train.report import value_of
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+PAGES = ROOT / "armlite" / "docs"
 EXAMPLE = "recipes/pocket.example"
 """A run's folder with `trajectories.jsonl` and `images/`; its first trajectory is shown."""
 RESULTS = "recipes/pocket.results.json"
@@ -45,6 +50,23 @@ def capture() -> str:
     done = subprocess.run(command, cwd=ROOT, env=keep | plain, capture_output=True, encoding="utf-8", check=True)
     lines = [line.rstrip() for line in done.stdout.strip("\n").split("\n")]
     return "\n".join([who, "", "```text", f"$ armlite {' '.join(words)}", *lines, "```"])
+
+
+def terminal_picture() -> str:
+    """The same judgment as a terminal with colours shows it, as an SVG."""
+    from rich.console import Console
+
+    from armlite import store
+    from armlite.view.terminal import draw_trajectory
+
+    rows = list(store.read(ROOT / EXAMPLE))
+    console = Console(
+        record=True, width=90, height=11, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+    )
+    row = rows[0]
+    pixels = partial(store.open_image, ROOT / EXAMPLE / "trajectories.jsonl")
+    draw_trajectory(console, row.trajectory, row.score, pixels, "blocks")
+    return console.export_svg(title=f"armlite view {EXAMPLE}", unique_id="armlite")
 
 
 def results() -> str:
@@ -159,24 +181,33 @@ def goals() -> str:
     return "\n".join(lines)
 
 
-BLOCKS = {"capture": capture, "results": results, "bench": bench, "goals": goals, "sets": sets}
+BLOCKS: dict[Path, dict[str, Callable[[], str]]] = {
+    README: {"capture": capture, "results": results},
+    PAGES / "cards.md": {"bench": bench, "goals": goals},
+    PAGES / "data.md": {"sets": sets},
+}
+"""File -> its marked blocks, and what makes them."""
+PICTURE = PAGES / "pictures" / "terminal.svg"
+TREE = PAGES / "package.md"
+"""Where the annotated tree is."""
 
 
 def block(text: str, name: str) -> re.Match[str]:
-    """The marked block `name` of the README; group 1 is its content.
+    """The marked block `name` of a page; group 1 is its content.
 
     Raises:
         ValueError: there is not exactly one.
     """
     found = list(re.finditer(rf"<!-- {name}:begin -->\n(.*?)<!-- {name}:end -->", text, re.DOTALL))
     if len(found) != 1:
-        raise ValueError(f"README.md has {len(found)} blocks {name}; it needs one")
+        raise ValueError(f"the page has {len(found)} blocks {name}; it needs one")
     return found[0]
 
 
-def rewritten(text: str) -> str:
-    """The README with its marked blocks made anew."""
-    for name, make in BLOCKS.items():
+def rewritten(page: Path) -> str:
+    """A page with its marked blocks made anew."""
+    text = page.read_text(encoding="utf-8")
+    for name, make in BLOCKS[page].items():
         place = block(text, name)
         text = f"{text[: place.start(1)]}{make()}\n{text[place.end(1) :]}"
     return text
@@ -210,16 +241,22 @@ def tree_faults(text: str) -> list[str]:
 def main() -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where README.md is not up to date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is not up to date")
     check = parser.parse_args().check
-    text = README.read_text(encoding="utf-8")
-    fresh, faults = rewritten(text), tree_faults(text)
-    if check and fresh != text:
-        faults.append("a marked block is out of date: run python tests/readme.py")
+    faults = [f"{TREE.name}: {fault}" for fault in tree_faults(TREE.read_text(encoding="utf-8"))]
+    for page in BLOCKS:
+        fresh = rewritten(page)
+        if not check:
+            page.write_text(fresh, encoding="utf-8")
+        elif fresh != page.read_text(encoding="utf-8"):
+            faults.append(f"{page.name}: a marked block is out of date: run python tests/readme.py")
     if not check:
-        README.write_text(fresh, encoding="utf-8")
+        PICTURE.parent.mkdir(exist_ok=True)
+        PICTURE.write_text(terminal_picture(), encoding="utf-8")
+    elif not PICTURE.is_file() or PICTURE.read_text(encoding="utf-8") != terminal_picture():
+        faults.append(f"{PICTURE.name} is out of date: run python tests/readme.py")
     for fault in faults:
-        print(f"README.md: {fault}", file=sys.stderr)
+        print(fault, file=sys.stderr)
     return 1 if faults else 0
 
 

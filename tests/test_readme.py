@@ -1,4 +1,4 @@
-"""README.md says what is: its blocks are what commands make, its example and its commands run as they stand."""
+"""README.md and the pages of the package say what is: blocks are what commands make, examples run as they stand."""
 
 import contextlib
 import io
@@ -29,7 +29,11 @@ from armlite.recipe import load_recipe
 from armlite.types import Task
 from armlite.view.demo import demo
 
-TEXT = readme.README.read_text(encoding="utf-8")
+FRONT = readme.README.read_text(encoding="utf-8")
+PAGES = ("commands", "cards", "data", "package")
+"""Pages whose commands run as they stand; the others have tests of their own."""
+TEXT = "\n".join([FRONT, *((readme.PAGES / f"{page}.md").read_text(encoding="utf-8") for page in PAGES)])
+TREE = readme.TREE.read_text(encoding="utf-8")
 GOOD = [
     Task(id=str(i), kind="open_qa", question=f"How many are in box {i}?", gold=(f"There are {i + 2} red tiles.",))
     for i in range(4)
@@ -46,7 +50,7 @@ def fences(language):
 
 SHELL = [line for fence in fences("bash") for line in fence.replace("\\\n", " ").splitlines()]
 SET_UPS = [line for line in SHELL if "-m venv" in line]
-COMMANDS = [line for line in SHELL if line.startswith("armlite ")]
+COMMANDS = list(dict.fromkeys(line for line in SHELL if line.startswith("armlite ")))
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +86,7 @@ def place(tmp_path_factory):
     rows = [store.Saved(trajectory=one) for one in known]
     store.save(root / "runs" / "known" / "trajectories.jsonl", rows, images)
     store.save(run / "eval" / "sft" / "greedy.jsonl", [row], images)
+    store.write_atomic(root / "runs" / "mine" / "recipe.yaml", recipe.to_yaml())
     return root
 
 
@@ -92,7 +97,26 @@ def clean(monkeypatch, tmp_path):
 
 
 def test_the_marked_blocks_are_what_their_commands_make():
-    assert readme.rewritten(TEXT) == TEXT, "run: python tests/readme.py"
+    for page in readme.BLOCKS:
+        assert readme.rewritten(page) == page.read_text(encoding="utf-8"), "run: python tests/readme.py"
+
+
+def test_the_picture_of_the_terminal_is_what_view_draws_and_small():
+    assert readme.PICTURE.read_text(encoding="utf-8") == readme.terminal_picture(), "run: python tests/readme.py"
+    assert readme.PICTURE.stat().st_size <= 200_000
+
+
+def test_the_front_page_is_short_and_names_every_page_of_the_package():
+    assert len(FRONT.splitlines()) <= 200
+    assert {page.stem for page in readme.PAGES.glob("*.md")} == set(
+        re.findall(r"\[(\w+)\]\(armlite/docs/\1\.md\)", FRONT)
+    )
+
+
+def test_the_task_record_of_the_front_page_is_one():
+    [record] = fences("json")
+    assert len(record.splitlines()) == 6
+    assert Task.from_json(record).gold == 1
 
 
 def test_a_trajectory_of_the_trained_judge_is_shown_where_there_is_one(monkeypatch, tmp_path):
@@ -129,7 +153,7 @@ def test_measured_results_become_the_table_and_say_on_what(monkeypatch, tmp_path
 
 
 def test_the_capture_shows_a_whole_judgment():
-    capture = readme.block(TEXT, "capture")[1]
+    capture = readme.block(FRONT, "capture")[1]
     assert "$ armlite view" in capture
     for part in ("question", "call", "result", "answer", "verdict"):
         assert part in capture
@@ -137,8 +161,8 @@ def test_the_capture_shows_a_whole_judgment():
 
 
 def test_the_tree_names_what_is_there_and_all_of_the_package():
-    assert readme.tree_faults(TEXT) == []
-    assert all(said for path, said in readme.tree(TEXT).items() if path.count("/") > path.endswith("/"))
+    assert readme.tree_faults(TREE) == []
+    assert all(said for path, said in readme.tree(TREE).items() if path.count("/") > path.endswith("/"))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +175,7 @@ def test_the_tree_names_what_is_there_and_all_of_the_package():
     ],
 )
 def test_a_tree_that_is_wrong_is_told(change, fault):
-    assert fault in readme.tree_faults(TEXT.replace(*change))
+    assert fault in readme.tree_faults(TREE.replace(*change))
 
 
 def test_there_are_exactly_two_set_up_commands_of_one_line_each():
