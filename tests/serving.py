@@ -109,8 +109,10 @@ class Slow:
     def submit(self, conversation: Any) -> None:
         self.open.append(conversation)
         self.most = max(self.most, len(self.open))
-        slow = 10 if "for ever" in conversation.messages[0].text else 1
-        threading.Timer(self.seconds * slow, self._ended.put, (conversation,)).start()
+        slow = 100 if "for ever" in conversation.messages[0].text else 1
+        timer = threading.Timer(self.seconds * slow, self._ended.put, (conversation,))
+        timer.daemon = True
+        timer.start()
 
     def wait(self) -> list[tuple[Any, Reply]]:
         conversation = self._ended.get()

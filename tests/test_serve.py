@@ -293,7 +293,7 @@ def test_clients_that_hang_up_free_their_places_and_the_rest_is_served():
         start = time.monotonic()
         answers = at_once(ask, list(range(12)))
         assert answers == [None, 200, 200] * 4
-        assert time.monotonic() - start < 2.5, "those that would have taken 3 s have given up their places"
+        assert time.monotonic() - start < 20, "those that would have taken 30 s have given up their places"
         assert server.settled() and model.open == []
         assert (
             sorted(line["status"] for line in server.lines() if line["route"] == "/v1/judge") == [200] * 8 + [499] * 4
@@ -332,10 +332,10 @@ def test_a_line_that_is_too_long_is_told_when_to_come_again():
 
 
 def test_a_request_that_takes_too_long_is_ended_and_frees_its_place():
-    model = Slow(0.2, in_flight=1)
-    with Served(Judge(model), seconds=0.5) as server:
+    model = Slow(0.1, in_flight=1)
+    with Served(Judge(model), seconds=2) as server:
         answer = server.post("/v1/judge", {**PAIR, "question": "for ever"})
-        assert answer.status_code == 504 and "the time for a request, 0.5 s, is over" in answer.text
+        assert answer.status_code == 504 and "the time for a request, 2 s, is over" in answer.text
         assert server.settled() and model.open == []
         assert server.post("/v1/judge", PAIR).status_code == 200
 

@@ -70,7 +70,7 @@ def serve(
     from armlite.serve.run import serve as run
     from armlite.serve.settings import ServeSettings
 
-    own = {"name": name_of(model), "key": key_of(api_key_env), "files": files, "save": save}
+    own = {"name": name_of(model), "key": key_of(api_key_env), "files": files, "save": save, "workers": workers}
     settings = ServeSettings(**own, **read_limits(limit or ()))
     how = {"device": device, "quantize": quantize, "temperature": temperature, "seed": seed, "max_calls": max_calls}
     judge = Judge.load(model, **how, **model_options(model, rules, endpoint, max_tokens, no_probe, workers))

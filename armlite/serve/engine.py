@@ -85,10 +85,11 @@ class Engine:
 
     Args:
         model: loaded by now, or one that its first session loads.
+        places: judgments in flight at once.
     """
 
-    def __init__(self, model: ChatModel):
-        self.model = model
+    def __init__(self, model: ChatModel, places: int):
+        self.model, self._places = model, places
         self._lines: dict[Ticket, deque[Asked]] = {}
         """What waits for a place, by request: these take turns, so that a large one does not keep others waiting."""
         self._playing: dict[int, Asked] = {}
@@ -139,7 +140,7 @@ class Engine:
         while (first := self._next(wait=True)) is not None:
             try:
                 jobs, session = chain([first], self._others()), self._begun()
-                for outcome in run_jobs(jobs, self.model, on_step=self._step, session=session):
+                for outcome in run_jobs(jobs, self.model, in_flight=self._places, on_step=self._step, session=session):
                     asked = outcome.job
                     self._playing.pop(id(asked.opened), None)  # type: ignore[attr-defined]
                     _settle(asked.ended, outcome)  # type: ignore[attr-defined]
@@ -196,9 +197,14 @@ def _settle(ended: "Future[Any]", result: Outcome | Exception) -> None:
 
 
 class Engines:
-    """An engine for each temperature that is asked for: greedy judgments, and votes of a greedy judge."""
+    """An engine for each temperature that is asked for: greedy judgments, and votes of a greedy judge.
 
-    def __init__(self) -> None:
+    Args:
+        places: judgments in flight at once, of each.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._places = places
         self._engines: dict[Any, Engine] = {}
         self._lock = threading.Lock()
 
@@ -207,7 +213,7 @@ class Engines:
         temperature = getattr(getattr(model, "sampling", None), "temperature", None)
         with self._lock:
             if temperature not in self._engines:
-                self._engines[temperature] = Engine(model)
+                self._engines[temperature] = Engine(model, self._places)
             return self._engines[temperature]
 
     @property

@@ -97,7 +97,7 @@ def read_limits(words: Iterable[str]) -> dict[str, Any]:
         ArmliteError: a word is of another form, or names no limit; a value is out of range.
     """
     fields = ServeSettings.model_fields
-    known = [name for name in fields if name not in ("name", "key", "files", "save")]
+    known = [name for name in fields if name not in ("name", "key", "files", "save", "workers")]
     found: dict[str, Any] = {}
     for word in words:
         name, _, value = word.partition("=")

@@ -32,10 +32,11 @@ class Service:
 
     def __init__(self, judge: Judge, settings: ServeSettings):
         self.judge, self.settings = judge, settings
-        self.engines, self.started = Engines(), int(time.time())
+        self.in_flight = settings.workers or judge.model.in_flight
+        self.engines, self.started = Engines(self.in_flight), int(time.time())
         self.metrics = Metrics(self.engines, lambda: self._waiting)
-        self._places = asyncio.Semaphore(judge.model.in_flight + AHEAD)
-        self._threads = ThreadPoolExecutor(judge.model.in_flight + AHEAD, "armlite-request")
+        self._places = asyncio.Semaphore(self.in_flight + AHEAD)
+        self._threads = ThreadPoolExecutor(self.in_flight + AHEAD, "armlite-request")
         self._waiting = 0
         self._seconds = 1.0
         """What a request took of late, for `Retry-After`."""
@@ -71,7 +72,7 @@ class Service:
             Refusal: it is.
         """
         if self._waiting >= self.settings.queue:
-            wait = math.ceil(max(1.0, self._seconds * self._waiting / self.judge.model.in_flight))
+            wait = math.ceil(max(1.0, self._seconds * self._waiting / self.in_flight))
             message = f"{self._waiting} requests wait already; come again in {wait} s"
             raise Refusal(message, 429, "rate_limit_error", {"Retry-After": str(wait)})
 

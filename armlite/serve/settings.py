@@ -18,6 +18,8 @@ class ServeSettings(BaseModel):
     """Folder below which requests may name pictures and documents; None: they bring them along."""
     save: Path | None = None
     """Folder that trajectories are kept in; None: nowhere."""
+    workers: int | None = Field(default=None, ge=1)
+    """Judgments in flight at once; None: as many as the model can use."""
     queue: int = Field(default=128, ge=1)
     """Requests that may wait for a place; those beyond are asked to come again."""
     seconds: float = Field(default=600, gt=0)
