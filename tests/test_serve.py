@@ -272,6 +272,8 @@ def test_clients_at_once_get_what_each_gets_alone_from_a_local_model(pocket):
             got, own = Verdict.from_json(answered.content), wanted[task.id]
             assert got.model_copy(update={"trajectories": ()}) == own.model_copy(update={"trajectories": ()})
             assert got.trajectory.steps == own.trajectory.steps and len(got.evidence) == 1
+            read = [step.turn.prompt_tokens for step in got.trajectory.steps]
+            assert 0 < read[0] < read[1], "each turn has read all that stands before it"
         assert server.settled()
 
 

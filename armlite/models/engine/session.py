@@ -292,7 +292,7 @@ class EngineSession:
         sequence.active, tokens.ended = False, finish == "stop"
         sequence.reply = self._vocabulary.text(turn[:-1] if turn[-1] == end else turn)
         count = sum(tokens.sampled[sequence.turn_start :])
-        return Reply(sequence.reply, finish, count, logprobs=self._answer_logprobs(sequence))
+        return Reply(sequence.reply, finish, count, sequence.turn_start, self._answer_logprobs(sequence))
 
     def _answer_logprobs(self, sequence: Sequence) -> tuple[TokenLogprobs, ...]:
         """Of the tokens of the turn's answer, where there is one and they are asked for."""
