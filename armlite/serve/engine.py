@@ -49,9 +49,7 @@ class Ticket:
         with self._lock:
             self.wanted = False
             left, self._asked = self._asked, []
-        for _, asked in left:
-            asked.ended.cancel()
-        for engine in {engine for engine, _ in left}:
+        for engine in {engine for engine, asked in left if asked.ended.cancel()}:  # those that have ended are not
             engine.wake()
 
 
