@@ -9,7 +9,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -19,9 +19,6 @@ from armlite.judge import Judge
 from armlite.loop import ChatModel, ChatSession, OnStep, OnText
 from armlite.runner import Job, Outcome, run_jobs
 from armlite.types import Step
-
-LONG = 10
-"""Pages from which on a document is read before its judgment begins."""
 
 
 class GivenUp(Exception):
@@ -55,27 +52,33 @@ class Ticket:
 
 @dataclass(frozen=True, eq=False)
 class Asked(Job):
-    """A job that was opened in its request's thread, and its outcome once there is one."""
+    """A job of a request, and its outcome once there is one."""
 
+    job: Job | None = None
+    """What is opened; it may be of a kind of its own."""
     ticket: Ticket = field(default_factory=Ticket)
-    opened: Episode | ArmliteError | None = None
-    """The episode, or why there is none."""
     on_step: OnStep | None = None
     ended: "Future[Outcome]" = field(default_factory=Future)
+    opened: list[Episode] = field(default_factory=list)
+    """The episode, once it has a place."""
 
     @property
     def wanted(self) -> bool:
         return self.ticket.wanted
 
     def open(self) -> Episode:
-        """What the request's thread has opened.
+        """As `Job.open`, but whatever the user did wrong concerns this request alone.
 
         Raises:
-            ArmliteError: that it met.
+            InputError: a file cannot be read, or a setting is wrong.
         """
-        if isinstance(self.opened, Episode):
-            return self.opened
-        raise self.opened or ValueError("this job was not opened")
+        try:
+            self.opened.append((self.job or super()).open())
+        except (InputError, DataError):
+            raise
+        except ArmliteError as error:
+            raise InputError(str(error)) from error
+        return self.opened[0]
 
 
 class Engine:
@@ -90,8 +93,8 @@ class Engine:
         self.model, self._places = model, places
         self._lines: dict[Ticket, deque[Asked]] = {}
         """What waits for a place, by request: these take turns, so that a large one does not keep others waiting."""
-        self._playing: dict[int, Asked] = {}
-        """What has a place, by the id of its episode."""
+        self._playing: set[Asked] = set()
+        """What has a place."""
         self._there = threading.Condition()
         self._open, self._session = True, None
         self._thread = threading.Thread(target=self._work, name="armlite-engine", daemon=True)
@@ -129,7 +132,7 @@ class Engine:
             waiting = [job for line in self._lines.values() for job in line]
             self._lines.clear()
             self._there.notify()
-        for job in [*waiting, *self._playing.values()]:
+        for job in [*waiting, *self._playing]:
             job.ticket.leave()
         self.wake()
         self._thread.join(timeout=10)
@@ -139,15 +142,14 @@ class Engine:
             try:
                 jobs, session = chain([first], self._others()), self._begun()
                 for outcome in run_jobs(jobs, self.model, in_flight=self._places, on_step=self._step, session=session):
-                    asked = outcome.job
-                    self._playing.pop(id(asked.opened), None)  # type: ignore[attr-defined]
-                    _settle(asked.ended, outcome)  # type: ignore[attr-defined]
+                    self._playing.discard(outcome.job)  # type: ignore[arg-type]
+                    _settle(outcome.job.ended, outcome)  # type: ignore[attr-defined]
             except Exception as error:  # a model that is gone, or a bug of ours: told to all that were in flight
                 self._session = None
                 if not isinstance(error, ArmliteError):
                     traceback.print_exc(file=sys.stderr)
-                lost, self._playing = self._playing, {}
-                for asked in lost.values():
+                lost, self._playing = self._playing, set()
+                for asked in lost:
                     _settle(asked.ended, error)
 
     def _begun(self) -> ChatSession:
@@ -172,16 +174,16 @@ class Engine:
                     if line and ticket.wanted:
                         self._lines[ticket] = line
                     if ticket.wanted:
-                        self._playing[id(job.opened)] = job
+                        self._playing.add(job)
                         return job
                 if not wait or not self._open:
                     return None
                 self._there.wait()
 
     def _step(self, episode: Episode, step: Step) -> None:
-        asked = self._playing.get(id(episode))
-        if asked is not None and asked.on_step is not None:
-            asked.on_step(episode, step)
+        for asked in self._playing:
+            if asked.on_step is not None and asked.opened and asked.opened[0] is episode:
+                asked.on_step(episode, step)
 
 
 def _settle(ended: "Future[Any]", result: Outcome | Exception) -> None:
@@ -254,17 +256,7 @@ class ServedJudge(Judge):
             ArmliteError: the model cannot be asked at all, or a setting is wrong.
             GivenUp: the client has left meanwhile, or the server stops.
         """
-        asked = []
-        for job in jobs:
-            try:
-                opened: Episode | ArmliteError = job.open()
-                document = opened.memory.document if isinstance(opened, Episode) else None
-                if document is not None and len(document) >= LONG:
-                    _ = document.index  # read in this thread, since a tool that reads it keeps the whole batch waiting
-            except (InputError, DataError) as error:  # others are about the request as a whole
-                opened = error
-            own = {part.name: getattr(job, part.name) for part in fields(Job)}
-            asked.append(Asked(**own, ticket=self._ticket, opened=opened, on_step=on_step))
+        asked = [Asked(job.task, job.settings, job=job, ticket=self._ticket, on_step=on_step) for job in jobs]
         self._engines.of(model).ask(asked)
         for job, own in zip(jobs, asked, strict=True):
             try:

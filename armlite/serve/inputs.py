@@ -22,6 +22,8 @@ from armlite.tools.documents.pages import open_document
 
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF")
 """Of pictures. Pillow knows more, one of which (EPS) starts another program."""
+LONG = 10
+"""Pages from which on a document is read before its judgment begins."""
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):")
 
 
@@ -97,7 +99,9 @@ class Inputs:
             named = self._folder_named(text, field)
         path = named or self._written(self._content(text, field, ()), name)
         try:
-            count = len(open_document(path))
+            document = open_document(path)
+            if (count := len(document)) <= self._settings.pages and count >= LONG:
+                _ = document.index  # read in this thread, since a tool that reads it keeps the whole batch waiting
         except InputError as error:
             raise Refusal(f"{field}: {str(error).replace(str(path), name)}") from error
         if count > self._settings.pages:
