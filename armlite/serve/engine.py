@@ -205,6 +205,8 @@ class Engines:
 
     def __init__(self, places: int) -> None:
         self._places = places
+        self.turn = threading.Lock()
+        """Of the request that works beside the engine: if more did, they would take its turns at the interpreter."""
         self._engines: dict[Any, Engine] = {}
         self._lock = threading.Lock()
 
@@ -259,8 +261,11 @@ class ServedJudge(Judge):
         asked = [Asked(job.task, job.settings, job=job, ticket=self._ticket, on_step=on_step) for job in jobs]
         self._engines.of(model).ask(asked)
         for job, own in zip(jobs, asked, strict=True):
+            self._engines.turn.release()
             try:
                 outcome = own.ended.result()
             except CancelledError as error:
                 raise GivenUp from error
+            finally:
+                self._engines.turn.acquire()
             yield Outcome(job, outcome.episode, outcome.fault, outcome.seconds, outcome.model)

@@ -101,7 +101,7 @@ class Service:
             self._waiting -= 1
         loop = asyncio.get_running_loop()
         start = loop.time()
-        running = self._threads.submit(work, ServedJudge(self.judge, self.engines, ticket))
+        running = self._threads.submit(self._in_turn, work, ServedJudge(self.judge, self.engines, ticket))
         running.add_done_callback(lambda _: loop.call_soon_threadsafe(self._places.release))
         try:
             return await asyncio.wrap_future(running)
@@ -113,6 +113,10 @@ class Service:
             raise Refusal(f"the judge's model cannot be asked: {error}", 503, "unavailable") from error
         finally:
             self._seconds += 0.1 * (loop.time() - start - self._seconds)
+
+    def _in_turn(self, work: Callable[[ServedJudge], Answer], judge: ServedJudge) -> Answer:
+        with self.engines.turn:
+            return work(judge)
 
     def keep(self, verdict: Verdict) -> str:
         """Count a verdict and keep its trajectories, where that is asked for; returns their id. Called in a thread."""
