@@ -5,8 +5,10 @@ line and exit status 2. Where many jobs are played, these end their own job as a
 Anything else is a bug of ours and keeps its traceback.
 """
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
+from types import TracebackType
 from typing import Any, get_args
 
 
@@ -35,6 +37,22 @@ class InputError(ArmliteError):
 
 class ToolError(Exception):
     """A mistake of the model while calling a tool; the message is what the model gets to read."""
+
+
+def tell_mistakes_in_a_line() -> None:
+    """In a script: end by one line on standard error, instead of a traceback, where an `ArmliteError` ends it.
+
+    The exit status is 1, as of any error; another error keeps its traceback.
+    """
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, ArmliteError):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            usual(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 def first_fault(error: Any, kind: Any = None) -> tuple[str, str]:

@@ -9,9 +9,12 @@ Run: python examples/add_a_tool.py photo.jpg --model openai:MODEL@URL
 import argparse
 
 from armlite import Judge, register, tool
+from armlite.errors import tell_mistakes_in_a_line
 from armlite.images import open_image
 from armlite.memory import Memory
 from armlite.types import Observation
+
+tell_mistakes_in_a_line()
 
 
 @register

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from armlite import Judge
+from armlite.errors import tell_mistakes_in_a_line
 from armlite.rubric import Criterion, Rubric
 
 CORRECT = Criterion(name="correct", text="Nothing in it is wrong.", weight=3)
@@ -34,4 +35,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    tell_mistakes_in_a_line()
     main()

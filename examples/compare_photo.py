@@ -9,6 +9,7 @@ Run: python examples/compare_photo.py --image photo.jpg --question "Who won?" --
 import argparse
 
 from armlite import Judge
+from armlite.errors import tell_mistakes_in_a_line
 from armlite.judge import save
 from armlite.view.demo import stall
 
@@ -35,4 +36,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    tell_mistakes_in_a_line()
     main()

@@ -12,7 +12,10 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
 from armlite import Judge, reward_func
+from armlite.errors import tell_mistakes_in_a_line
 from armlite.pocket.model import build_tokenizer
+
+tell_mistakes_in_a_line()
 
 judge, mode = sys.argv[1:]
 tokenizer = build_tokenizer(["Write a short sentence about a river."])

@@ -10,6 +10,7 @@ import argparse
 
 from armlite import Judge
 from armlite.episode import Episode
+from armlite.errors import tell_mistakes_in_a_line
 from armlite.types import Step
 from armlite.view.demo import stall
 
@@ -36,4 +37,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    tell_mistakes_in_a_line()
     main()

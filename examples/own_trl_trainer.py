@@ -12,6 +12,7 @@ from datasets import Dataset
 from trl import GRPOConfig
 
 from armlite.episode import EpisodeSettings
+from armlite.errors import tell_mistakes_in_a_line
 from armlite.models.loading import load
 from armlite.pocket.model import save_pocket
 from armlite.pocket.traces import sample_texts
@@ -19,6 +20,8 @@ from armlite.pocket.world import generate
 from armlite.rewards import hierarchical
 from armlite.train.environment import environment_factory, reward_functions
 from armlite.train.stock import StockGRPOTrainer
+
+tell_mistakes_in_a_line()
 
 steps, rules, folder = int(sys.argv[1]), EpisodeSettings(max_calls=2), Path(tempfile.mkdtemp())
 tasks = list(generate("train", 30, 0, folder, family="zoom"))

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from armlite.errors import tell_mistakes_in_a_line
 from armlite.evals.run import run_benchmark
 from armlite.recipe import load_recipe
 from armlite.train.run import train
@@ -37,4 +38,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    tell_mistakes_in_a_line()
     main()

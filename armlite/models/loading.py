@@ -3,8 +3,12 @@
 Only Qwen2.5-VL, the architecture that the engine runs. All that can be wrong with the user's word for it is one line.
 """
 
+import logging
 import re
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,8 +66,19 @@ def load(
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     elif isinstance(dtype, str):
         dtype = getattr(torch, dtype)
-    model = _load(place, quantize, dtype, device, attn, trainable)
+    with without_developers_warnings():
+        model = _load(place, quantize, dtype, device, attn, trainable)
     return model.eval(), load_processor(processor_source(place))
+
+
+@contextmanager
+def without_developers_warnings() -> Iterator[None]:
+    """Pass over what libraries tell each other's developers: that a name goes away, that a kernel is not there."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        for category in (FutureWarning, DeprecationWarning):
+            warnings.filterwarnings("ignore", category=category, module=r"(transformers|peft|trl|accelerate|torch)\b")
+        yield
 
 
 def without_cudnn_attention() -> None:
