@@ -66,7 +66,7 @@ def pairs(
     if inject == (model is not None):
         raise ArmliteError("give either --model, who writes the flawed answers, or --inject")
     options = model_options(model, rules, endpoint, max_tokens, no_probe, workers)
-    judge = Judge.load(model, temperature=temperature, seed=seed, **options) if model else None
+    judge = Judge.load(model, temperature=temperature, seed=seed, top_logprobs=0, **options) if model else None
     with Counter("pairs", kept=True) as counter:
         counts = make_pairs(
             tasks,
@@ -178,7 +178,7 @@ def _played(
     from armlite.models.endpoint import place_free
 
     name, options = model
-    judge = Judge.load(name, temperature=how["temperature"], seed=how["seed"], **options)
+    judge = Judge.load(name, temperature=how["temperature"], seed=how["seed"], top_logprobs=0, **options)
     with Counter(what, kept=True) as counter:
         return make(tasks, judge.model, judge.settings, out, place_free(name), on_task=counter.show, **how)
 

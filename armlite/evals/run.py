@@ -156,7 +156,7 @@ def _judge(name: str, model: str, rules: Mapping[str, Any], options: Mapping[str
     if votes < 1:
         raise ArmliteError(f"--votes {votes} must be at least 1")
     warmth = asked.get("temperature", 0.0) or (VOTING_TEMPERATURE if votes > 1 else 0.0)
-    given = {key: rules[key] for key in BUDGETS if key in rules}
+    given = {"top_logprobs": 0} | {key: rules[key] for key in BUDGETS if key in rules}  # no figure is made of them
     given |= {key: value for key, value in options.items() if value is not None}
     if fields := request_fields(model, name) if asked.get("like") else {}:
         given["extra"] = {**fields, **given.get("extra", {})}
