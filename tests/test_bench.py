@@ -11,7 +11,7 @@ from tiny_qwen import tiny
 from typer.testing import CliRunner
 
 from armlite.bench.models import Measured, random_model, small
-from armlite.bench.report import measure
+from armlite.bench.report import Wanted, measure
 from armlite.bench.run import _Bench, run
 from armlite.bench.stock_trl import same_arguments
 from armlite.bench.workloads import TABLE, Goal, Workload, chosen
@@ -149,7 +149,7 @@ def test_what_cannot_be_measured_is_said_in_a_line(words, why):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
 def test_a_cap_needs_a_card():
     with pytest.raises(ArmliteError, match="has none"):
-        measure(None, [], False, 16.0, None, "pocket", "W1", 1, None)
+        measure(Wanted(None, [], False, 16.0, None, "pocket", "W1", 1, None))
 
 
 def test_the_file_holds_each_row_as_soon_as_it_is_done(tmp_path):
@@ -158,7 +158,7 @@ def test_the_file_holds_each_row_as_soon_as_it_is_done(tmp_path):
     def look(row):
         seen.append([r["work"] for r in json.loads(out.read_text())["rows"]])
 
-    report = measure(None, [], False, None, None, "pocket", "W1,W5", 1, out, on_row=look)
+    report = measure(Wanted(None, [], False, None, None, "pocket", "W1,W5", 1, out), on_row=look)
     assert seen == [["W1"], ["W1", "W5"]]
     assert json.loads(out.read_text()) == report
     assert {"model", "device", "versions", "date", "command"} <= set(report)

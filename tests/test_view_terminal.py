@@ -13,7 +13,8 @@ from armlite.errors import ArmliteError
 from armlite.types import Call, ImageInfo, Observation, Step, StopReason, Turn
 from armlite.view import images as pictures
 from armlite.view.demo import demo
-from armlite.view.html import to_html
+from armlite.view.entries import entries
+from armlite.view.html import article
 from armlite.view.terminal import draw_step, draw_trajectory
 from armlite.view.text import STOPS, literal
 
@@ -136,9 +137,9 @@ def test_a_missing_image_is_said_in_its_place_and_the_rest_is_drawn():
     assert "[image img_1 138x88] from img_0 (image img_1 is missing)" in text
     assert "img_2 · 138x88 · from img_0" in text
     assert "verdict" in text
-    page_text = to_html([row], lambda _, info: pixels(info))
-    assert "image img_1 is missing" in page_text
-    assert f'data-file="{gone}"' not in page_text
+    html = article(entries([row])[0], {gone: "image img_1 is missing"})
+    assert "image img_1 is missing" in html
+    assert f'data-file="{gone}"' not in html
 
 
 def test_half_blocks_hold_each_pixel_and_the_crop_box_is_drawn_where_the_crop_was():

@@ -5,6 +5,7 @@ import re
 
 from rich.console import Console
 
+from armlite import store
 from armlite.errors import ArmliteError
 from armlite.store import Saved
 from armlite.types import Call, Observation, Score, Step, StopReason, Task, Trajectory, Turn
@@ -73,3 +74,26 @@ def demo_rows(count):
         task = row.trajectory.task.model_copy(update={"id": f"task-{i}"})
         rows.append(Saved(trajectory=row.trajectory.model_copy(update={"task": task}), score=row.score))
     return rows, images
+
+
+def small_run(folder):
+    """A run directory: evaluations of two stages, a round at temperature, and a group of four rollouts of step 2."""
+    row, images = demo()
+    answers = {"answer": 0.7, "format": 0.3}
+
+    def made(number=0, **scored):
+        trajectory = row.trajectory.model_copy(update={"rollout": number, **scored})
+        return Saved(
+            trajectory=trajectory, score=Score(parts=answers if scored.get("decision", 2) == 2 else {"format": 0.3})
+        )
+
+    files = {
+        "eval/sft/greedy.jsonl": [made(decision=1)],
+        "eval/grpo1/greedy.jsonl": [made(probabilities={"1": 0.25, "2": 0.75})],
+        "eval/grpo1/rollout.jsonl": [made(decision=None, stop=StopReason.TURN_BUDGET)],
+        "rollouts/grpo1/step_000002.jsonl": [made(0), made(1, decision=1), made(2), made(3)],
+    }
+    for name, rows in files.items():
+        store.save(folder / name, rows, images)
+    (folder / "metrics.jsonl").write_text('{"stage": "sft", "step": 1}\n', "utf-8")
+    return folder

@@ -8,6 +8,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,23 @@ SIZES = ("pocket", "middle")
 PHASES = ("vision", "prefill", "decode", "tools", "score", "update")
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What to measure: the options of `armlite bench`."""
+
+    recipe: Path | None
+    overrides: Sequence[str]
+    random_weights: bool
+    cap: float | None
+    against: str | None
+    size: str
+    work: str
+    repetitions: int
+    out: Path | None
+
+
 def measure(
-    recipe: Path | None,
-    overrides: Sequence[str],
-    random_weights: bool,
-    cap: float | None,
-    against: str | None,
-    size: str,
-    work: str,
-    repetitions: int,
-    out: Path | None,
+    wanted: Wanted,
     on_row: Callable[[dict[str, Any]], None] = lambda row: None,
     notify: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
@@ -39,29 +47,29 @@ def measure(
     Raises:
         ArmliteError: a word that is not known, or a combination that cannot be measured.
     """
-    if against not in (None, "trl"):
-        raise ArmliteError(f"--against is {against!r}; it can be trl")
-    if size not in SIZES:
-        raise ArmliteError(f"--size is {size!r}.{nearest(size, SIZES)} Sizes: {', '.join(SIZES)}")
-    if recipe is None and (overrides or random_weights):
+    if wanted.against not in (None, "trl"):
+        raise ArmliteError(f"--against is {wanted.against!r}; it can be trl")
+    if wanted.size not in SIZES:
+        raise ArmliteError(f"--size is {wanted.size!r}.{nearest(wanted.size, SIZES)} Sizes: {', '.join(SIZES)}")
+    if wanted.recipe is None and (wanted.overrides or wanted.random_weights):
         raise ArmliteError("--random-weights and key=value are for a recipe: give --recipe FILE")
-    works = chosen(work)
-    loaded = load_recipe(recipe, list(overrides)) if recipe is not None else None
+    works = chosen(wanted.work)
+    loaded = load_recipe(wanted.recipe, list(wanted.overrides)) if wanted.recipe is not None else None
     from armlite.bench.models import of_recipe, small
     from armlite.bench.run import cap_memory, run
 
-    if cap is not None:
-        cap_memory(cap)
-    measured = of_recipe(loaded, random_weights) if loaded else small(size)  # type: ignore[arg-type]
+    if wanted.cap is not None:
+        cap_memory(wanted.cap)
+    measured = of_recipe(loaded, wanted.random_weights) if loaded else small(wanted.size)  # type: ignore[arg-type]
     if loaded is None or loaded.model.path == "pocket":
-        default = DEFAULT if size == "middle" else POCKET
+        default = DEFAULT if wanted.size == "middle" else POCKET
         works = [default if w is DEFAULT else w.scaled() for w in works]
     rows: list[dict[str, Any]] = []
-    report = {"model": measured.name, **_surroundings(), "cap_gib": cap, "rows": rows}
-    for row in run(measured, works, loaded, against == "trl", repetitions, notify):
+    report = {"model": measured.name, **_surroundings(), "cap_gib": wanted.cap, "rows": rows}
+    for row in run(measured, works, loaded, wanted.against == "trl", wanted.repetitions, notify):
         rows.append(row)
-        if out is not None:
-            write_atomic(out, json.dumps(report, indent=1) + "\n")
+        if wanted.out is not None:
+            write_atomic(wanted.out, json.dumps(report, indent=1) + "\n")
         on_row(row)
     return report
 

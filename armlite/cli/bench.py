@@ -29,7 +29,7 @@ def bench(
 
     Example: armlite bench --size middle --against trl --out middle.json
     """
-    from armlite.bench.report import measure, summary
+    from armlite.bench.report import Wanted, measure, summary
 
     def show(row: dict) -> None:
         typer.echo(summary(row), err=as_json)
@@ -38,6 +38,6 @@ def bench(
         typer.echo(line, err=True)
 
     words = (recipe, overrides or [], random_weights, cap, against, size, work, repetitions, out)
-    report = measure(*words, on_row=show, notify=tell)
+    report = measure(Wanted(*words), on_row=show, notify=tell)
     if as_json:
         sys.stdout.write(json.dumps(report) + "\n")

@@ -1,193 +1,233 @@
-"""Style and script of the HTML page, as text: nothing to install beside the code, nothing to load from elsewhere."""
+"""Trajectories as a page that needs no server and no other file: style, script, texts and pictures inside.
 
-_DARK = """--paper: #16171b; --card: #1e2026; --ink: #e8e6e1; --soft: #9a968d; --line: #32343c; --accent: #86a8ff;
-  --think: #c29bf0; --right: #5fcf8f; --wrong: #ff7d70; --gold: #e6b84a; --shade: #262930;"""
-"""Colours by night, or where they are wished for."""
-STYLE = """
-:root { color-scheme: light dark; --paper: #faf9f6; --card: #ffffff; --ink: #22211e; --soft: #6f6b63; --line: #e4e0d8;
-  --accent: #2f5fd0; --think: #7b4bb3; --right: #1f8a4c; --wrong: #c63a2f; --gold: #a97400; --box: #ff4030;
-  --shade: #f3f0ea; }
-@media (prefers-color-scheme: dark) { :root:not([data-theme=light]) { DARK } }
-:root[data-theme=dark] { color-scheme: dark; DARK }
-:root[data-theme=light] { color-scheme: light; }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.55 system-ui, sans-serif; display: grid;
-  grid-template: "bar bar" auto "nav main" 1fr / 290px minmax(0, 1fr); min-height: 100vh; }
-code, pre { font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
-small { color: var(--soft); font-size: 12.5px; font-weight: normal; }
-p, pre, h1, h2 { margin: 0; }
-.bar { grid-area: bar; position: sticky; top: 0; z-index: 2; display: flex; flex-wrap: wrap; gap: 8px;
-  align-items: center;
-  padding: 9px 18px; background: var(--card); border-bottom: 1px solid var(--line); }
-.bar .title { color: var(--soft); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-width: 34ch; }
-.bar .chips { display: flex; gap: 4px; margin-left: auto; }
-.bar .place { color: var(--soft); min-width: 5.5em; text-align: right; font-variant-numeric: tabular-nums; }
-.bar button, .bar select { font: inherit; font-size: 13.5px; color: inherit; background: var(--paper);
-  cursor: pointer;
-  border: 1px solid var(--line); border-radius: 7px; padding: 3px 10px; }
-.bar select { max-width: 24ch; }
-.bar button b { font-weight: 600; color: var(--soft); }
-.bar button[aria-pressed=true] { border-color: var(--accent); color: var(--accent); }
-.bar button:disabled { opacity: .4; cursor: default; }
-nav { grid-area: nav; position: sticky; top: 49px; align-self: start; max-height: calc(100vh - 49px); overflow: auto;
-  padding: 10px; border-right: 1px solid var(--line); min-height: calc(100vh - 49px); }
-nav a { display: flex; gap: 9px; padding: 7px 10px; border-radius: 8px; color: inherit; text-decoration: none;
-  font-size: 14px; }
-nav a span { min-width: 0; overflow-wrap: anywhere; }
-nav a span > small:last-child { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-nav a.current { background: var(--card); box-shadow: 0 0 0 1px var(--line); font-weight: 600; }
-i.right, i.wrong, i.unknown { font-style: normal; font-weight: 700; width: 1em; flex: none; }
-.right { color: var(--right); } .wrong { color: var(--wrong); } .unknown { color: var(--soft); }
-main { grid-area: main; padding: 26px clamp(14px, 4vw, 56px) 80px; }
-article { max-width: 1000px; margin: 0 auto 60px; }
-.js article:not(.current), .js [hidden] { display: none; }
-article > header { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; }
-h1 { font-size: 14px; font-weight: 600; color: var(--soft); margin-right: 6px; overflow-wrap: anywhere; }
-.badge { font-size: 12px; color: var(--soft); border: 1px solid var(--line); border-radius: 99px; padding: 1px 9px; }
-.question { font-size: 22px; line-height: 1.35; font-weight: 600; margin: 10px 0 16px; white-space: pre-wrap;
-  overflow-wrap: anywhere; text-wrap: pretty; }
-.must { margin: 0 0 16px; padding-left: 20px; color: var(--soft); }
-.responses { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 12px;
-  margin: 18px 0 12px; }
-.responses section { background: var(--card); border: 1px solid var(--line); border-radius: 12px;
-  padding: 12px 16px; }
-.responses section.picked { border-color: var(--accent); box-shadow: inset 3px 0 0 var(--accent); }
-.responses p, .part > div { white-space: pre-wrap; overflow-wrap: anywhere; }
-.responses p { max-height: 340px; overflow: auto; }
-h2 { font-size: 12.5px; font-weight: 600; color: var(--soft); display: flex; gap: 9px; margin-bottom: 4px; }
-.gold { color: var(--gold); } .chosen { color: var(--accent); margin-left: auto; }
-.gallery { display: flex; flex-wrap: wrap; gap: 14px; align-items: start; margin: 12px 0; }
-figure { margin: 0; max-width: 100%; }
-figcaption { font-size: 12px; color: var(--soft); margin-top: 4px; font-variant-numeric: tabular-nums; }
-.frame { position: relative; display: block; padding: 0; border: 0; background: none; border-radius: 9px;
-  overflow: hidden;
-  cursor: zoom-in; box-shadow: 0 0 0 1px var(--line); max-width: 100%; }
-.frame img { display: block; max-width: 100%; height: auto; }
-.box { position: absolute; border: 2.5px solid var(--box); border-radius: 2px;
-  box-shadow: 0 0 0 1.5px #fffc, 0 0 0 2000px #0004; }
-.lost p { color: var(--wrong); border: 1px dashed; border-radius: 9px; padding: 18px; max-width: 320px;
-  font-size: 13px;
-  overflow-wrap: anywhere; }
-.steps { list-style: none; counter-reset: step; margin: 26px 0 0; padding: 0; }
-.steps > li { counter-increment: step; position: relative; padding: 0 0 22px 42px; }
-.steps > li::before { content: counter(step); position: absolute; left: 0; top: 0; width: 26px; height: 26px;
-  border-radius: 50%;
-  background: var(--card); border: 1px solid var(--line); color: var(--soft); text-align: center;
-  font: 600 12.5px/24px system-ui; }
-.steps > li:not(:last-child)::after { content: ""; position: absolute; left: 13px; top: 30px; bottom: 4px; width: 1px;
-  background: var(--line); }
-.part { display: grid; grid-template-columns: 58px minmax(0, 1fr); gap: 12px; margin-bottom: 9px; padding-top: 2px; }
-.part > b { font-size: 12.5px; line-height: 24px; text-align: right; color: var(--soft); }
-.steps .gallery { margin-left: 70px; }
-.think > div { font-style: italic; } .think > b { color: var(--think); }
-.call > b { color: var(--accent); }
-.call code { display: inline-block; background: var(--shade); border-radius: 7px; padding: 2px 9px;
-  white-space: pre-wrap; }
-.call code b { color: var(--accent); }
-.result > b { color: var(--right); } .failed > b, .fault > b { color: var(--wrong); }
-  .notice > b, .said > b { color: var(--gold); }
-.result > div, .notice > div { color: var(--soft); } .failed > div, .fault > div { color: var(--wrong); }
-.answer > div { font-weight: 600; } .answer > b { color: var(--right); }
-details { margin: 4px 0 0; color: var(--soft); } .steps details { margin-left: 70px; }
-summary { cursor: pointer; font-size: 12.5px; }
-pre { background: var(--shade); border-radius: 9px; padding: 12px 14px; margin-top: 6px; white-space: pre-wrap;
-  overflow-wrap: anywhere; color: var(--ink); max-height: 420px; overflow: auto; }
-article > footer { background: var(--card); border: 1px solid; border-radius: 12px; padding: 14px 18px; }
-article > footer strong { font-size: 17px; }
-article > footer table { color: var(--ink); border-spacing: 0; margin-top: 10px; width: min(460px, 100%); }
-th { text-align: left; font-weight: normal; padding: 2px 14px 2px 0; width: 1%; white-space: nowrap; }
-td { font-variant-numeric: tabular-nums; padding: 2px 14px 2px 0; width: 1%; } td:last-child { width: auto; }
-i.bar { display: block; height: 7px; padding: 0; border: 0; border-radius: 4px; background: var(--right);
-  position: static; }
-i.bar.minus { background: var(--wrong); }
-dialog { border: 0; padding: 0; background: none; max-width: 96vw; max-height: 96vh; }
-dialog .frame { cursor: zoom-out; } dialog img { width: auto; max-width: 94vw; max-height: 92vh; }
-dialog::backdrop { background: #000a; }
-.nothing { color: var(--soft); text-align: center; padding: 60px; }
-@media (max-width: 820px) { body { display: block; } nav { display: none; } .part { grid-template-columns: 1fr;
-  gap: 0; }
-  .part > b { text-align: left; } .steps .gallery, .steps details { margin-left: 0; } .bar .title { display: none; }
-  .bar .chips { margin-left: 0; } }
-@media print { .bar, nav { display: none; } body { display: block; } .js article:not(.current) { display: block; } }
-""".replace("DARK", _DARK)
-
-SCRIPT = """
-'use strict';
-const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-const root = document.documentElement, articles = all('article'), links = all('nav a'), chips = all('[data-filter]');
-const family = document.querySelector('.bar select'), dialog = document.querySelector('dialog');
-const pixels = JSON.parse(document.getElementById('pixels').textContent);
-let outcome = '', current = 0;
-root.classList.add('js');
-
-const fits = article => (!outcome || article.dataset.outcome === outcome)
-  && (!family || !family.value || article.dataset.family === family.value);
-const shown = () => articles.map((a, i) => i).filter(i => fits(articles[i]));
-
-function draw() {
-  const list = shown(), at = list.indexOf(current);
-  articles.forEach((a, i) => a.classList.toggle('current', at >= 0 && i === current));
-  links.forEach((a, i) => { a.hidden = !fits(a); a.classList.toggle('current', i === current); });
-  if (at >= 0) {
-    all('img[data-file]', articles[current]).forEach(i => { if (!i.src) i.src = pixels[i.dataset.file]; });
-    links[current].scrollIntoView({block: 'nearest'});
-  }
-  document.querySelector('.nothing').hidden = list.length > 0;
-  document.querySelector('.place').textContent = list.length ? (at + 1) + ' of ' + list.length : '0 of 0';
-  document.querySelector('[data-go="-1"]').disabled = at <= 0;
-  document.querySelector('[data-go="1"]').disabled = at < 0 || at >= list.length - 1;
-}
-function show(index) {
-  current = index;
-  history.replaceState(null, '', '#' + (index + 1));
-  draw();
-  scrollTo(0, 0);
-}
-function go(by) {
-  const list = shown(), to = list[list.indexOf(current) + by];
-  if (to !== undefined) show(to);
-}
-function refilter() {
-  const list = shown();
-  chips.forEach(c => c.setAttribute('aria-pressed', c.dataset.filter === outcome));
-  if (list.length && !list.includes(current)) show(list[0]); else draw();
-}
-function fromHash() {
-  const index = parseInt(location.hash.slice(1), 10) - 1;
-  if (index >= 0 && index < articles.length) {
-    if (!fits(articles[index])) { outcome = ''; if (family) family.value = ''; refilter(); }
-    show(index);
-  } else draw();
-}
-function flipTheme() {
-  const dark = root.dataset.theme ? root.dataset.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
-  root.dataset.theme = dark ? 'light' : 'dark';
-}
-chips.forEach(c => c.addEventListener('click', () => { outcome = c.dataset.filter; refilter(); }));
-if (family) family.addEventListener('change', refilter);
-all('[data-go]').forEach(b => b.addEventListener('click', () => go(Number(b.dataset.go))));
-document.querySelector('[data-theme-switch]').addEventListener('click', flipTheme);
-addEventListener('hashchange', fromHash);
-addEventListener('click', event => {
-  const frame = event.target.closest('.frame');
-  if (dialog.open) return dialog.close();
-  if (!frame) return;
-  dialog.replaceChildren(frame.cloneNode(true));
-  const image = dialog.querySelector('img');
-  image.removeAttribute('width');
-  image.removeAttribute('height');
-  const larger = Math.max(1, Math.min(6, 900 / image.naturalWidth));
-  image.style.width = Math.min(innerWidth * .92, image.naturalWidth * larger) + 'px';
-  dialog.showModal();
-});
-addEventListener('keydown', event => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('select, input')) return;
-  const list = shown(), at = list.indexOf(current), next = () => go(1), previous = () => go(-1);
-  const act = {
-    ArrowRight: next, n: next, j: next, ArrowLeft: previous, p: previous, k: previous, t: flipTheme,
-    Home: () => go(-at), End: () => go(list.length - 1 - at),
-  }[event.key];
-  if (act) { event.preventDefault(); act(); }
-});
-fromHash();
+What is looked at is made when it is looked at: each row's HTML lies in a compressed block, as do the texts for the
+search; pictures lie in blocks of their own, at the size in which the page shows them. A content security policy allows
+only our own script, so that an escape that we forgot could still run nothing. With `split`, whole pictures lie in a
+folder beside the page.
 """
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from armlite.errors import ArmliteError
+from armlite.images import as_png
+from armlite.store import Saved, image_path, whole_file, write_atomic
+from armlite.types import ImageInfo
+from armlite.view import text as words
+from armlite.view.entries import ROUNDS, STAGES, Entry, Value, entries
+from armlite.view.html import MARKS, ROOM, article, template
+from armlite.view.selection import Chosen, RowPixels
+
+PNG_BYTES = 64 * 1024
+"""A PNG larger than this is embedded as JPEG of quality 85."""
+SHARP = 2
+"""Pixels of an embedded picture for each of the page: for dense screens, and for the large view."""
+ROWS, TEXTS, IMAGES = 32, 1024, 96 * 1024
+"""Rows in a block, texts in a block, and characters of pictures in a block (a single one may be larger)."""
+INDEXED = ("id", "stage", "round", "step", "kind", "family", "outcome", "question", "said")
+"""Columns that the page needs whatever can be asked for."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the page's own filters begin with."""
+
+    where: str = ""
+    search: str = ""
+    beside: str = ""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Blocks of data URIs, and the block of each file; None: the pictures lie beside the page."""
+
+    blocks: Sequence[str] = ()
+    places: Mapping[str, int] | None = None
+
+
+def write(path: Path, chosen: Chosen, title: str, beside: str = "", split: bool = False) -> int:
+    """Write a page of what was chosen; returns how many trajectories are in it.
+
+    Args:
+        path: the file; with `split` the folder.
+        chosen: what it holds; with a stage beside, what is shown there, too.
+        title: shown at the top, such as the path.
+        beside: a stage whose judgments are shown beside.
+        split: write `index.html` and whole pictures in `images/` below the folder.
+
+    Raises:
+        ArmliteError: it cannot be written. A picture that is not there is told in its place.
+    """
+    if split and path.exists() and not path.is_dir():
+        raise ArmliteError(f"--split writes a folder, and {path} is a file: name another")
+    there = {id(entry): entry for entry in (*chosen.entries, *chosen.beside) if entry is not None}
+    found = list(there.values())
+    start = Start(where=chosen.opening, beside=beside)
+    if beside:
+        start = replace(start, where=f'stage="{chosen.entries[0].first("stage")}"')
+    parts = (
+        _in_folder(path, found, chosen.pixels, title, start)
+        if split
+        else page_parts(found, chosen.pixels, title, start)
+    )
+    with whole_file(path / "index.html" if split else path) as file:
+        for part in parts:
+            file.write(part.encode())
+    return len(found)
+
+
+def _in_folder(path: Path, found: Sequence[Entry], pixels: RowPixels, title: str, start: Start) -> Iterator[str]:
+    lost: dict[str, str] = {}
+    for row, info in _pictures(found):
+        target = image_path(path / "index.html", info)
+        if not target.exists():
+            try:
+                write_atomic(target, as_png(pixels(row, info)))
+            except ArmliteError as e:
+                lost[info.file] = str(e)
+    yield from _page(found, lost, Pictures(), title, start)
+
+
+def to_html(rows: Sequence[Saved], pixels: RowPixels, title: str = "trajectories") -> str:
+    """The page of these rows as text."""
+    return "".join(page_parts(entries(rows), pixels, title, Start()))
+
+
+def page_parts(found: Sequence[Entry], pixels: RowPixels, title: str, start: Start) -> Iterator[str]:
+    """A page that needs no other file, piece by piece."""
+    uris, lost = _embed(found, pixels)
+    blocks = list(_cut(uris))
+    places = {file: number for number, block in enumerate(blocks) for file in block}
+    texts = [json.dumps(block).replace("<", "\\u003c") for block in blocks]
+    yield from _page(found, lost, Pictures(texts, places), title, start)
+
+
+def _page(found: Sequence[Entry], lost: Mapping[str, str], images: Pictures, title: str, start: Start) -> Iterator[str]:
+    head, foot = shell(title, "file" if images.places is not None else "folder")
+    yield head
+    sizes = {"rows": ROWS, "texts": TEXTS, "images": images.places or {}}
+    yield _block("index", columns(found) | asdict(start) | sizes)
+    for at in range(0, len(found), ROWS):
+        yield _block(f"rows-{at // ROWS}", [article(entry, lost) for entry in found[at : at + ROWS]])
+    for at in range(0, len(found), TEXTS):
+        yield _block(f"texts-{at // TEXTS}", [entry.text for entry in found[at : at + TEXTS]])
+    for number, block in enumerate(images.blocks):
+        yield f'<script type="application/json" id="images-{number}">{block}</script>\n'
+    yield foot
+
+
+def shell(title: str, kind: str) -> tuple[str, str]:
+    """What stands before and after the data of a page.
+
+    Args:
+        title: shown at the top.
+        kind: where rows and pictures come from: `file` (the page itself), `folder` (pictures beside it), `live` (our
+            server).
+    """
+    script = files("armlite.view").joinpath("templates/page.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    images = {"file": "data:", "folder": "'self' file:", "live": "'self'"}[kind]
+    rest = " connect-src 'self';" if kind == "live" else ""
+    policy = f"default-src 'none'; base-uri 'none'; img-src {images}; style-src 'unsafe-inline';{rest}"
+    html = template("page.html.jinja").render(
+        title=words.literal(title),
+        kind=kind,
+        policy=f"{policy} script-src 'sha256-{digest}'",
+        style=files("armlite.view").joinpath("templates/page.css").read_text("utf-8"),
+        script=script,
+    )
+    head, _, foot = html.partition("<!--data-->")
+    return head, foot
+
+
+def columns(found: Sequence[Entry]) -> dict[str, Any]:
+    """What filters and the list read: of each field its different values, and a row's number among them (-1: none)."""
+    names = dict.fromkeys((*INDEXED, *(name for entry in found for name in entry.fields)))
+    fields = {}
+    for name in names:
+        seen: dict[tuple[Value, ...], int] = {}
+        at = [seen.setdefault(values, len(seen)) if (values := _values(entry, name)) else -1 for entry in found]
+        fields[name] = {"values": [list(map(_plain, values)) for values in seen], "at": at}
+    return {"count": len(found), "fields": fields, "stages": STAGES, "rounds": ROUNDS, "marks": MARKS}
+
+
+def _values(entry: Entry, name: str) -> tuple[Value, ...]:
+    task = entry.row.trajectory.task
+    if name == "question":
+        return (words.literal(words.shorten(task.question, 80)),)
+    if name == "said":
+        return (words.decision_words(task, entry.row.trajectory.decision),)
+    return entry.fields.get(name, ())
+
+
+def _plain(value: Value) -> Value:
+    """A value as JSON can hold it, in few digits."""
+    if isinstance(value, str):
+        return words.literal(value)
+    return round(value, 6) if abs(value) < 1e15 else str(value)
+
+
+def _block(name: str, value: Any) -> str:
+    packed = base64.b64encode(
+        gzip.compress(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"), 6, mtime=0)
+    )
+    return f'<script type="text/plain" id="{name}">{packed.decode()}</script>\n'
+
+
+def _pictures(found: Iterable[Entry]) -> Iterator[tuple[Saved, ImageInfo]]:
+    """Each picture file once, with a row that has it."""
+    seen = set()
+    for entry in found:
+        for info in entry.row.trajectory.images:
+            if info.file not in seen:
+                seen.add(info.file)
+                yield entry.row, info
+
+
+def _embed(found: Sequence[Entry], pixels: RowPixels) -> tuple[dict[str, str], dict[str, str]]:
+    """(file name -> data URI, file name -> why it is missing), each file opened once."""
+    uris: dict[str, str] = {}
+    lost: dict[str, str] = {}
+    for row, info in _pictures(found):
+        try:
+            uris[info.file] = _data_uri(pixels(row, info))
+        except ArmliteError as e:
+            lost[info.file] = str(e)
+    return uris, lost
+
+
+def _data_uri(image: Image.Image) -> str:
+    room = (ROOM[0] * SHARP, ROOM[1] * SHARP)
+    if image.width > room[0] or image.height > room[1]:
+        image = image.copy()
+        image.thumbnail(room)
+    kind, data = "png", as_png(image)
+    if len(data) > PNG_BYTES:
+        jpeg = io.BytesIO()
+        image.convert("RGB").save(jpeg, "JPEG", quality=85)
+        kind, data = "jpeg", jpeg.getvalue()
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _cut(uris: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Blocks of pictures that are mostly looked at together: in the order of the rows."""
+    block: dict[str, str] = {}
+    size = 0
+    for file, uri in uris.items():
+        if block and size + len(uri) > IMAGES:
+            yield block
+            block, size = {}, 0
+        block[file] = uri
+        size += len(uri)
+    if block:
+        yield block
