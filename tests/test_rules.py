@@ -90,7 +90,7 @@ def test_what_is_said_beside_rules_wins(server, folder):
     assert judge.model.sampling.max_new_tokens == 99
 
 
-JUDGING = ("judge", "chat", "eval", "data pairs", "data filter", "data traces")
+JUDGING = ("judge", "chat", "eval", "audit", "serve", "data pairs", "data filter", "data traces")
 
 
 @pytest.mark.parametrize("command", JUDGING)
