@@ -10,6 +10,7 @@ import shutil
 import signal
 import threading
 import time
+from importlib import import_module
 
 import httpx
 import pytest
@@ -104,6 +105,14 @@ def test_the_marked_blocks_are_what_their_commands_make():
 def test_the_picture_of_the_terminal_is_what_view_draws_and_small():
     assert readme.PICTURE.read_text(encoding="utf-8") == readme.terminal_picture(), "run: python tests/readme.py"
     assert readme.PICTURE.stat().st_size <= 200_000
+
+
+def test_the_picture_of_the_page_is_of_today_s_page_and_small(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(readme.ROOT / "tests" / "real")
+    picture = import_module("picture")
+    with Image.open(picture.PICTURE) as image:
+        assert image.text[picture.PAGE] == picture.digest(picture.demo_page(tmp_path)), "run tests/real/picture.py"
+    assert picture.PICTURE.stat().st_size <= 200_000
 
 
 def test_the_front_page_is_short_and_names_every_page_of_the_package():
