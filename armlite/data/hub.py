@@ -3,7 +3,9 @@
 Images stay encoded as published. What a folder holds is read by `armlite.data.files`, which calls this.
 """
 
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +13,69 @@ from armlite.data.dataset import DataSet
 from armlite.data.pictures import Pictures
 from armlite.data.row import Row
 from armlite.errors import ArmliteError
+from armlite.hub import PAUSES, causes_of, fetch_all, may_pass, patiently, transport_error
 from armlite.remote import open_client
 
 
 def stream(dataset: DataSet, pictures: Pictures) -> Iterator[Row]:
     """Rows as they arrive, from the first of the set's repositories that answers.
 
+    All rows are of one commit. Where the connection breaks it goes on with the row that is due, a few times; offline
+    (HF_HUB_OFFLINE) the rows are those of the copy in the hub's cache.
+
     Raises:
-        ArmliteError: none answers, the set is on no hub, or the connection broke; says to give --path.
+        ArmliteError: none answers, the set is on no hub, or no more rows arrive; says to give --path.
     """
 
-    def open_rows(hub: str, revision: str | None) -> tuple[str, Iterator[dict[str, Any]], dict[str, Any] | None]:
-        from datasets import load_dataset
+    def open_rows(hub: str, revision: str | None) -> Any:
+        commit = _commit_of(hub, revision)
+        rows = _rows(hub, commit, dataset, 0)
+        return hub, commit, rows, next(rows, None)
 
-        found = load_dataset(hub, dataset.config, split=dataset.split, revision=revision, streaming=True)
-        rows = iter(found.decode(False))
-        return hub, rows, next(rows, None)
-
-    hub, rows, values = _first_that_answers(dataset, open_rows)
-    number = 0
+    hub, commit, rows, values = _first_that_answers(dataset, open_rows)
+    number, failures = 0, 0
     while values is not None:
-        number += 1
+        number, failures = number + 1, 0
         yield Row(dataset.name, Path(hub), number, values, pictures)
+        while True:
+            try:
+                values = next(rows, None)
+                break
+            except _failures() as error:
+                if failures == len(PAUSES) or not may_pass(error):
+                    said = _said(error, hub)
+                    raise ArmliteError(f"{dataset.name}: row {number + 1} of {hub} did not arrive: {said}") from error
+                time.sleep(PAUSES[failures])
+                failures += 1
+                rows = _rows(hub, commit, dataset, number)
+
+
+def _commit_of(hub: str, revision: str | None) -> str | None:
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE or Path(hub).is_dir():
+        return revision
+    return HfApi().dataset_info(hub, revision=revision).sha
+
+
+def _rows(hub: str, commit: str | None, dataset: DataSet, done: int) -> Iterator[dict[str, Any]]:
+    """The rows of one commit but the first `done`."""
+    from datasets import load_dataset
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    if constants.HF_HUB_OFFLINE and not Path(hub).is_dir():
+        hub, commit = str(fetch_all(hub, "dataset", commit)), None
+    elif not Path(hub).is_dir():
+        # The card says which files are a split. Where it does not come, `datasets` goes on as if there were none.
         try:
-            values = next(rows, None)
-        except _failures() as error:
-            raise ArmliteError(f"{dataset.name}: row {number + 1} of {hub} did not arrive: {_said(error)}") from error
+            hf_hub_download(hub, "README.md", repo_type="dataset", revision=commit)
+        except LocalEntryNotFoundError:
+            raise
+        except EntryNotFoundError:
+            pass
+    found = load_dataset(hub, dataset.config, split=dataset.split, revision=commit, streaming=True).decode(False)
+    yield from (found.skip(done) if done else found)
 
 
 def revision_of(hub: str) -> str | None:
@@ -51,9 +90,9 @@ def revision_of(hub: str) -> str | None:
         return None
     _reach(hub)
     try:
-        return HfApi().dataset_info(hub).sha
+        return patiently(lambda: HfApi().dataset_info(hub).sha)
     except _failures() as error:
-        raise ArmliteError(f"cannot get {hub}: {_said(error)}") from error
+        raise ArmliteError(f"cannot get {hub}: {_said(error, hub)}") from error
 
 
 def download(dataset: DataSet) -> Path:
@@ -62,10 +101,9 @@ def download(dataset: DataSet) -> Path:
     Raises:
         ArmliteError: as `stream`.
     """
-    from huggingface_hub import snapshot_download
 
     def fetch(hub: str, revision: str | None) -> Path:
-        return Path(snapshot_download(hub, repo_type="dataset", revision=revision))
+        return fetch_all(hub, "dataset", revision)
 
     return _first_that_answers(dataset, fetch)
 
@@ -80,9 +118,9 @@ def _first_that_answers(dataset: DataSet, fetch: Any) -> Any:
     said = []
     for hub, revision in places:
         try:
-            return fetch(hub, revision)
+            return patiently(partial(fetch, hub, revision))
         except _failures() as error:
-            said.append(f"{hub}: {_said(error)}")
+            said.append(f"{hub}: {_said(error, hub)}")
     raise ArmliteError(f"cannot get {dataset.name} ({'; '.join(said)}); give a local folder with --path")
 
 
@@ -107,12 +145,13 @@ def _failures() -> tuple[type[Exception], ...]:
     """What a missing network, repository, split or configuration raises."""
     import httpx
 
-    return OSError, ValueError, httpx.HTTPError
+    return OSError, ValueError, httpx.HTTPError, transport_error()
 
 
-def _said(error: Exception) -> str:
+def _said(error: Exception, hub: str = "") -> str:
+    from huggingface_hub import constants
     from huggingface_hub.errors import GatedRepoError
 
-    if isinstance(error, GatedRepoError) or isinstance(error.__cause__, GatedRepoError):
-        return "it is gated: ask for access on its page there, then hf auth login"
+    if any(isinstance(cause, GatedRepoError) for cause in causes_of(error)):
+        return f"it is gated: ask for access at {constants.ENDPOINT}/datasets/{hub}, then hf auth login"
     return " ".join(str(error).split())[:160] or type(error).__name__

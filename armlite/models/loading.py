@@ -17,6 +17,7 @@ from transformers import BitsAndBytesConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.utils.logging import disable_progress_bar
 
 from armlite.errors import ArmliteError
+from armlite.hub import fetch_all, may_pass, patiently
 from armlite.models.places import Place, check_merging, one_line, processor_source, resolve
 from armlite.models.processor import Qwen2_5_VLProcessor, load_processor
 
@@ -24,6 +25,8 @@ SKIP = ["model.visual", "lm_head"]
 """What 4-bit leaves alone. Transformers matches from the start of a module's name, so `visual` would skip nothing."""
 OLD_NAMES = {r"^visual\.": "model.visual.", r"^model\.(?!language_model\.|visual\.)": "model.language_model."}
 """Names before transformers 4.52, which adapters of older LLaMA-Factory, ms-swift and TRL have -> ours."""
+WANTED = ["*.json", "*.jinja", "*.txt", "*.yaml", "*.safetensors"]
+"""Files of a hub model that are fetched at once; weights of the older kind (`*.bin`) transformers gets."""
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 
 
@@ -60,6 +63,7 @@ def load(
         raise ArmliteError(f"device is {device!r}, but this machine (or this build of torch) has no CUDA: use 'cpu'")
     place = resolve(str(spec))
     check_merging(place, quantize)
+    fetch(place)
     without_cudnn_attention()
     device = ("cuda" if has_cuda else "cpu") if device == "auto" else device
     if dtype == "auto":
@@ -79,6 +83,25 @@ def without_developers_warnings() -> Iterator[None]:
         for category in (FutureWarning, DeprecationWarning):
             warnings.filterwarnings("ignore", category=category, module=r"(transformers|peft|trl|accelerate|torch)\b")
         yield
+
+
+def fetch(place: Place) -> None:
+    """Get a hub model's files into the hub's cache: all of them, or an error.
+
+    Transformers takes a file that it wants but need not have, and that did not come, for one that is not there.
+
+    Raises:
+        ArmliteError: the hub or the network fails for good.
+    """
+    if place.base is not None:
+        fetch(place.base)
+    if not Path(place.source).is_dir():
+        with one_line(place.source):
+            try:
+                patiently(lambda: fetch_all(place.source, "model", patterns=WANTED), answered=True)
+            except Exception as error:
+                if not may_pass(error):  # without a network Transformers reads what was fetched before
+                    raise
 
 
 def without_cudnn_attention() -> None:

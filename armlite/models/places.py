@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 
 from armlite.calibration import FILE as CALIBRATION
 from armlite.errors import ArmliteError, first_line
+from armlite.hub import patiently
 from armlite.recipe import STAGES
 from armlite.tools.documents.text_cache import cache_folder
 
@@ -170,12 +171,13 @@ def _on_hub(name: str) -> Place:
 
 
 def _hub_files(name: str) -> set[str]:
-    """Names of a model's files on the hub; of one that was fetched before, those here. One request, never retried."""
+    """Names of a model's files on the hub; of one that was fetched before, those here."""
     here = {f for f in ("config.json", "adapter_config.json") if isinstance(try_to_load_from_cache(name, f), str)}
     if here:
         return here
     try:
-        return {file.rfilename for file in HfApi().model_info(name, timeout=10).siblings or ()}
+        info = patiently(lambda: HfApi().model_info(name, timeout=10), answered=True)
+        return {file.rfilename for file in info.siblings or ()}
     except GatedRepoError as error:
         raise ArmliteError(_gated(name)) from error
     except RepositoryNotFoundError as error:
