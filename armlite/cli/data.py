@@ -12,6 +12,7 @@ from armlite.cli import LazyCommands
 from armlite.errors import nearest
 
 ELSEWHERE = {
+    "build": "armlite.cli.building:build",
     "pairs": "armlite.cli.making:pairs",
     "filter": "armlite.cli.making:filter_",
     "traces": "armlite.cli.making:traces",
