@@ -62,7 +62,7 @@ def read_rules(place: str | Path) -> Rules:
 def carries_rules(place: str | Path) -> bool:
     """Whether a folder on this disk is a run, a checkpoint of one, or a model folder with rules."""
     folder = Path(place).expanduser()
-    return _run_of(folder) is not None or (folder / FILE).is_file()
+    return run_of(folder) is not None or (folder / FILE).is_file()
 
 
 def write_rules(folder: Path, rules: Rules) -> None:
@@ -83,7 +83,7 @@ def run_recipe(model: str | Path) -> Recipe | None:
     Raises:
         ArmliteError: it cannot be read.
     """
-    run = _run_of(Path(model).expanduser())
+    run = run_of(Path(model).expanduser())
     if run is None:
         return None
     recipe = saved_recipe(run / "recipe.yaml")
@@ -91,6 +91,7 @@ def run_recipe(model: str | Path) -> Recipe | None:
     return recipe
 
 
-def _run_of(folder: Path) -> Path | None:
+def run_of(folder: Path) -> Path | None:
+    """The run directory that a folder is, or is a checkpoint of."""
     run = folder.parent.parent if folder.parent.name == "checkpoints" else folder
     return run if (run / "recipe.yaml").is_file() else None

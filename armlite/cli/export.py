@@ -16,7 +16,7 @@ class ModelUnlessNamed(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and "--help" not in args:
-            args = ["model", *args]
+            args = ["weights", *args]
         return super().parse_args(ctx, args)
 
 
@@ -25,28 +25,32 @@ app = typer.Typer(cls=ModelUnlessNamed, add_completion=False, no_args_is_help=Tr
 
 @app.callback()
 def export() -> None:
-    """Write a judge as a plain model folder that other programs serve (`model`, which may be left out), or judgments
+    """Write a judge as a plain model folder that other programs serve (`weights`, which may be left out), or judgments
     as traces that other programs show.
 
     Examples:
-      armlite export runs/pocket --out judge
+      armlite export weights runs/pocket --out judge
       armlite export traces runs/pocket/eval --format otel --out traces.json
     """
 
 
-@app.command("model")
-def export_judge(
+@app.command("weights")
+def weights(
     model: Annotated[str, typer.Argument(help="run directory, checkpoint, adapter or model folder, or hub id")],
     out: Annotated[Path, typer.Option(help="folder to make")],
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, bfloat16 or float16", show_default="as the base is stored")
+    ] = None,
 ) -> None:
-    """Write a judge as a plain model folder that other programs serve: adapters merged, our chat template, its rules.
+    """Write a judge as a plain model folder that other programs serve: adapters folded in, our chat template, the
+    image processor, settings of generation, its rules, and a card made from the run.
 
-    Example: armlite export runs/pocket --out judge
+    Example: armlite export weights runs/pocket --out judge
     """
-    from armlite.train.export import export_model
+    from armlite.train.export import export_weights
 
-    ruled = export_model(model, out)
-    typer.echo(f"{out}: serve it, and judge with --model openai:NAME@URL{f' --rules {out}' if ruled else ''}")
+    done = export_weights(model, out, dtype)
+    typer.echo(f"{out}: serve it, and judge with --model openai:NAME@URL{f' --rules {out}' if done.ruled else ''}")
 
 
 @app.command("traces")

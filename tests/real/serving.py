@@ -178,7 +178,7 @@ def export(run: Path, folder: Path) -> Path:
     """The judge as `judge`, an exported folder, and `merged`, the same without its rules: what others make of it."""
     if not (folder / "merged").is_dir():
         shutil.rmtree(folder / "judge", ignore_errors=True)
-        armlite("export", run, "--out", folder / "judge")
+        armlite("export", "weights", run, "--out", folder / "judge")
         shutil.copytree(folder / "judge", folder / "merged", ignore=shutil.ignore_patterns("armlite_rules.yaml"))
     return (folder / "merged").resolve()
 
@@ -208,6 +208,20 @@ def compare(local: Any, served: Any) -> dict[str, Any]:
         "right": sum(row["decision"] == row["task"]["gold"] for row in served.values()),
         "right_locally": sum(row["decision"] == row["task"]["gold"] for row in local.values()),
         "no_verdict": sum(row["decision"] is None for row in served.values()),
+        "differences": [differing(key, row, served[key]) for key, row in local.items() if _differ(row, served[key])],
+    }
+
+
+def _differ(local: Any, served: Any) -> bool:
+    return local["decision"] != served["decision"]
+
+
+def differing(key: tuple[str, int], local: Any, served: Any) -> dict[str, Any]:
+    """A verdict that is not the local engine's: both, and how likely each side says its own is."""
+    return {
+        "task": key,
+        "verdicts": [local["decision"], served["decision"]],
+        "probabilities": [local.get("probability"), served.get("probability")],
     }
 
 
