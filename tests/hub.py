@@ -278,7 +278,9 @@ class Handler(BaseHTTPRequestHandler):
         name = f"{wanted.get('organization') or 'tester'}/{wanted['name']}"
         place = f"{wanted.get('type', 'model')}s/{name}"
         if place in self.hub.repositories:
-            raise Refusal(409, "You already created this repo")
+            known = {"error": "You already created this repo", "url": f"{self.hub.url}/{name}"}
+            self._send(409, json.dumps(known).encode())
+            return
         private = wanted.get("visibility") == "private" or bool(wanted.get("private"))
         self.hub.repositories[place] = Repository(private=private)
         self.hub.commit(self.hub.repositories[place], {})

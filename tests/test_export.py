@@ -1,11 +1,17 @@
-"""`armlite export`: a judge as a plain model folder that any server can serve, with the rules that go with it."""
+"""`armlite export weights`: a judge as a plain model folder that any server can serve, its rules, its card, the hub."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 import yaml
 from command_line import is_one_line, runner
+from hub import TOKEN, environment, serve_hub
+from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
 from tiny_qwen import tiny
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
@@ -13,6 +19,7 @@ from armlite.models.loading import load
 from armlite.protocol.render import template_source
 from armlite.recipe import saved_recipe
 from armlite.rules import FILE, read_rules, rules_of
+from armlite.train.export import export_weights
 from armlite.train.weights import save_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -47,7 +54,7 @@ def logits(model):
 
 
 def test_the_folder_is_whole_and_says_the_same_as_the_run(run, trained, tmp_path):
-    code, out, _ = run("export", trained, "--out", tmp_path / "judge")
+    code, out, _ = run("export", "weights", trained, "--out", tmp_path / "judge")
     assert code == 0
     assert out.endswith(f"--rules {tmp_path / 'judge'}\n")
     alone = Qwen2_5_VLForConditionalGeneration.from_pretrained(tmp_path / "judge")
@@ -84,3 +91,133 @@ def test_a_base_in_4_bits_is_refused(run, tmp_path):
     code, _, err = run("export", tmp_path / "packed", "--out", tmp_path / "judge")
     assert code == 2
     assert is_one_line(err.splitlines()[-1] + "\n", "is stored in 4 bits, into which no adapter can be merged")
+
+
+@pytest.fixture(scope="module")
+def stacked(trained, tmp_path_factory):
+    """A second adapter on the first one, and one that is no plain LoRA."""
+    from peft import LoraConfig, get_peft_model
+
+    root = tmp_path_factory.mktemp("stacked")
+    for name, more in (("plain", {"use_rslora": True}), ("dora", {"use_dora": True})):
+        torch.manual_seed(1)
+        below = trained.joinpath(*PLACE) if name == "plain" else trained / "checkpoints" / "sft"
+        base, processor = load(below)
+        base = base.merge_and_unload() if hasattr(base, "merge_and_unload") else base
+        base.name_or_path = str(below)
+        target = r".*(language_model.*(o|down)|visual.*(qkv|gate))_?(proj)?"
+        config = LoraConfig(r=2, target_modules=target, init_lora_weights=False, **more)
+        made = get_peft_model(base, config)
+        made.peft_config["default"].base_model_name_or_path = str(below)
+        save_weights(made, processor, root / name)
+    return root
+
+
+@pytest.mark.parametrize("name", ["plain", "dora"])
+def test_an_adapter_on_an_adapter_and_one_of_another_kind_are_folded_in(stacked, tmp_path, name):
+    export_weights(str(stacked / name), tmp_path / "judge")
+    alone = Qwen2_5_VLForConditionalGeneration.from_pretrained(tmp_path / "judge")
+    assert torch.allclose(logits(alone), logits(load(stacked / name)[0]), atol=1e-4)
+
+
+def test_weights_come_in_shards_that_are_loaded_as_one(trained, tmp_path):
+    export_weights(str(trained), tmp_path / "judge", shard=200_000)
+    files = sorted((tmp_path / "judge").glob("*.safetensors"))
+    assert len(files) >= 3
+    assert all(file.stat().st_size < 230_000 for file in files)
+    alone = Qwen2_5_VLForConditionalGeneration.from_pretrained(tmp_path / "judge")
+    assert torch.allclose(logits(alone), logits(load(trained)[0]), atol=1e-5)
+
+
+def test_the_type_can_be_chosen(run, trained, tmp_path):
+    assert run("export", "weights", trained, "--out", tmp_path / "judge", "--dtype", "bfloat16")[0] == 0
+    alone = Qwen2_5_VLForConditionalGeneration.from_pretrained(tmp_path / "judge", dtype="auto")
+    assert {weight.dtype for weight in alone.parameters()} == {torch.bfloat16}
+    code, _, err = run("export", "weights", trained, "--out", tmp_path / "other", "--dtype", "int4")
+    assert code == 2 and is_one_line(err, "--dtype is 'int4'; it can be bfloat16, float16, float32")
+
+
+def test_servers_are_told_of_no_sampling_that_the_judge_was_not_trained_with(tmp_path):
+    model, processor = tiny()
+    save_weights(model, processor, tmp_path / "base")
+    file = tmp_path / "base/generation_config.json"
+    ids = json.loads(file.read_text())
+    file.write_text(json.dumps({**ids, "do_sample": True, "repetition_penalty": 1.05, "temperature": 1e-6}))
+    export_weights(str(tmp_path / "base"), tmp_path / "judge")
+    assert json.loads((tmp_path / "judge/generation_config.json").read_text()) == ids
+
+
+def test_an_adapter_for_another_model_is_refused_and_leaves_nothing(run, trained, tmp_path):
+    save_weights(*tiny(hidden=96), tmp_path / "base")
+    (tmp_path / "adapter").mkdir()
+    for file in trained.joinpath(*PLACE).iterdir():
+        (tmp_path / "adapter" / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
+    config["base_model_name_or_path"] = str(tmp_path / "base")
+    (tmp_path / "adapter/adapter_config.json").write_text(json.dumps(config))
+    code, _, err = run("export", "weights", tmp_path / "adapter", "--out", tmp_path / "judge")
+    assert code == 2 and is_one_line(err, "does not fit its base")
+    assert not (tmp_path / "judge").exists()
+
+
+def evaluated(trained, root):
+    """The run with held-out figures, tasks of a set with a licence, and a path of this machine in its recipe."""
+    import shutil
+
+    copy = root / "run"
+    shutil.copytree(trained, copy)
+    tasks = root / "mine.jsonl"
+    tasks.write_text("".join(json.dumps({"id": str(n), "source": "arm-thinker-data/x"}) + "\n" for n in range(7)))
+    recipe = yaml.safe_load((copy / "recipe.yaml").read_text())
+    recipe["data"]["tasks"] = str(tasks)
+    recipe["model"]["path"] = "Qwen/Qwen2.5-VL-7B-Instruct"
+    (copy / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    figures = {"accuracy": {"value": 0.75, "ci95": [0.7, 0.8]}, "tool_calls_per_task": {"value": 1.5, "ci95": None}}
+    summary = {round: {"items": 40, "figures": figures} for round in ("rollout", "greedy", "no_tools")}
+    (copy / "eval/grpo1").mkdir(parents=True)
+    (copy / "eval/grpo1/summary.json").write_text(json.dumps(summary))
+    return copy
+
+
+def test_the_card_says_what_the_judge_is_made_of_and_renders(trained, tmp_path):
+    export_weights(str(evaluated(trained, tmp_path)), tmp_path / "judge", name="me/judge")
+    card = ModelCard.load(tmp_path / "judge/README.md")
+    assert card.data.base_model == "Qwen/Qwen2.5-VL-7B-Instruct"
+    assert card.data.license == "cc-by-nc-4.0", "the narrowest of its data"
+    assert card.data.datasets and card.data.library_name == "transformers"
+    assert card.data.eval_results[0].metric_value == 0.75
+    page = MarkdownIt().enable("table").render(card.text)
+    assert page.count("<table>") == 3
+    assert "75.0 % (70.0 to 80.0)" in page and "<td>CC-BY-NC-4.0</td>" in page and "me/judge" in page
+    assert str(tmp_path) not in card.content, "paths of this machine are nobody's business"
+
+
+def test_a_judge_is_pushed_and_loaded_from_the_hub(trained, tmp_path):
+    def start(*words, token=TOKEN):
+        told = os.environ | environment(hub, tmp_path / "home", token)
+        command = [sys.executable, *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, env=told, cwd=tmp_path, check=False)
+
+    def python(code, **more):
+        return start("-c", code, **more)
+
+    def armlite(*words):
+        return start("-m", "armlite", *words)
+
+    with serve_hub() as hub:
+        refused = python("from armlite.train.push import check_push; check_push('tester/judge')", token="hf_wrong")
+        assert "ArmliteError: --push: the hub does not take your token" in refused.stderr
+        done = armlite("export", "weights", trained, "--out", "judge", "--push", "tester/judge")
+        assert done.returncode == 0, done.stderr
+        assert f"{hub.url}/tester/judge" in done.stdout
+        assert hub.repositories["models/tester/judge"].private
+        here = {file.name: file.read_bytes() for file in (tmp_path / "judge").iterdir()}
+        assert hub.files("models/tester/judge") == here
+        loaded = armlite("export", "weights", "tester/judge", "--out", "again")
+        assert loaded.returncode == 0, loaded.stderr
+        assert (tmp_path / "again/model.safetensors").read_bytes() == here["model.safetensors"]
+        hub.repositories["models/tester/judge"].private = False
+        seen = python(
+            "from pathlib import Path; from armlite.train.push import push; push(Path('judge'), 'tester/judge')"
+        )
+        assert "ArmliteError: tester/judge is there already and public" in seen.stderr

@@ -41,16 +41,25 @@ def weights(
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16 or float16", show_default="as the base is stored")
     ] = None,
+    push: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="put it on the hub, too; private")] = None,
+    public: Annotated[bool, typer.Option("--public", help="with --push: for everyone to see")] = False,
 ) -> None:
     """Write a judge as a plain model folder that other programs serve: adapters folded in, our chat template, the
     image processor, settings of generation, its rules, and a card made from the run.
 
     Example: armlite export weights runs/pocket --out judge
     """
+    from armlite.train import push as hub
     from armlite.train.export import export_weights
 
-    done = export_weights(model, out, dtype)
+    if public and push is None:
+        raise ArmliteError("--public goes with --push OWNER/NAME")
+    if push is not None:
+        hub.check_push(push)
+    done = export_weights(model, out, dtype, name=push)
     typer.echo(f"{out}: serve it, and judge with --model openai:NAME@URL{f' --rules {out}' if done.ruled else ''}")
+    if push is not None:
+        typer.echo(hub.push(out, push, public))
 
 
 @app.command("traces")

@@ -31,7 +31,9 @@ class Exported:
     """The model that all the adapters were on."""
 
 
-def export_weights(model: str, out: Path, dtype: str | None = None, shard: int = SHARD) -> Exported:
+def export_weights(
+    model: str, out: Path, dtype: str | None = None, shard: int = SHARD, name: str | None = None
+) -> Exported:
     """Write a whole model folder that vLLM, SGLang or `transformers serve` can serve as it is.
 
     Plain LoRA adapters, also one on another, are folded in tensor by tensor; other kinds are merged in memory.
@@ -41,6 +43,7 @@ def export_weights(model: str, out: Path, dtype: str | None = None, shard: int =
         out: folder to make.
         dtype: `float32`, `bfloat16` or `float16`; None: the type that the base is stored in.
         shard: bytes of a file of weights, at most.
+        name: what its card calls it; None: its folder's name.
 
     Raises:
         ArmliteError: as `armlite.models.loading.load`; `out` is there already; the base is stored in 4 bits; the disk
@@ -69,7 +72,7 @@ def export_weights(model: str, out: Path, dtype: str | None = None, shard: int =
         load_processor(processor_source(place)).save_pretrained(folder)
         if rules is not None:
             write_rules(folder, rules)
-        write_card(folder, model, place.whole.source, out.name)
+        write_card(folder, model, place.whole.source, name or out.name)
 
     with disk_errors(out):
         publish(out, write)

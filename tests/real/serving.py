@@ -218,10 +218,12 @@ def _differ(local: Any, served: Any) -> bool:
 
 def differing(key: tuple[str, int], local: Any, served: Any) -> dict[str, Any]:
     """A verdict that is not the local engine's: both, and how likely each side says its own is."""
+    last = [row["steps"][-1]["turn"] for row in (local, served)]
     return {
         "task": key,
         "verdicts": [local["decision"], served["decision"]],
-        "probabilities": [local.get("probability"), served.get("probability")],
+        "turns": [turn["text"] for turn in last],
+        "probabilities": [turn.get("probabilities") for turn in last],
     }
 
 
