@@ -60,6 +60,9 @@ class LoraSettings(Settings):
 
 
 class DataSettings(Settings):
+    build: str | None = None
+    """Data recipe, relative to this recipe or to where the command runs: `armlite train` builds it first, into `data/`
+    of the run, and its files take the place of those of the following three that are left at `pocket`."""
     tasks: str = "pocket"
     """Training tasks: `pocket`, or a JSONL file of Task records."""
     traces: str = "pocket"
@@ -317,6 +320,9 @@ def _read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     names = raw["imports"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ArmliteError(f"recipe {path}: imports: must be a list of files or modules, such as [my_tools.py]")
+    data = raw.get("data")
+    if isinstance(data, dict) and isinstance(data.get("build"), str) and (path.parent / data["build"]).is_file():
+        raw["data"] = {**data, "build": str(path.parent / data["build"])}
     return {**raw, "imports": located(names, path.parent)}
 
 

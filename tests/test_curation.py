@@ -17,6 +17,7 @@ from published import llava_critic
 
 from armlite.cli import main
 from armlite.curation.build import build
+from armlite.curation.plan import licence_notes, make_plan, plan_lines
 from armlite.curation.recipe import DataRecipe, load_data_recipe
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.data.traces import SavedConversations
@@ -204,7 +205,7 @@ def test_a_folder_of_something_else_is_left_alone(place):
 
 def test_the_recipes_that_come_along_can_be_read():
     files = sorted((Path(__file__).parents[1] / "recipes" / "data").glob("*.yaml"))
-    assert {load_data_recipe(file).name for file in files} >= {"mini", "own"}
+    assert {load_data_recipe(file).name for file in files} == {"arm-thinker", "mini", "own"}
 
 
 def test_the_command_prints_the_table_and_the_sum(place, capsys):
@@ -217,3 +218,41 @@ def test_the_command_prints_the_table_and_the_sum(place, capsys):
         shown = capsys.readouterr().out
         assert "training_tasks" in shown if "--json" in words else "to train on" in shown
     assert json.loads(shown)["totals"]["training_tasks"] > 0
+
+
+def test_the_plan_says_what_is_known_and_what_is_not(place, capsys):
+    plain = recipe(traces={"model": "some/judge", "n": 5, "k": 3}, filter={"model": "some/judge", "k": 2})
+    plan = make_plan(plain, None)
+    assert plan["calls"] == {
+        "filter": {"model": "some/judge", "judgments": None},
+        "traces": {"model": "some/judge", "judgments": 15},
+    }
+    assert plan["sources"]["good"]["rows"] == 12 and plan["download_gb"] == 0 and plan["hours"] is None
+    assert "hours of judging: not known" in plan_lines(plan)
+
+
+def test_the_plan_of_the_papers_sources_needs_no_network(monkeypatch, capsys):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    root = Path(__file__).parents[1]
+    monkeypatch.chdir(root)
+    for words in (["data", "build", "recipes/data/arm-thinker.yaml"], ["train", "recipes/qwen2.5-vl-7b-24gb.yaml"]):
+        with pytest.raises(SystemExit) as end:
+            main([*words, "--dry-run"])
+        assert not end.value.code
+        shown = capsys.readouterr().out
+        assert "download not known" in shown and "traces: 8,000 judgments by Qwen/Qwen2.5-VL-7B-Instruct" in shown
+        assert "licence of the mix: the licence of a part of the mix is not known" in shown
+
+
+@pytest.mark.parametrize(
+    ("licences", "says"),
+    [
+        (["MIT", "CC-BY-NC-4.0"], ["non-commercial"]),
+        (["unknown", "CC-BY-SA-4.0"], ["shared alike", "not known"]),
+        (["Apache-2.0", "MIT"], ["nothing in the licences"]),
+    ],
+    ids=["non-commercial", "share alike, unknown", "free"],
+)
+def test_the_licences_of_a_mix_are_put_into_words(licences, says):
+    notes = licence_notes(licences)
+    assert len(notes) == len(says) and all(word in note for word, note in zip(says, notes, strict=True))

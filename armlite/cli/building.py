@@ -16,6 +16,9 @@ def build(
     model: Annotated[
         str | None, typer.Option(help="what `base` in the recipe means: hub id, folder, run, or openai:MODEL@URL")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print what it will take: rows, downloads, model calls, hours, licences")
+    ] = False,
     workers: WorkersOption = None,
     imports: ImportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="print build.json")] = False,
@@ -29,6 +32,12 @@ def build(
     from armlite.curation.recipe import load_data_recipe
 
     loaded = load_data_recipe(recipe)
+    if dry_run:
+        from armlite.curation.plan import make_plan, plan_lines
+
+        plan = make_plan(loaded, model)
+        sys.stdout.write(json.dumps(plan) + "\n" if as_json else "\n".join(plan_lines(plan)) + "\n")
+        return
     folder = out or Path("runs") / "data" / loaded.name
     with Steps() as steps:
         found = run(loaded, folder, Base(model) if model else None, workers, steps.say, steps.show)

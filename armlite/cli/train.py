@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from armlite.cli.options import ImportOption
+
+if TYPE_CHECKING:
+    from armlite.recipe import Recipe
 
 
 def train(
@@ -44,6 +47,8 @@ def train(
         from armlite.cli.screen import print_plan
 
         print_plan(loaded)
+        if loaded.data.build is not None:
+            _print_data_plan(loaded, recipe)
         return
     if loaded.model.backend == "unsloth":
         from armlite.models.unsloth import prepare
@@ -72,6 +77,19 @@ def train(
             print(f"{stop or 'stopped'}; go on with: {again}", file=sys.stderr)
         raise
     draw_end(folder)
+
+
+def _print_data_plan(recipe: "Recipe", file: Path) -> None:
+    """What the build of a recipe's data will take, as comments behind the recipe."""
+    from armlite.curation.plan import make_plan, plan_lines
+    from armlite.curation.recipe import load_data_recipe
+    from armlite.plan.seconds import read_profile
+    from armlite.train.building import check_data
+
+    data = load_data_recipe(recipe.data.build or "")
+    check_data(recipe, data)
+    plan = make_plan(data, recipe.model.path, read_profile(file.with_suffix(".bench.json")))
+    sys.stdout.write("".join(f"# {line}\n" for line in plan_lines(plan)))
 
 
 def _of_run(folder: Path, overrides: list[str] | None, resume: bool, output: Path | None) -> tuple[Path, Path]:

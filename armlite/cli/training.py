@@ -167,7 +167,9 @@ class TrainingLog:
 
     def notify(self, event: str, values: dict[str, Any]) -> None:
         """Say it, if it is time."""
-        if event == "stage":
+        if event == "data":
+            self._say(values["line"])
+        elif event == "stage":
             self._stage = Work(values["stage"], values["steps"])
             self._stage.move(values["done"])
             self._work = self._stage

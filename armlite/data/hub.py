@@ -95,6 +95,20 @@ def revision_of(hub: str) -> str | None:
         raise ArmliteError(f"cannot get {hub}: {_said(error, hub)}") from error
 
 
+def size_of(dataset: DataSet) -> int | None:
+    """Bytes of all files of a set's repository; None where nobody can tell now: no network, gated, on no hub."""
+    from huggingface_hub import HfApi, constants
+
+    if dataset.hub is None or constants.HF_HUB_OFFLINE:
+        return None
+    try:
+        _reach(dataset.hub)
+        info = HfApi().dataset_info(dataset.hub, revision=dataset.revision, files_metadata=True)
+    except (ArmliteError, *_failures()):
+        return None
+    return sum(file.size or 0 for file in info.siblings or ())
+
+
 def download(dataset: DataSet) -> Path:
     """Folder with a copy of the set's repository, in the hub's cache: for sets whose rows name files beside them.
 

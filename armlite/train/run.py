@@ -24,6 +24,7 @@ from armlite.plan import check_fits
 from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, check_names, difference, saved_recipe
 from armlite.rules import rules_of, write_rules
 from armlite.store import TORN, read_json, write_atomic
+from armlite.train.building import with_data
 from armlite.train.processes import on_first
 from armlite.train.provenance import INPUTS, check_inputs, environment, inputs_of
 from armlite.train.unreadable import find_unreadable, read_unreadable, write_unreadable
@@ -32,7 +33,7 @@ from armlite.types import Task
 NOTES = "stages.json"
 """In a run directory: what each stage took and learnt from."""
 Notify = Callable[[str, dict[str, Any]], None]
-"""Called with an event (`stage`, `step`, `filter`, `evaluation`, `note`) and its figures."""
+"""Called with an event (`data`, `stage`, `step`, `filter`, `evaluation`, `note`) and its figures."""
 
 
 def plan(recipe: Recipe) -> list[dict[str, Any]]:
@@ -85,6 +86,7 @@ def train(
     from armlite.train.stopping import on_signal, stop_at_once
 
     with disk_errors(output), on_signal(stop_at_once):
+        recipe = with_data(recipe, output, notify, force)
         return _Run(recipe, output, notify).go(only, resume, force)
 
 
@@ -97,7 +99,7 @@ def run_control(recipe: Recipe, output: Path, notify: Notify) -> None:
     """
     from armlite.train.checkpoints import disk_errors
 
-    notes = read_json(output / NOTES, {})
+    notes, recipe = read_json(output / NOTES, {}), with_data(recipe, output, notify)
     if recipe.stages.sft is None or not {"sft", "grpo1", "grpo2"} <= set(notes):
         raise ArmliteError(f"{output}: a control needs a finished run of sft, grpo1 and grpo2")
     if "control" in notes and (output / "eval" / "control").is_dir():
@@ -176,10 +178,18 @@ class _Run:
             free = f"stages.{only}." if only is not None and not resume else None
             if change := difference(saved_recipe(saved), self.recipe, free):
                 raise ArmliteError(f"{self.output} was made with another recipe: {change}; give another --output")
-        elif resume:
+        elif resume and not self._built():
             raise ArmliteError(f"there is no run in {self.output} to go on with: leave out --resume to begin one")
-        elif self.output.is_dir() and any(not p.name.startswith(".") for p in self.output.iterdir()):
+        elif self.output.is_dir() and any(not p.name.startswith(".") for p in self._found()):
             raise ArmliteError(f"{self.output} is not empty and holds no run; give another --output")
+
+    def _built(self) -> bool:
+        """Whether a run was stopped while its data was built, before anything else."""
+        return self.recipe.data.build is not None and (self.output / "data").is_dir()
+
+    def _found(self) -> list[Path]:
+        """What is in the run directory beside the data that was built for it."""
+        return [p for p in self.output.iterdir() if p.name != "data" or self.recipe.data.build is None]
 
     def _check_sources(self, only: StageName | None) -> None:
         """See that the model, the tasks and the traces are there and can be learnt from; writes nothing."""

@@ -1,0 +1,113 @@
+"""A training recipe that names a data recipe builds its data first, trains on it, and keeps it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from making_tasks import photo
+
+from armlite.data.tasks import read_tasks, write_tasks
+from armlite.errors import ArmliteError
+from armlite.recipe import check_recipe
+from armlite.train.run import train
+from armlite.types import Task
+
+LIMITS = {"image_max_pixels": 784, "crop_max_pixels": 784, "sheet_max_pixels": 784, "page_max_pixels": 784}
+
+
+@pytest.fixture
+def place(pocket, tmp_path, monkeypatch):
+    """A folder with pairs of the pocket world as a file, and a data recipe of them."""
+    monkeypatch.chdir(tmp_path)
+    data = {"sources": [{"set": "pocket", "rows": 24}], "held_out": {"share": 0.3}, "traces": None}
+    Path("data.yaml").write_text(yaml.safe_dump(data))
+    return pocket.folder
+
+
+def recipe(model, **data):
+    stage = {
+        "steps": 1,
+        "num_generations": 2,
+        "tasks_per_step": 2,
+        "per_device_train_batch_size": 4,
+        "gradient_checkpointing": False,
+        "max_new_tokens": 8,
+        "max_context": 512,
+    }
+    plain = {
+        "name": "small",
+        "threads": 1,
+        "model": {"path": str(model)},
+        "episode": {"limits": {**LIMITS, "pages_per_query": 1, "page_max_characters": 60, "shown_characters": 24}},
+        "data": {"build": "data.yaml", **data},
+        "stages": {"grpo2": stage},
+        "evaluation": {"max_new_tokens": 8, "max_context": 512},
+    }
+    return check_recipe(plain, "small")
+
+
+def test_the_data_is_built_first_and_a_resumed_run_keeps_it(place):
+    told = []
+    run = train(recipe(place), Path("run"), notify=lambda event, values: told.append((event, values)))
+    lines = [values["line"] for event, values in told if event == "data"]
+    assert lines[0] == "pocket.rows: being made" and told[0][0] == "data"
+    saved = yaml.safe_load((run / "recipe.yaml").read_text())
+    assert saved["data"]["tasks"] == "run/data/tasks.jsonl" and saved["data"]["evaluation"] == "run/data/held_out.jsonl"
+    inputs = json.loads((run / "inputs.json").read_text())
+    assert {"data.tasks", "data.evaluation"} <= set(inputs) and (run / "report.md").is_file()
+    before = (run / "data" / "build.json").read_bytes()
+    train(recipe(place), Path("run"), resume=True)
+    assert (run / "data" / "build.json").read_bytes() == before
+    Path("data.yaml").write_text(Path("data.yaml").read_text().replace("24", "30"))
+    with pytest.raises(ArmliteError, match=r"run was begun with another data.yaml than there is now"):
+        train(recipe(place), Path("run"), resume=True)
+    assert (run / "data" / "build.json").read_bytes() == before
+
+
+def test_a_run_that_was_stopped_while_its_data_was_built_goes_on(place, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("armlite.curation.build.hold_out", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe(place), Path("run"))
+    assert not Path("run/recipe.yaml").exists()
+    told = []
+    train(recipe(place), Path("run"), resume=True, notify=lambda event, values: told.append(values.get("line")))
+    assert told[:4] == ["pocket.rows: is there", "pocket.screened: is there", "mixed: is there", "held_out: being made"]
+    assert read_tasks("run/data/tasks.jsonl")
+
+
+def test_files_of_ones_own_stay_what_the_recipe_says(place):
+    photo(Path("own.png"))
+    own = Task(id="o", kind="pairwise", question="Which?", images=("own.png",), responses=("a", "b"), gold=1)
+    write_tasks("own.jsonl", [own])
+    run = train(recipe(place, evaluation="own.jsonl"), Path("run"))
+    assert yaml.safe_load((run / "recipe.yaml").read_text())["data"]["evaluation"] == "own.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"held_out": {"share": 0}}, "holds none out"),
+        ({"sources": [{"set": "pockt"}]}, "Did you mean 'pocket'?"),
+    ],
+    ids=["nothing held out", "unknown set"],
+)
+def test_a_data_recipe_that_does_not_do_is_told_before_anything_is_made(change, says, place):
+    plain = yaml.safe_load(Path("data.yaml").read_text())
+    Path("data.yaml").write_text(yaml.safe_dump(plain | change))
+    with pytest.raises(ArmliteError, match=says.replace("?", r"\?")):
+        train(recipe(place), Path("run"))
+    assert not Path("run").exists()
+
+
+def test_a_cold_start_without_traces_and_a_model_that_is_not_there_are_told(place):
+    sft = recipe(place).model_dump(mode="json")
+    sft["stages"] = {"sft": {"steps": 1}}
+    with pytest.raises(ArmliteError, match="stage sft learns from traces, and data.yaml makes none"):
+        train(check_recipe(sft, "small"), Path("run"))
+    with pytest.raises(ArmliteError, match="data.build needs a model that is there"):
+        train(recipe("pocket"), Path("run"))
