@@ -221,3 +221,50 @@ def test_a_judge_is_pushed_and_loaded_from_the_hub(trained, tmp_path):
             "from pathlib import Path; from armlite.train.push import push; push(Path('judge'), 'tester/judge')"
         )
         assert "ArmliteError: tester/judge is there already and public" in seen.stderr
+
+
+CONVERTER = """
+import sys
+if "--mmproj" in sys.argv and {fails}:
+    sys.exit("ValueError: Can not map tensor")
+open(sys.argv[sys.argv.index("--outfile") + 1], "wb").write(b"GGUF")
+"""
+SERVER = """#!{python}
+import json, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        data = json.dumps({{"choices": [{{"message": {{"content": "one"}}}}]}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+assert open(sys.argv[sys.argv.index("--mmproj") + 1], "rb").read() == b"GGUF"
+HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()
+"""
+
+
+def test_the_way_to_llama_cpp_is_written_down_and_gone_where_there_is_a_converter(run, trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, out, _ = run("export", "weights", trained, "--out", tmp_path / "judge", "--gguf")
+    assert code == 0 and "convert_hf_to_gguf.py is not on PATH" in out
+    how = (tmp_path / "judge/LLAMA_CPP.md").read_text()
+    assert "--mmproj --outfile" in how and "llama-server -m" in how
+    converter, server = tmp_path / "convert_hf_to_gguf.py", tmp_path / "build/bin/llama-server"
+    converter.write_text(CONVERTER.format(fails=False))
+    code, out, _ = run("export", "weights", trained, "--out", tmp_path / "made", "--converter", converter)
+    assert code == 0 and "not asked, as llama-server is neither" in out
+    server.parent.mkdir(parents=True)
+    server.write_text(SERVER.format(python=sys.executable))
+    server.chmod(0o755)
+    code, out, _ = run("export", "weights", trained, "--out", tmp_path / "asked", "--converter", converter)
+    assert code == 0 and "llama-server answers 'one'" in out
+
+
+def test_a_converter_that_cannot_take_the_judge_is_quoted(run, trained, tmp_path):
+    converter = tmp_path / "convert_hf_to_gguf.py"
+    converter.write_text(CONVERTER.format(fails=True))
+    code, _, err = run("export", "weights", trained, "--out", tmp_path / "judge", "--converter", converter)
+    assert code == 2
+    assert is_one_line(err, "ValueError: Can not map tensor; the folder itself is whole")
+    assert (tmp_path / "judge/model.safetensors").is_file()

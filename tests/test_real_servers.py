@@ -78,3 +78,9 @@ def test_the_pocket_judge_s_probabilities_mean_what_they_say() -> None:
     found = json.loads((COMMITTED / "calibration.json").read_text("utf-8"))["pairwise"]
     assert found["n"] >= 1000 and 0.7 < found["before"]["accuracy"] < 0.8
     assert found["after"]["ece"] <= 0.05
+
+
+def test_what_llama_cpp_s_converter_makes_says_what_transformers_says():
+    found = json.loads((COMMITTED / "gguf.json").read_text("utf-8"))
+    assert found["equal"] == found["questions"] == 4
+    assert found["with_picture"]

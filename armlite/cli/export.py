@@ -43,6 +43,10 @@ def weights(
     ] = None,
     push: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="put it on the hub, too; private")] = None,
     public: Annotated[bool, typer.Option("--public", help="with --push: for everyone to see")] = False,
+    gguf: Annotated[bool, typer.Option("--gguf", help="the way to llama.cpp, gone where its converter is")] = False,
+    converter: Annotated[
+        Path | None, typer.Option(help="llama.cpp's convert_hf_to_gguf.py", show_default="PATH")
+    ] = None,
 ) -> None:
     """Write a judge as a plain model folder that other programs serve: adapters folded in, our chat template, the
     image processor, settings of generation, its rules, and a card made from the run.
@@ -51,6 +55,7 @@ def weights(
     """
     from armlite.train import push as hub
     from armlite.train.export import export_weights
+    from armlite.train.gguf import write_gguf
 
     if public and push is None:
         raise ArmliteError("--public goes with --push OWNER/NAME")
@@ -58,6 +63,8 @@ def weights(
         hub.check_push(push)
     done = export_weights(model, out, dtype, name=push)
     typer.echo(f"{out}: serve it, and judge with --model openai:NAME@URL{f' --rules {out}' if done.ruled else ''}")
+    if gguf or converter is not None:
+        typer.echo("\n".join(write_gguf(out, converter)))
     if push is not None:
         typer.echo(hub.push(out, push, public))
 
