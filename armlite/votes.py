@@ -22,6 +22,11 @@ _FAILED: dict[StopReason, Status] = {
     StopReason.BAD_INPUT: "bad_input",
 }
 """The status of a vote without a decision; `no_answer` for the other reasons to stop."""
+_RAN_OUT = {
+    StopReason.TURN_BUDGET: "the model ran out of tokens in a turn",
+    StopReason.CONTEXT_BUDGET: "what there is to read does not fit the model's context",
+    StopReason.CALL_LIMIT: "the model did not answer when its calls were used up",
+}
 _FIELDS = {"pointwise": "correct", "rating": "rating", "multiple_choice": "answer", "open_qa": "answer"}
 """Kind -> where its verdict stands; `choice` for the others."""
 NEAR = 1.0
@@ -191,6 +196,8 @@ def _failed(kind: Kind, votes: Sequence[Trajectory]) -> Verdict | None:
     statuses: list[Status] = [_FAILED.get(v.stop, "no_answer") for v in votes]
     [(status, _)] = Counter(statuses).most_common(1)
     why = next((v.fault.reason for v in votes if v.fault is not None and _FAILED[v.stop] == status), "")
+    if status == "budget":
+        why = next(_RAN_OUT[v.stop] for v in votes if v.stop in _RAN_OUT)
     if status == "no_answer":  # what was said instead
         why = next((v.steps[-1].turn.text for v in votes if v.steps and _FAILED.get(v.stop) is None), "")
     return Verdict(status=status, kind=kind, rationale=why, trajectories=tuple(votes))

@@ -188,3 +188,26 @@ def test_a_later_label_of_a_rater_is_instead_of_an_earlier_one(batch):
 def test_what_cannot_be_compared_is_one_sentence(batch, verdicts, labels, said):
     with pytest.raises((ArmliteError, ValueError), match=said):
         compare(batch / verdicts, batch / labels)
+
+
+def test_disagreements_are_never_written_over_the_judgments(tmp_path, capsys):
+    (tmp_path / "verdicts.jsonl").write_text(json.dumps({"id": "a", "kind": "pairwise", "choice": 1}) + "\n")
+    (tmp_path / "labels.csv").write_text("id,label\na,2\n")
+    with pytest.raises(SystemExit) as end:
+        main(["agree", str(tmp_path), "--labels", str(tmp_path / "labels.csv"), "--out", str(tmp_path)])
+    assert end.value.code == 2 and "is not empty" in capsys.readouterr().err
+    assert not (tmp_path / "trajectories.jsonl").exists()
+
+
+def test_a_label_beyond_the_two_of_a_pair_is_refused_and_a_tie_is_called_so(tmp_path, capsys):
+    rows = [{"id": name, "kind": "pairwise", "choice": 0} for name in "ab"]
+    (tmp_path / "verdicts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    labels = tmp_path / "labels.csv"
+    labels.write_text("id,label\na,3\n")
+    with pytest.raises(ArmliteError, match="none of the 2 responses"):
+        compare(tmp_path, labels)
+    labels.write_text("id,label\na,tie\nb,1\n")
+    with pytest.raises(SystemExit):
+        main(["agree", str(tmp_path), "--labels", str(labels)])
+    out = capsys.readouterr().out
+    assert "judged tie" in out and "│ tie" in out

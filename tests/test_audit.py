@@ -289,3 +289,12 @@ def test_checks_and_ratings_are_audited_too(tmp_path, monkeypatch):
     assert summary["biases"]["position"]["n"] == 0 and summary["biases"]["position"]["rate"] is None
     plain = summary["injection"]["by"]["disguise"]["plain"]
     assert plain["rate"]["value"] == 1 and summary["beyond"] == ["injection"]
+
+
+def test_an_audit_that_could_compare_nothing_is_no_pass(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(_MAKERS, "mute", lambda name, sampling: ScriptedModel(["I say nothing."]))
+    (tmp_path / "rows.jsonl").write_text('{"question": "Q?", "response_1": "a", "response_2": "b", "label": 1}\n')
+    words = ["audit", "--model", "mute:x", "--tasks", str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2 and "nothing could be compared" in capsys.readouterr().err

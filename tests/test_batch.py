@@ -84,6 +84,39 @@ def test_kinds_may_be_mixed_and_ratings_are_asked_for(tmp_path):
     assert (one.kind, one.gold) == ("rating", 7.0)
 
 
+def test_an_empty_response_of_a_pair_is_never_a_check(tmp_path):
+    full = {"question": "Q?", "response_1": "a", "response_2": "b", "label": "1"}
+    for name in ("response_1", "response_2"):
+        with pytest.raises(ArmliteError, match=f"row 2, field {name}: is empty, while another response"):
+            tasks(tmp_path, [full, {**full, name: ""}], "rows.csv")
+    three = {"question": "Q?", "response_1": "a", "response_2": "b", "response_3": ""}
+    [task], _ = tasks(tmp_path, [three], "rows.csv")
+    assert task.responses == ("a", "b"), "a row may have fewer than others"
+    with pytest.raises(ArmliteError, match="field response_2: is empty"):
+        tasks(tmp_path, [{**three, "response_2": "", "response_3": "c"}], "rows.csv")
+
+
+def test_a_task_record_may_come_without_an_id(tmp_path):
+    [task], _ = tasks(tmp_path, [{"kind": "open_qa", "question": "Q?", "gold": "a"}])
+    assert (task.id, task.kind) == ("row-1", "open_qa")
+
+
+def test_paths_in_a_pipe_are_those_of_whoever_pipes_and_a_refusal_leaves_nothing(tmp_path, monkeypatch, scripted):
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "a.png")
+    row = {"question": "Q?", "response_1": "aa", "response_2": "b", "image": "a.png"}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(row).encode())))
+    assert judge_file("-", "scripted:m", tmp_path / "out")["judged"] == 1
+    for text, said in (
+        ("question,response\nQ?,a\n", "a pipe takes JSONL"),
+        (json.dumps({**row, "image": "b.png"}), "b.png"),
+    ):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        with pytest.raises(ArmliteError, match=said):
+            judge_file("-", "scripted:m", tmp_path / "other")
+        assert not (tmp_path / "other" / "input.jsonl").exists()
+
+
 def test_a_map_says_what_no_rule_can_know(tmp_path):
     row = {"text": "Q?", "gpt": "a", "ours": "b", "best": "1", "question": "not this"}
     words = ["question=text,response_1=gpt", "response_2=ours,label=best"]

@@ -90,7 +90,7 @@ def test_each_model_judges_all_rows_and_the_panel_counts(tmp_path, file, asked):
     columns = ("model/longest", "model/place", "model/away")
     assert [table["p0"][column] for column in columns] == ["2", "split", "model_error"]
     assert (summary["rows"], summary["judged"], summary["not_judged"]) == (12, 8, {"split": 4})
-    assert summary["models"]["longest"] == {"rows": 12, "as_the_verdict": 8} and summary["agreement"]["n"] == 12
+    assert summary["models"]["longest"] == {"rows": 12, "as_the_verdict": 8} and summary["agreement"]["n"] == 8
     assert summary["preferences"] == 8 and len(list(read(tmp_path / "out"))) == 3 * 24
     before = len(asked)
     assert judge_file_by(file, models, tmp_path / "out", swap=True) == summary and len(asked) == before
@@ -197,3 +197,11 @@ def test_a_killed_panel_goes_on_to_the_same_verdicts(tmp_path):
     cut, whole = ([{**line, "seconds": 0} for line in lines(tmp_path / n).values()] for n in ("cut", "whole"))
     assert cut == whole and len(cut) == 60
     assert len({(r.trajectory.task.id, r.trajectory.rollout) for r in read(tmp_path / "cut/models/longest")}) == 40
+
+
+def test_all_models_are_looked_for_before_the_first_judges(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"question": "Q?", "response": "a"}\n')
+    with pytest.raises(ArmliteError, match="there is no model nowhere"):
+        judge_file_by(file, ["scripted:longest", "nowhere"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -111,8 +111,8 @@ def test_a_batch_answers_in_order_each_as_alone(served):
 
 REFUSED = [
     ([1], 400, "the body must be an object, not a list"),
-    ({}, 400, "question: there is no such column"),
-    ({"question": "Q?"}, 400, "response: there is no such column"),
+    ({}, 400, "question: there is no such field"),
+    ({"question": "Q?"}, 400, "response: there is no such field"),
     ({"question": " ", "response": "a"}, 400, "question: is empty"),
     ({**PAIR, "votes": 0}, 400, "votes: Input should be greater than or equal to 1"),
     ({**PAIR, "votes": True}, 400, "votes: Input should be a valid integer"),

@@ -69,11 +69,18 @@ def test_a_task_is_judged_and_the_verdict_said_with_its_reasons(served):
     assert answer.headers["x-armlite-trajectory"] == answer.json()["armlite"]["trajectory"]
 
 
+OUT = "the model ran out of tokens"
+
+
 @pytest.mark.parametrize(
     ("text", "finish", "content"),
     [
         ("shrug", "stop", "I would rather not.\n\nCould not judge: the model gave no answer that can be read"),
-        ("too long", "length", "Could not judge: the model ran out of tokens or calls"),
+        (
+            "too long",
+            "length",
+            "the model ran out of tokens in a turn\n\nCould not judge: the model ran out of tokens or calls",
+        ),
     ],
 )
 def test_what_could_not_be_judged_is_said_so(served, text, finish, content):
@@ -119,8 +126,8 @@ def test_a_stream_tells_each_step_then_the_words_then_the_verdict(served):
         ({"messages": GRADE, "model": "jugde"}, 404, "there is no model 'jugde'. Did you mean 'judge'?"),
         ({"messages": GRADE, "n": 2}, 400, "n: Input should be less than or equal to 1"),
         ({"messages": GRADE, "stream": "yes"}, 400, "stream: Input should be a valid boolean"),
-        ({"task": {"question": "Q?"}}, 400, "task.response: there is no such column"),
-        ({"task": {"question": "Q?"}, "stream": True}, 400, "task.response: there is no such column"),
+        ({"task": {"question": "Q?"}}, 400, "task.response: there is no such field"),
+        ({"task": {"question": "Q?"}, "stream": True}, 400, "task.response: there is no such field"),
     ],
 )
 def test_a_bad_request_is_told_in_one_sentence(served, body, status, words):

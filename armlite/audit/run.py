@@ -131,5 +131,7 @@ def _prepare(out: Path, source: Source | None, n: int | None, injected: Sequence
             raise ArmliteError(f"{source.name} has no task with responses to judge ({', '.join(KINDS)})")
     twins = Twins(out)
     probes = list(twins.probes(given, injected))
+    if not probes:
+        raise ArmliteError(f"{source.name if source else 'these tasks'}: there is nothing to lay beside a twin")
     write_tasks(out / TASKS, twins.tasks.values())
     write_atomic(out / PROBES, "".join(json.dumps(asdict(probe)) + "\n" for probe in probes))

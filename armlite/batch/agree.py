@@ -166,6 +166,7 @@ def _labels(file: Path, lines: Mapping[str, Mapping[str, Any]]) -> dict[str, dic
         if name not in lines:
             continue
         found[name].pop(rater, None)  # a later label is instead of an earlier one, also where it is none
+        kind = lines[name]["kind"]
         if label is not None:
-            found[name][rater] = label_of(row, lines[name]["kind"], label, 26)
+            found[name][rater] = label_of(row, kind, label, 2 if kind == "pairwise" else 26)
     return {name: rated for name, rated in found.items() if rated}

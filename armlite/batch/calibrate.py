@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from armlite.batch.agree import compare
+from armlite.batch.panel import MODELS
 from armlite.calibration import (
     Calibration,
     Fitted,
@@ -41,6 +42,9 @@ def judged_rows(folder: Path, labels: Path | None) -> tuple[Rows, int]:
         ArmliteError: it is no folder of `armlite judge FILE`, or a label of another kind than the verdict.
     """
     if not (folder / TRAJECTORIES).is_file():
+        if (folder / MODELS).is_dir():
+            names = ", ".join(str(place) for place in sorted((folder / MODELS).iterdir()))
+            raise ArmliteError(f"{folder} holds the verdicts of several models, each with its own: give one of {names}")
         raise ArmliteError(f"there are no judgments in {folder}: give the --out of `armlite judge FILE`")
     labelled = _labels(folder, labels) if labels is not None else None
     votes: dict[str, list[Trajectory]] = defaultdict(list)

@@ -5,7 +5,7 @@ Recognised by their usual names, row by row; `--map` says what no rule can know.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,9 @@ class Columns:
             DataError: a column is missing, or its value is not what its name says.
         """
         if missing := [column for column in self.given.values() if column not in row.values]:
-            there = f"the columns are {', '.join(row.values)}"
+            there = f"There are {', '.join(row.values)}"
             raise row.fail(missing[0], f"there is no such column.{nearest(missing[0], row.values)} {there}")
-        if not self.given and {"id", "kind", "question"} <= row.values.keys():
+        if not self.given and {"kind", "question"} <= row.values.keys():
             return self._record(row)
         roles = self._roles(row)
         self._say(row, roles)
@@ -101,7 +101,7 @@ class Columns:
 
     def _record(self, row: Row) -> Task:
         self.said.setdefault(tuple(row.values), "Task records")
-        given = {name: value for name, value in row.values.items() if value is not None}
+        given = {"id": f"row-{row.number}"} | {name: value for name, value in row.values.items() if value is not None}
         try:
             task = Task.from_json(json.dumps(given))
         except ValidationError as error:
@@ -140,13 +140,24 @@ class Columns:
             raise row.fail("question", f"there is no such column, nor one to take for it; {_there(row)}")
         question = self._question(row, row.need(*roles["question"]))
         if roles["numbered"]:
-            given = [row.get(name) for name in roles["numbered"]]
-            return question, [text_of(value) for value in given if value is not None], label
+            return question, self._numbered(row, roles["numbered"]), label
         if roles["responses"]:
             return question, [text_of(value) for value in row.items(*roles["responses"])], label
         if not roles["response"]:
             raise row.fail("response", f"there is no such column, nor one to take for it; {_there(row)}")
         return question, [text_of(row.need(*roles["response"]))], label
+
+    def _numbered(self, row: Row, columns: Sequence[str]) -> list[str]:
+        """The responses of numbered columns. Of more than two the last may be empty, for rows with fewer; with an empty
+        one of a pair the other would be checked, which nobody has asked for.
+        """
+        given = [row.get(name) for name in columns]
+        filled = max((n for n, value in enumerate(given, 1) if value is not None), default=0)
+        least = min(2, len(columns)) if filled else 0
+        for name, value in zip(columns, given[: max(filled, least)], strict=False):
+            if value is None:
+                raise row.fail(name, "is empty, while another response of the row is not")
+        return [text_of(value) for value in given[:filled]]
 
     def _question(self, row: Row, value: Any) -> str:
         text = text_of(value)
@@ -189,7 +200,8 @@ _WORDS = {"numbered": "the responses"}
 
 
 def _there(row: Row) -> str:
-    return f"the columns are {', '.join(row.values)} (--map question=COLUMN,response_1=COLUMN,... says what they are)"
+    there = ", ".join(row.values) or "none"
+    return f"the columns are {there} (--map question=COLUMN,response_1=COLUMN,... says what they are)"
 
 
 def _several(value: Any) -> list[Any]:

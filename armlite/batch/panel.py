@@ -16,6 +16,7 @@ from armlite.batch.run import PANEL, TASKS, TRAJECTORIES, judge_file
 from armlite.batch.written import VERDICTS, Verdicts
 from armlite.data.tasks import moved, write_tasks
 from armlite.errors import ArmliteError
+from armlite.evals.run import check_model_of
 from armlite.jsonl import read_records
 from armlite.lock import held
 from armlite.models.endpoint import place_free
@@ -75,6 +76,8 @@ def judge_file_by(
     if (out / TRAJECTORIES).exists():
         raise ArmliteError(f"{out} holds the verdicts of one model; give another --out")
     members, early = _members(models, first)
+    for member in members + ([early] if early else []):
+        check_model_of(member.model)  # before the first has judged all rows
     source: str | Path = file
     with held(out):
         write_atomic(

@@ -18,7 +18,7 @@ from armlite.batch.columns import Columns, parse_map
 from armlite.batch.grading import Gradings
 from armlite.batch.parts import Parts
 from armlite.batch.ranking import PAIR, Rankings
-from armlite.batch.source import Source, open_source
+from armlite.batch.source import Source, forget_pipe, open_source
 from armlite.batch.written import Verdicts
 from armlite.calibration import Calibration
 from armlite.data.files import Unreadable
@@ -212,9 +212,13 @@ def _settings(source: Source, model: str, judge: Judge, asked: Asked) -> dict[st
 
 
 def _write_tasks(source: Source, out: Path, asked: Asked, say: Callable[[str], None]) -> None:
-    if not write_tasks(out / TASKS, tasks_of(source, out, asked, say)):
-        (out / TASKS).unlink()
-        raise ArmliteError(f"{source.name} has no row to judge")
+    try:
+        if not write_tasks(out / TASKS, tasks_of(source, out, asked, say)):
+            (out / TASKS).unlink()
+            raise ArmliteError(f"{source.name} has no row to judge")
+    except ArmliteError:
+        forget_pipe(out)
+        raise
 
 
 def tasks_of(source: Source, out: Path, asked: Asked, say: Callable[[str], None] = lambda line: None) -> Iterator[Task]:

@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,12 @@ def open_source(file: str | Path, out: Path) -> Source:
             split=split,
         )
         return Source(str(file), revision or "", lambda pictures: stream(dataset, pictures))
-    source = _piped(out) if str(file) == "-" else Path(file)
+    if str(file) == "-":
+        piped = _piped(out)
+        # Paths in what comes through a pipe are those of whoever pipes it.
+        rows = lambda pictures: read_file("rows", piped, pictures, Path.cwd())  # noqa: E731
+        return Source(piped.name, file_digest(piped), rows)
+    source = Path(file)
     if not source.is_file():
         raise ArmliteError(f"there is no file {file}")
     return Source(source.name, file_digest(source), lambda pictures: read_file("rows", source, pictures, source.parent))
@@ -76,8 +82,27 @@ def _piped(out: Path) -> Path:
     new = target.with_suffix(".new")
     with new.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
-    if new.stat().st_size or not target.exists():
+    with new.open("rb") as file:
+        begins = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    fresh = new.stat().st_size > 0 or not target.exists()
+    if begins and not begins.startswith(b"{"):
+        new.unlink()
+        _tidy(out)
+        said = begins[:20].decode(errors="replace")
+        raise ArmliteError(f"a pipe takes JSONL, an object a line; this begins with {said!r}")
+    if fresh:
         new.replace(target)
     else:
         new.unlink()
     return target
+
+
+def forget_pipe(out: Path) -> None:
+    """What came through a pipe cannot be read: leave nothing."""
+    (out / PIPED).unlink(missing_ok=True)
+    _tidy(out)
+
+
+def _tidy(out: Path) -> None:
+    with suppress(OSError):  # there is more in it
+        out.rmdir()

@@ -210,7 +210,7 @@ def _line(task: Task, verdict: Verdict, votes: list[Trajectory], seconds: list[f
         "calibrated": verdict.calibrated,
         "consistent": _consistent(votes) if judged else None,
         "label": task.gold,
-        "right": None if task.gold is None else bool(is_right(task, said_by(verdict))),
+        "right": None if task.gold is None or said_by(verdict) is None else bool(is_right(task, said_by(verdict))),
         "method": verdict.method,
         "comparisons": verdict.comparisons if verdict.method else None,
         "comparisons_failed": verdict.comparisons_failed if verdict.method else None,

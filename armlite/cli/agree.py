@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from armlite.cli.screen import figures_table
+from armlite.errors import ArmliteError
+from armlite.view.text import count as counted
 
 WORDS = {"choice": "which response is better", "correct": "correct or not", "rating": "ratings"}
 
@@ -28,6 +30,8 @@ def agree(
     from armlite.batch.agree import compare
     from armlite.batch.disagreements import keep, warn_of_age
 
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ArmliteError(f"--out {out} is not empty; give a folder for the disagreements that is")
     found = compare(verdicts, labels)
     typer.echo(warn_of_age(verdicts, labels), err=True)
     figures = {kind: agreement.figures() for kind, agreement in found.items()}
@@ -39,7 +43,7 @@ def agree(
     if out is not None:
         wrong = {name for own in found.values() for name, label, verdict in own.judged if label != verdict}
         count = keep(verdicts, wrong, out)
-        typer.echo(f"{count} judgments that disagree; look at them with: armlite view {out}", err=True)
+        typer.echo(f"{counted(count, 'judgment')} that disagree; look with: armlite view {out}", err=True)
 
 
 def _draw(kind: str, figures: dict[str, Any]) -> None:
@@ -71,7 +75,8 @@ def _draw(kind: str, figures: dict[str, Any]) -> None:
 
 def _confusion(table: dict[str, dict[str, int]], said: list[str]) -> Table:
     """Labels down, verdicts across."""
-    drawn = figures_table("labelled, and judged", "labelled", *(f"judged {verdict}" for verdict in said))
+    named = {"0": "tie"}
+    drawn = figures_table("labelled, and judged", "labelled", *(f"judged {named.get(v, v)}" for v in said))
     for label, row in table.items():
-        drawn.add_row(label, *(f"{row.get(verdict, 0):,}" for verdict in said))
+        drawn.add_row(named.get(label, label), *(f"{row.get(verdict, 0):,}" for verdict in said))
     return drawn

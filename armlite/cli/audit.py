@@ -10,6 +10,7 @@ from rich.table import Table
 
 from armlite.cli.model import Asked, with_model
 from armlite.cli.screen import figures_table
+from armlite.errors import ArmliteError
 
 SHOWN = 10
 """Attacks that are named, at most, of those that were followed."""
@@ -59,6 +60,11 @@ def audit(
         typer.echo(json_.dumps(summary))
     else:
         _draw(summary, folder)
+    if not any(row["n"] for row in summary["biases"].values()):
+        raise ArmliteError(
+            f"nothing could be compared: of {summary['judgments']:,} judgments none and its twin have a verdict; "
+            "is it a judge of such tasks?"
+        )
     if summary["beyond"]:
         raise typer.Exit(1)
 

@@ -19,7 +19,7 @@ def draw_summary(summary: dict[str, Any], out: Path) -> None:
         table.add_row(f"not judged: {status.replace('_', ' ')}", f"{count:,}")
     for name, count in summary["wins"].items():
         table.add_row("ties" if name == "tie" else f"{name.replace('_', ' ')} is better", f"{count:,}")
-    for name, words in (("consistency", "same in both orders"), ("agreement", "as labelled")):
+    for name, words in (("consistency", "same in both orders"), ("agreement", "as labelled, of those judged")):
         if (found := summary[name]) is not None:
             low, high = found["ci95"]
             shown = f"{100 * found['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f}, of {found['n']:,})"

@@ -209,7 +209,7 @@ def judge(
     progress.say(f"judging with {' and '.join(map(shown, models))}")
     for model in models:
         if warning := doubt(model, question):
-            progress.say(warning)
+            progress.console.print(warning, style="dim", soft_wrap=True)
     given = (image or (), document, constraint or ())
     with Watching(progress.console, text=stream) as watching:
         progress.watching = watching

@@ -7,6 +7,7 @@ import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,10 @@ def read_judgment(body: Any, inputs: Inputs, where: str = "") -> Judgment:
     try:
         task = _record(values, sent) if record else sent.task(_row(values))
     except DataError as error:
-        raise Refusal(f"{where}{error.field}: {error.why}") from error
+        why = error.why.partition(" (--map")[0].replace("column", "field")
+        raise Refusal(f"{where}{error.field}: {why}") from error
+    if not record and (odd := _misspelt(values)):
+        raise Refusal(f"{where}{odd[0]}: there is no such field; did you mean {odd[1]}?")
     images = [inputs.image(value, f"{where}{column}[{n}]") for n, (column, value) in enumerate(sent.images)]
     document = inputs.document(sent.paper, f"{where}document")
     judgment = Judgment(_named(task, images, document, record, where), how, images, document)
@@ -104,6 +108,17 @@ class Sent(Columns):
     def document(self, row: Row, column: str, value: Any) -> str:
         self.paper = value
         return "sent"
+
+
+def _misspelt(values: Mapping[str, Any]) -> tuple[str, str] | None:
+    """A field that is nearly the name of a setting, which would have changed how is judged, and that name. What else a
+    row holds is its own business.
+    """
+    for name in values:
+        near = get_close_matches(name, How.model_fields, 1, 0.75)
+        if near:
+            return name, near[0]
+    return None
 
 
 def _how(body: Mapping[str, Any], where: str) -> tuple[How, dict[str, Any]]:
