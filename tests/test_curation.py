@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from hub import environment, serve_hub
 from making_tasks import lines, photo
-from published import llava_critic
+from published import deepeyes, llava_critic
 
 from armlite.cli import main
 from armlite.curation.build import build
@@ -122,6 +123,16 @@ def test_a_changed_recipe_rebuilds_what_depends_on_the_change_and_says_what(plac
     said.clear()
     build(recipe(), Path("out"), say=said.append)
     assert "good.rows: made anew, since content has changed" in said and "llava-critic.rows: is there" in said
+
+
+def test_a_source_that_gives_less_than_its_share_is_told(place):
+    said = []
+    build(
+        recipe(sources=[{"set": "file", "path": "good/good.jsonl", "make": "pairs", "n": 11}]),
+        Path("out"),
+        say=said.append,
+    )
+    assert "source good gives 10 of the 11 tasks it was asked for" in said
 
 
 def test_a_file_that_was_lost_or_changed_is_made_again(place):
@@ -256,3 +267,32 @@ def test_the_plan_of_the_papers_sources_needs_no_network(monkeypatch, capsys):
 def test_the_licences_of_a_mix_are_put_into_words(licences, says):
     notes = licence_notes(licences)
     assert len(notes) == len(says) and all(word in note for word, note in zip(says, notes, strict=True))
+
+
+HUB = """
+sources:
+  - {set: deepeyes, hub: some/deepeyes, make: pairs}
+held_out: {share: 0.5}
+traces: null
+"""
+
+
+def test_a_source_comes_from_the_hub_once_and_then_from_the_cache(place, tmp_path):
+    deepeyes.build(Path("deepeyes"), "parquet")
+    Path("data.yaml").write_text(HUB)
+    command = [sys.executable, "-m", "armlite", "data", "build", "data.yaml"]
+    with serve_hub() as hub:
+        hub.add("datasets/some/deepeyes", Path("deepeyes"))
+        here = os.environ | environment(hub, tmp_path / "cache")
+        plan = subprocess.run([*command, "--dry-run", "--json"], env=here, check=True, capture_output=True)
+        size = sum(len(data) for data in hub.files("datasets/some/deepeyes").values())
+        assert json.loads(plan.stdout)["download_gb"] == round(size / 1e9, 2)
+        subprocess.run([*command, "--out", "one"], env=here, check=True, capture_output=True)
+    stamp = json.loads(Path("one/steps/deepeyes.rows.json").read_text())
+    assert len(stamp["inputs"]["revision"]) == 40
+    offline = here | {"HF_HUB_OFFLINE": "1"}
+    again = subprocess.run([*command, "--out", "one"], env=offline, check=True, capture_output=True, text=True)
+    assert "deepeyes.rows: is there" in again.stderr
+    subprocess.run([*command, "--out", "two"], env=offline, check=True, capture_output=True)
+    for name in ("tasks.jsonl", "held_out.jsonl", "rejects.jsonl"):
+        assert Path("one", name).read_bytes() == Path("two", name).read_bytes()

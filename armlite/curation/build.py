@@ -93,6 +93,7 @@ class _Build:
     ):
         self.recipe, self.out, self.base, self.workers = recipe, out, base, workers
         self.parts, self.steps, self._on_progress = out / "parts", Steps(out, say), on_progress
+        self._say = say
         self._models: dict[str, Judge] = {}
 
     def go(self) -> dict[str, Any]:
@@ -112,10 +113,13 @@ class _Build:
         return lambda done, total: self._on_progress(step, done, total)
 
     def _rows(self, step: str, origin: Origin, name: str, out: Path) -> Path:
-        inputs = origin_inputs(origin, self.steps.before(step))
+        before = self.steps.before(step)
+        inputs = origin_inputs(origin, before)
         if origin.set == "pocket":
             inputs["seed"] = self.recipe.seed
-        asked = origin, name, out, inputs.get("revision"), self.recipe.seed, self._shown(step)
+        # Asked for by its commit from the first, a set would lack in the cache the name that is looked up offline.
+        begun = inputs.get("revision") if inputs.get("revision") == before.get("revision") else None
+        asked = origin, name, out, begun, self.recipe.seed, self._shown(step)
         self.steps.run(step, inputs, [out], lambda: read_rows(*asked))
         return out
 
@@ -167,6 +171,9 @@ class _Build:
         inputs = {"sources": dict(zip(files, digests(*files.values()), strict=True)), "shares": shares}
         inputs |= {"seed": recipe.seed, "total": recipe.total}
         self._run("mixed", inputs, [mixed], lambda: mix_tasks(mix, mixed, self._shown("mixed")))
+        for row in self.steps.counts["mixed"].more["sources"]:
+            if row["asked"] is not None and row["taken"] < row["asked"]:
+                self._say(f"source {row['source']} gives {row['taken']} of the {row['asked']} tasks it was asked for")
 
     def _split(self) -> None:
         mixed, train, out = self.parts / "mixed.jsonl", self.parts / "train.jsonl", self.out / HELD_OUT

@@ -3,6 +3,7 @@
 import json
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ def origin_inputs(origin: Origin, before: dict[str, Any]) -> dict[str, Any]:
 def read_rows(origin: Origin, name: str, out: Path, revision: str | None, seed: int, on_row: Progress) -> Counts:
     """Turn the rows of a source into a file of tasks, its images in `images/` beside it.
 
+    Args:
+        revision: commit of the hub that an earlier try has read; None: the set's own, or the newest.
+
     Raises:
         ArmliteError: the rows cannot be had, or there are fewer usable ones than were asked for.
     """
@@ -64,9 +68,7 @@ def read_rows(origin: Origin, name: str, out: Path, revision: str | None, seed: 
         return Counts(made, made, more={"tasks": made})
     if origin.set == "file":
         return _tasks_of_file(origin, name, out)
-    from dataclasses import replace
-
-    dataset = replace(origin.dataset(), revision=revision)
+    dataset = origin.dataset() if revision is None else replace(origin.dataset(), revision=revision)
     published = dataset.counts.get("all")
     if origin.rows is not None and published is not None and origin.rows > published:
         raise _too_few(name, origin.rows, f"{origin.set} was published with {published}")
