@@ -181,7 +181,7 @@ def test_a_later_label_of_a_rater_is_instead_of_an_earlier_one(batch):
     [
         ("nowhere", "labels.csv", "there are no verdicts in"),
         ("out", "nowhere.csv", "there is no file"),
-        ("out", "rows.csv", "no id of"),
+        ("out", "rows.csv", "has no label"),
         ("labels.csv", "labels.csv", "holds no verdicts"),
     ],
 )

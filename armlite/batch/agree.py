@@ -5,6 +5,7 @@ items. A row that could not be judged is counted and agrees with nothing; it is 
 """
 
 import random
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,11 +64,13 @@ def krippendorff_alpha(items: Iterable[Rated], interval: bool = False) -> float 
 def resampled(
     items: Sequence[Any], figure: Callable[[Sequence[Any]], float | None], seed: int = 0
 ) -> list[float] | None:
-    """The 2.5th and 97.5th percentile of a figure over resamples of the items; None where it is mostly undefined."""
+    """The 2.5th and 97.5th percentile of a figure over resamples of the items; None where it is mostly undefined,
+    or the same in all of them: then the resamples say nothing of how sure it is.
+    """
     rng = random.Random(seed)
     values = [figure(rng.choices(items, k=len(items))) for _ in range(RESAMPLES)] if items else []
     found = sorted(value for value in values if value is not None)
-    if len(found) < RESAMPLES / 2:
+    if len(found) < RESAMPLES / 2 or found[0] == found[-1]:
         return None
     return [found[int(0.025 * len(found))], found[min(len(found) - 1, int(0.975 * len(found)))]]
 
@@ -125,9 +128,12 @@ def compare(verdicts: Path, labels: Path) -> dict[str, Agreement]:
         ArmliteError: one of the files is not there or not readable, or they share no row.
     """
     lines = _verdicts(verdicts)
-    given = _labels(labels, lines)
+    given, strangers = _labels(labels, lines)
     if not given:
-        raise ArmliteError(f"no id of {labels} is one of {verdicts}")
+        raise ArmliteError(f"no id of {labels} is one of {verdicts}" if strangers else f"{labels} has no label")
+    if strangers:
+        said = f"{len(strangers)} ids of {labels} are not in {verdicts}, the first {strangers[0]!r}"
+        warnings.warn(said, UserWarning, stacklevel=2)
     found: dict[str, Agreement] = {}
     for name, rated in given.items():
         line = lines[name]
@@ -154,19 +160,21 @@ def _verdicts(place: Path) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in rows}
 
 
-def _labels(file: Path, lines: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Hashable]]:
-    """Id -> what each rater says, of rows that there is a verdict for."""
+def _labels(file: Path, lines: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, dict[str, Hashable]], list[str]]:
+    """Id -> what each rater says, of rows that there is a verdict for; and ids that there is none for."""
     if not file.is_file():
         raise ArmliteError(f"there is no file {file}")
     found: dict[str, dict[str, Hashable]] = defaultdict(dict)
+    strangers: dict[str, None] = {}
     for row in read_file("labels", file):
         if isinstance(row, Unreadable):
             raise row.error
         name, label, rater = row.text("id"), row.get("label"), str(row.get("rater") or "")
         if name not in lines:
+            strangers.setdefault(name)
             continue
         found[name].pop(rater, None)  # a later label is instead of an earlier one, also where it is none
         kind = lines[name]["kind"]
         if label is not None:
             found[name][rater] = label_of(row, kind, label, 2 if kind == "pairwise" else 26)
-    return {name: rated for name, rated in found.items() if rated}
+    return {name: rated for name, rated in found.items() if rated}, list(strangers)
