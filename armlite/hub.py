@@ -4,7 +4,9 @@ Its own client asks again for files; what it knows of a repository it asks for o
 `armlite.data.hub`, models fetched by `armlite.models.loading`, judges pushed by `armlite.train.push`.
 """
 
+import re
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,6 +63,36 @@ def fetch_all(name: str, kind: str, revision: str | None = None, patterns: Seque
     if missing:
         raise ConnectionError(f"{missing[0]} did not arrive")
     return folder
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a word is OWNER/NAME, and nothing on this disk."""
+    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name)) and not Path(name).exists()
+
+
+def fetch_file(name: str, file: str) -> Path | None:
+    """One file of a model on the hub, in the hub's cache; None where the model has none, or is not to be had.
+
+    Where the hub does not answer and it is not known whether there is one, a warning says so.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    known = try_to_load_from_cache(name, file)
+    if isinstance(known, str):
+        return Path(known)
+    if known is not None:  # the hub has said before that there is none
+        return None
+    try:
+        return Path(patiently(lambda: hf_hub_download(name, file), answered=True))
+    except LocalEntryNotFoundError as error:
+        if isinstance(try_to_load_from_cache(name, "config.json"), str):
+            warnings.warn(
+                f"whether {name} has a {file} is not known, as the hub is out of reach: {error}", stacklevel=2
+            )
+        return None
+    except (EntryNotFoundError, HfHubHTTPError):
+        return None
 
 
 def may_pass(error: BaseException) -> bool:

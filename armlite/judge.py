@@ -20,13 +20,14 @@ from armlite.asking import Asked, Asking, Picture, make_task
 from armlite.calibration import Calibration, read_calibration
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError, first_fault
+from armlite.hub import is_hub_id
 from armlite.loop import ChatModel, OnStep, OnText
 from armlite.models import model_prefix
 from armlite.models.endpoint import parse_spec
 from armlite.models.lazy import LazyModel, at_temperature
 from armlite.models.places import calibration_file
 from armlite.models.sampling import Sampling
-from armlite.rules import Rules, carries_rules, read_rules, run_recipe
+from armlite.rules import Rules, carries_rules, hub_rules, read_rules, run_recipe
 from armlite.runner import Job, Outcome, run_jobs
 from armlite.store import Saved, append, relative
 from armlite.tournament import Tournament, method_for
@@ -87,8 +88,8 @@ class Judge(Asking):
     ) -> "Judge":
         """A judge by the name of its model; the weights are loaded when the first judgment needs them.
 
-        A run directory, or a model folder that carries them, brings the rules (limits, tools, budgets) that its model
-        was trained with.
+        A run directory, or a model (a folder, or on the hub) that carries them, brings the rules (limits, tools,
+        budgets) that its model was trained with.
 
         Args:
             model: hub id, model folder, adapter folder, run directory (or a checkpoint in one), `openai:MODEL@URL`, or
@@ -274,6 +275,8 @@ def _rules(spec: str, given: str | Path | None) -> Rules | None:
         return read_rules(given)
     served = model_prefix(spec) == "openai"
     folder = parse_spec(spec)[0] if served else spec
+    if model_prefix(spec) is None and is_hub_id(spec):
+        return hub_rules(spec)
     if not carries_rules(folder) or (served and not Path(folder).is_absolute()):
         return None
     if served:

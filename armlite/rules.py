@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError
+from armlite.hub import fetch_file
 from armlite.imports import list_imports
 from armlite.recipe import Recipe, read_yaml, saved_recipe, validated
 from armlite.store import write_atomic
@@ -63,6 +64,12 @@ def carries_rules(place: str | Path) -> bool:
     """Whether a folder on this disk is a run, a checkpoint of one, or a model folder with rules."""
     folder = Path(place).expanduser()
     return run_of(folder) is not None or (folder / FILE).is_file()
+
+
+def hub_rules(name: str) -> Rules | None:
+    """The rules that a model on the hub carries; None where it has none, or the hub is out of reach (then warns)."""
+    file = fetch_file(name, FILE)
+    return read_rules(file) if file is not None else None
 
 
 def write_rules(folder: Path, rules: Rules) -> None:

@@ -12,6 +12,7 @@ from command_line import is_one_line, runner
 from hub import TOKEN, environment, serve_hub
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
+from safetensors.torch import load_file, save_file
 from tiny_qwen import tiny
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
@@ -160,6 +161,47 @@ def test_an_adapter_for_another_model_is_refused_and_leaves_nothing(run, trained
     assert not (tmp_path / "judge").exists()
 
 
+MEASURED = """
+import sys, threading, time
+from pathlib import Path
+from safetensors.torch import load_file
+from armlite.train.fold import fold
+def own():
+    lines = open("/proc/self/status").read().splitlines()
+    return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) >> 10
+before, most = own(), 0
+def watch():
+    global most
+    while not ended.wait(0.002):
+        most = max(most, own() - before)
+ended = threading.Event()
+watching = threading.Thread(target=watch)
+watching.start()
+fold(Path(sys.argv[1]), [], Path(sys.argv[2]), "float32", shard=40 << 20)
+ended.set()
+watching.join()
+whole = [weight.float() for weight in load_file(Path(sys.argv[1]) / "model.safetensors").values()]
+print(most, own() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_folding_takes_a_weight_at_a_time(tmp_path):
+    weights = {f"model.w{n}": torch.full((1 << 20, 2), n, dtype=torch.bfloat16) for n in range(24)}  # 96 MiB
+    (tmp_path / "base").mkdir()
+    (tmp_path / "out").mkdir()
+    save_file(weights, tmp_path / "base/model.safetensors")
+    command = [sys.executable, "-c", MEASURED, tmp_path / "base", tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-1000:]
+    folding, whole = map(int, done.stdout.split())
+    assert whole > 150, "MiB that the weights have in float32"
+    assert folding < 40, "less than a file of them"
+    index = json.loads((tmp_path / "out/model.safetensors.index.json").read_text())["weight_map"]
+    assert set(index) == set(weights) and len(set(index.values())) == 5
+    assert torch.equal(load_file(tmp_path / "out" / index["model.w7"])["model.w7"], weights["model.w7"].float())
+
+
 def evaluated(trained, root):
     """The run with held-out figures, tasks of a set with a licence, and a path of this machine in its recipe."""
     import shutil
@@ -213,9 +255,14 @@ def test_a_judge_is_pushed_and_loaded_from_the_hub(trained, tmp_path):
         assert hub.repositories["models/tester/judge"].private
         here = {file.name: file.read_bytes() for file in (tmp_path / "judge").iterdir()}
         assert hub.files("models/tester/judge") == here
+        hub.once = {f"HEAD /tester/judge/resolve/main/{FILE}": "500"}
+        rules = python("from armlite import Judge; print(Judge.load('tester/judge').settings.max_calls)")
+        assert rules.stdout == "2\n", "those it was trained with, not the defaults"
+        assert hub.failed
         loaded = armlite("export", "weights", "tester/judge", "--out", "again")
         assert loaded.returncode == 0, loaded.stderr
         assert (tmp_path / "again/model.safetensors").read_bytes() == here["model.safetensors"]
+        assert (tmp_path / "again" / FILE).read_bytes() == here[FILE]
         hub.repositories["models/tester/judge"].private = False
         seen = python(
             "from pathlib import Path; from armlite.train.push import push; push(Path('judge'), 'tester/judge')"

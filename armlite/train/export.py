@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from armlite.errors import ArmliteError
-from armlite.hub import fetch_all, patiently
+from armlite.hub import fetch_all, is_hub_id, patiently
 from armlite.models.loading import DTYPES, WANTED, load
 from armlite.models.places import Place, one_line, processor_source, resolve
 from armlite.models.processor import load_processor
-from armlite.rules import carries_rules, read_rules, write_rules
+from armlite.rules import carries_rules, hub_rules, read_rules, write_rules
 from armlite.train.card import write_card
 from armlite.train.checkpoints import disk_errors, publish
 from armlite.train.fold import SHARD, Adapter, fold, read_adapter
@@ -60,7 +60,7 @@ def export_weights(
             "beside it (vLLM: --enable-lora), or train on the model that it was made of"
         )
     base, adapters = _folder(place.whole.source), _adapters(place)
-    rules = read_rules(model) if carries_rules(model) else None
+    rules = hub_rules(model) if is_hub_id(model) else read_rules(model) if carries_rules(model) else None
 
     def write(folder: Path) -> None:
         if adapters is not None and any(base.glob("*.safetensors")):
