@@ -10,6 +10,8 @@ from armlite.errors import ArmliteError
 from armlite.store import Saved
 from armlite.types import Call, Observation, Score, Step, StopReason, Task, Trajectory, Turn
 from armlite.view.demo import demo
+from armlite.view.entries import entries
+from armlite.view.selection import Chosen
 
 HOSTILE = (
     "\x1b[2J\" onclick=1 <script>alert(1)</script></script><img src=x onerror=alert(2)> ' & [red]mark[/red] "
@@ -74,6 +76,11 @@ def demo_rows(count):
         task = row.trajectory.task.model_copy(update={"id": f"task-{i}"})
         rows.append(Saved(trajectory=row.trajectory.model_copy(update={"task": task}), score=row.score))
     return rows, images
+
+
+def chosen_rows(rows, images):
+    found = entries(rows)
+    return Chosen(found, found, [], lambda _, info: images[info.file], "")
 
 
 def small_run(folder):

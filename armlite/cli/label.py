@@ -33,7 +33,7 @@ def label(
     from armlite.batch.run import tasks_of
     from armlite.batch.source import open_source
     from armlite.label import KINDS, Labels, Session
-    from armlite.view.pager import pressed, single_keys
+    from armlite.view.keys import pressed, single_keys
     from armlite.view.terminal import open_console
 
     if not sys.stdin or not sys.stdin.isatty() or not sys.stdout.isatty():

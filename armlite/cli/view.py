@@ -44,4 +44,4 @@ def view(
         from armlite.view.pager import page
         from armlite.view.terminal import open_console
 
-        page(open_console(), [entry.row for entry in chosen.entries], chosen.pixels)
+        page(open_console(), chosen)

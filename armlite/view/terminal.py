@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.rule import Rule
 from rich.table import Table
@@ -55,6 +56,7 @@ def draw_trajectory(
     pixels: Pixels,
     protocol: Protocol | None = None,
     place: str = "",
+    shown: int | None = SHOWN,
 ) -> None:
     """Draw all of a trajectory.
 
@@ -65,11 +67,12 @@ def draw_trajectory(
         pixels: opens an image of the trajectory.
         protocol: how to show pictures; None: as the environment says.
         place: a few words for the right of the title, such as `3 of 12`.
+        shown: characters of a response or an observation; None: all of them.
     """
     images = {info.id: info for info in trajectory.images}
-    draw_task(console, trajectory, pixels, protocol, place)
+    draw_task(console, trajectory, pixels, protocol, place, shown)
     for number, step in enumerate(trajectory.steps, 1):
-        draw_step(console, step, images, pixels, number=number, protocol=protocol)
+        draw_step(console, step, images, pixels, number=number, protocol=protocol, shown=shown)
     draw_end(console, trajectory, score)
 
 
@@ -93,10 +96,11 @@ def draw_task(
     about += [f"rollout {trajectory.rollout}"] if trajectory.rollout else []
     title.append(f"  {' · '.join(about)}", style="not bold dim")
     side = Text(place, style="dim")
-    title.truncate(max(8, _width(console) - side.cell_len - 6), overflow="ellipsis")
     gap = _width(console) - title.cell_len - side.cell_len - 6
+    # Nothing is cut: a title without room beside it has the place below, as far as it is wide.
+    head = Text.assemble(title, " " * gap if gap > 0 else "\n" if place else "", side)
     _print(console, Rule(style="bright_black", characters="━"))
-    _print(console, Text.assemble("   ", title, " " * max(1, gap), side))
+    _print(console, Padding(head, (0, 0, 0, 3)))
     _print(console, Rule(style="bright_black", characters="━"))
     console.print()
     _line(console, "question", "bold", Text(words.literal(task.question), style="bold"))
@@ -121,6 +125,7 @@ def draw_step(
     *,
     number: int = 1,
     protocol: Protocol | None = None,
+    shown: int | None = SHOWN,
 ) -> None:
     """Draw one step: thought, call, observation with its images; live in a chat, or from a record.
 
@@ -131,6 +136,7 @@ def draw_step(
         pixels: opens an image (`lambda info: memory.images[info.id]` while an episode runs).
         number: the step's number, from 1.
         protocol: how to show pictures; None: as the environment says.
+        shown: characters of an observation; None: all of them.
     """
     console.print()
     title = f"step {number}" + (f" · {words.count(step.turn.tokens, 'token')}" if step.turn.tokens else "")
@@ -140,7 +146,8 @@ def draw_step(
     if step.observation is None:
         return
     label = words.result_label(step)
-    _line(console, label, LABELS[label], Text(words.shorten(words.literal(step.observation.text), SHOWN)))
+    said = words.literal(step.observation.text)
+    _line(console, label, LABELS[label], Text(said if shown is None else words.shorten(said, shown)))
     _gallery(console, step.observation.images, images, pixels, protocol, 46, 14)
 
 
@@ -159,11 +166,14 @@ def draw_end(console: Console, trajectory: Trajectory, score: Score | None = Non
     ended = Text(f"{words.STOPS[trajectory.stop]} · {words.tally(trajectory)}", style="dim")
     if trajectory.model:
         ended.append(f" · {words.literal(trajectory.model)}")
+    if trajectory.probabilities:
+        likely = ", ".join(f"{words.literal(key)} {share:.2f}" for key, share in trajectory.probabilities.items())
+        ended.append(f"\nhow likely each answer was to the model: {likely}")
     parts: list[RenderableType] = [verdict, ended]
     if trajectory.fault is not None:
         parts.append(Text(words.literal(trajectory.fault.reason), style="red"))
     if score is not None:
-        parts += [Text(), _rewards(score)]
+        parts += [Text(), _rewards(score, max(6, min(24, _width(console) - 30)))]
     console.print()
     border = colour if outcome != "unknown" else "bright_black"
     _print(console, Panel(Group(*parts), title="verdict", title_align="left", border_style=border, padding=(0, 2)))
@@ -192,11 +202,11 @@ def _responses(console: Console, trajectory: Trajectory, most: int | None) -> No
         _line(console, "gold", "yellow", Text(gold))
 
 
-def _rewards(score: Score) -> Table:
-    """One bar a part; the longest is the largest part, losses are red."""
+def _rewards(score: Score, longest: int) -> Table:
+    """One bar a part, of so many columns at most; the longest is the largest part, losses are red."""
     table = Table.grid(padding=(0, 2))
     for name, value in score.parts.items():
-        bar = "━" * round(24 * score.shares[name])
+        bar = "━" * round(longest * score.shares[name])
         table.add_row(Text(words.literal(name)), f"{value:g}", Text(bar or "·", style="red" if value < 0 else "green"))
     table.add_row(Text("total", style="bold"), Text(f"{score.total:g}", style="bold"), "")
     return table
