@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, ValidationError
 
-from armlite.errors import ArmliteError, nearest
+from armlite.errors import ArmliteError, DataError, nearest
 from armlite.jsonl import encoding_of, read_records
 from armlite.png import kept_png
 from armlite.types import ImageInfo, Record, Score, Trajectory
@@ -195,8 +195,44 @@ def read(path: str | Path) -> Iterator[Saved]:
             raise ArmliteError(f"there is no file or folder {path}.{near}")
         if not path.is_dir():
             return _rows(path)
-        files = [file for file in sorted(path.rglob("*.jsonl")) if file.is_file() and _holds_trajectories(file)]
+        files = trajectory_files(path)
     return (row for file in files for row in _rows(file))
+
+
+def trajectory_files(path: Path) -> list[Path]:
+    """The files of trajectories below a folder, sorted; or the file itself.
+
+    Raises:
+        ArmliteError: nothing is there or it cannot be read.
+    """
+    with _one_line("read", path):
+        if not path.is_dir():
+            path.stat()
+            return [path]
+        return [file for file in sorted(path.rglob("*.jsonl")) if file.is_file() and _holds_trajectories(file)]
+
+
+def read_on(path: Path, start: int) -> tuple[list[Saved], int]:
+    """Rows of a file of ours that is being written, from a byte on, and the byte after the last whole line.
+
+    Raises:
+        ArmliteError: it cannot be read.
+        DataError: a whole line breaks the schema.
+    """
+    with _one_line("read", path), open(path, "rb") as file:
+        file.seek(start)
+        whole = file.read()
+    whole = whole[: whole.rfind(b"\n") + 1]
+    rows = []
+    for line in filter(bytes.strip, whole.splitlines()):
+        try:
+            row = Saved.from_json(line)
+        except ValidationError as e:
+            what = e.errors()[0]
+            raise DataError(str(path), f"after byte {start}", ".".join(map(str, what["loc"])), what["msg"]) from e
+        row._path = path
+        rows.append(row)
+    return rows, start + len(whole)
 
 
 def image_path(path: str | Path, info: ImageInfo) -> Path:

@@ -18,6 +18,10 @@ def view(
     json: Annotated[bool, typer.Option("--json", help="Print trajectories as JSON lines.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained HTML page.")] = None,
     split: Annotated[bool, typer.Option("--split", help="With --html FOLDER: whole pictures beside the page.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Show the page at a local address; it grows as PATH does.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="With --serve; 0: any that is free.")] = 8123,
     demo: Annotated[bool, typer.Option("--demo", help="Show a scripted judgment; needs no model and no file.")] = False,
 ) -> None:
     """Page through judgments: what the judge thought, which tools it called, what it saw, and how it was scored.
@@ -28,10 +32,24 @@ def view(
       armlite view --demo
       armlite view runs/pocket --where "status=failed and stage=grpo1" --sort probability
       armlite view runs/pocket --html pocket.html
+      armlite view runs/pocket --serve
       armlite view runs/pocket/eval --id zoom-17 --json
     """
     from armlite.view.selection import Selection, gather
 
+    if serve:
+        from contextlib import suppress
+
+        from armlite.errors import ArmliteError
+        from armlite.view.live import open_server
+
+        if path is None:
+            raise ArmliteError("--serve follows a file or a run directory: name it")
+        with open_server(path, port) as server:
+            typer.echo(f"{path} is at {server.url} (this machine only, read-only; Ctrl-C ends)", err=True)
+            with suppress(KeyboardInterrupt):
+                server.serve_forever()
+        return
     chosen = gather(path, demo, Selection(where or "", search, sort, n), compare, index, id)
     if html is not None:
         from armlite.view.page import write

@@ -1,8 +1,11 @@
 """`report.md` of a run: what each stage did, in tables and plots, made from the run directory alone."""
 
-from fnmatch import fnmatch
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from armlite.evals.report import markdown_table
 from armlite.store import read_json, write_atomic
@@ -19,11 +22,12 @@ def summaries(run: Path) -> dict[str, dict[str, Any]]:
 def write_report(run: Path) -> None:
     """Write `report.md` and `plots/*.png` below a run directory."""
     from armlite.train.metrics import MetricsFile
+    from armlite.train.plots import draw_plots
 
     rows = MetricsFile(run / "metrics.jsonl").read()
     found = summaries(run)
-    plots = _plots(run, rows, found)
-    text = [f"# {run.name}", "", "## Accuracy on held-out tasks", ""]
+    plots = draw_plots(run, rows, found)
+    text = [f"# {run.name}", "", *_made_with(run, rows), "", "## Accuracy on held-out tasks", ""]
     if blind := read_baselines(run):
         said = ", ".join(f"{name} {100 * value:.1f} %" for name, value in blind.items())
         text += [f"Policies that do not read the question, on the family they are made for: {said}.", ""]
@@ -31,8 +35,51 @@ def write_report(run: Path) -> None:
     text += ["## Stages", "", *_stage_table(run), ""]
     for title, file in plots:
         text += [f"## {title}", "", f"![{title}]({file})", ""]
-    text += ["Every trajectory is on disk: `armlite view " + run.name + "`.", ""]
+    text += ["## Every trajectory", "", "They are on disk; in this folder:", "", "```bash", *commands(run), "```", ""]
     write_atomic(run / "report.md", "\n".join(text))
+
+
+def commands(run: Path) -> list[str]:
+    """Commands that look at a run, as they can be typed in its folder."""
+    found = ["armlite view .", "armlite view . --html trajectories.html"]
+    stages = [name for name in summaries(run) if name != "base"]
+    if len(stages) > 1:
+        found.append(f"armlite view . --compare {stages[0]} {stages[-1]}")
+    return found
+
+
+def _made_with(run: Path, steps: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Model, seed, versions, machine and time of a run, as far as its files tell."""
+    recipe = yaml.safe_load(text) if (text := _text(run / "recipe.yaml")) else {}
+    around = read_json(run / "environment.json", {})
+    model = recipe.get("model", {})
+    versions = ", ".join(f"{name} {number}" for name, number in around.get("versions", {}).items())
+    machine = around.get("gpu") or f"CPU, {around.get('threads', '?')} threads"
+    seconds = sum(stage["seconds"] for stage in read_json(run / "stages.json", {}).values())
+    rows = [
+        (
+            "model",
+            f"{model.get('path', '?')}, quantize {model.get('quantize', '?')}, backend {model.get('backend', '?')}",
+        ),
+        ("seed", str(recipe.get("seed", "?"))),
+        ("versions", f"Python {around.get('python', '?')}, {versions}"),
+        ("machine", f"{machine}; {around.get('platform', '?')}"),
+        ("git revision", str(around.get("git") or "?")),
+        ("training of the stages", f"{seconds:,.0f} s"),
+    ]
+    if total := _span(steps):
+        rows.append(("first step to last, evaluations between", f"{total:,.0f} s ({total / 3600:.2f} h)"))
+    return markdown_table(("made with", ""), rows)
+
+
+def _span(steps: Sequence[Mapping[str, Any]]) -> float | None:
+    """Seconds from the first step to the last that tell their time; a run that was interrupted counts its pause."""
+    times = [datetime.fromisoformat(step["time"]) for step in steps if "time" in step]
+    return (max(times) - min(times)).total_seconds() if len(times) > 1 else None
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def read_baselines(run: Path) -> dict[str, float]:
@@ -88,56 +135,3 @@ def _stage_table(run: Path) -> list[str]:
         rest = ", ".join(f"{k.replace('_', ' ')}: {v}" for k, v in values.items() if k != "seconds")
         rows.append((name, values["seconds"], rest))
     return markdown_table(("stage", "seconds", "learnt from"), rows)
-
-
-def _plots(run: Path, rows: list[dict[str, Any]], found: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
-    """Title and file of each plot made."""
-    made = []
-    if found:
-        ends = {
-            label: (list(found), [value_of(found[name][key], "accuracy") for name in found])
-            for key, label in ROUNDS.items()
-        }
-        made.append(_plot(run, "stages", "Accuracy after each stage", ends, marker="o", ylim=(0, 1.02)))
-    # By stage, not as they stand: a stage that ran alone has added its lines last.
-    grpo = sorted((r for r in rows if r["stage"].startswith("grpo")), key=lambda r: (r["stage"], r["step"]))
-    parts = {k: k[len("rewards/") : -len("/mean")] for r in grpo for k in r if fnmatch(k, "rewards/*/mean")}
-    pictures = {
-        "rewards": ("Reward parts", parts),
-        "tools": (
-            "Tool calls per task",
-            {"tools/call_frequency": "calls", "tools/failure_frequency": "failed share"},
-        ),
-        "accuracy": ("Accuracy of rollouts", {"accuracy": "accuracy"}),
-    }
-    border = sum(r["stage"] == "grpo1" for r in grpo)
-    for name, (title, series) in pictures.items() if grpo else ():
-        points = {label: [(i, r[key]) for i, r in enumerate(grpo, 1) if key in r] for key, label in series.items()}
-        lines = {label: ([x for x, _ in some], [y for _, y in some]) for label, some in points.items()}
-        line = border if border < len(grpo) else 0
-        made.append(_plot(run, name, title, lines, line, xlabel="GRPO step (dotted: stage 2 begins)"))
-    return made
-
-
-def _plot(
-    run: Path, name: str, title: str, lines: dict[str, tuple[Any, Any]], border: int = 0, marker: str = "", **axis: Any
-) -> tuple[str, str]:
-    """Draw label -> (x, y) with a dotted line behind step `border`; returns the title and the file."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 3))
-    for label, (x, y) in lines.items():
-        axes.plot(x, y, label=label, marker=marker)
-    if border:
-        axes.axvline(border + 0.5, color="grey", linestyle=":")
-    axes.set(title=title, **axis)
-    axes.legend(loc="best")
-    figure.tight_layout()
-    file = run / "plots" / f"{name}.png"
-    file.parent.mkdir(exist_ok=True)
-    figure.savefig(file, dpi=110, metadata={"Software": None})
-    plt.close(figure)
-    return title, f"plots/{file.name}"

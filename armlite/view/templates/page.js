@@ -109,6 +109,7 @@ function understood(name, sign, value) {
 }
 function inOrder(rows, sort) {
   const name = sort.replace(/^-/, ''), down = sort.startsWith('-') ? -1 : 1;
+  if (name === 'arrival') return [...rows].reverse();  // of a run that is being written
   if (!name) return rows;
   const key = n => values(n, name).reduce((a, b) => b < a ? b : a);
   const has = rows.filter(n => values(n, name).length), rest = rows.filter(n => !values(n, name).length);
@@ -343,7 +344,7 @@ function fillForm() {
   options(form.beside, more(plain(stages)).map(([v, label]) => [v, 'beside: after ' + label]), 'nothing beside');
   index.known = Object.keys(index.fields).filter(name => !['question', 'said'].includes(name)).sort();
   const sorts = index.known.filter(name => isNumber(name) || ['id', 'outcome'].includes(name)).filter(name => index.fields[name].values.length > 1);
-  options(form.sort, sorts.flatMap(name => [[name, name + ' ↑'], ['-' + name, name + ' ↓']]), 'in file order');
+  options(form.sort, (live ? [['arrival', 'newest first']] : []).concat(sorts.flatMap(name => [[name, name + ' ↑'], ['-' + name, name + ' ↓']])), 'in file order');
 }
 function begin() {
   fillForm();
@@ -355,6 +356,7 @@ function begin() {
   } else form.where.value = index.where;
   form.search.value = index.search;
   form.beside.value = index.beside;
+  if (live) form.sort.value = 'arrival';
 }
 async function follow() {
   try {
