@@ -148,6 +148,27 @@ def test_servers_are_told_of_no_sampling_that_the_judge_was_not_trained_with(tmp
     assert json.loads((tmp_path / "judge/generation_config.json").read_text()) == ids
 
 
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(run, trained, tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        code, _, err = run("export", "weights", trained, "--out", tmp_path / "judge")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 2 and is_one_line(err, "make room, and say the same again")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_cut_off_are_one_sentence(run, tmp_path):
+    save_weights(*tiny(), tmp_path / "base")
+    file = tmp_path / "base/model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+    code, _, err = run("export", "weights", tmp_path / "base", "--out", tmp_path / "judge")
+    assert code == 2 and is_one_line(err, f"the weights of {tmp_path / 'base'} could not be read")
+    assert not (tmp_path / "judge").exists()
+
+
 def test_an_adapter_for_another_model_is_refused_and_leaves_nothing(run, trained, tmp_path):
     save_weights(*tiny(hidden=96), tmp_path / "base")
     (tmp_path / "adapter").mkdir()

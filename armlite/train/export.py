@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from armlite.errors import ArmliteError
+from safetensors import SafetensorError
+
+from armlite.errors import ArmliteError, first_line
 from armlite.hub import fetch_all, is_hub_id, patiently
 from armlite.models.loading import DTYPES, WANTED, load
 from armlite.models.places import Place, one_line, processor_source, resolve
 from armlite.models.processor import load_processor
 from armlite.rules import carries_rules, hub_rules, read_rules, write_rules
 from armlite.train.card import write_card
-from armlite.train.checkpoints import disk_errors, publish
+from armlite.train.checkpoints import DISK, discard, draft_of, publish
 from armlite.train.fold import SHARD, Adapter, fold, read_adapter
 
 SAMPLING = ("do_sample", "temperature", "top_p", "top_k", "min_p", "typical_p", "repetition_penalty", "penalty_alpha")
@@ -64,8 +66,10 @@ def export_weights(
 
     def write(folder: Path) -> None:
         if adapters is not None and any(base.glob("*.safetensors")):
-            with one_line(place.source):
+            try:
                 fold(base, adapters, folder, dtype, shard)
+            except SafetensorError as error:
+                raise ArmliteError(f"the weights of {base} could not be read: {first_line(error)}") from error
             _write_settings(base, folder, dtype)
         else:
             _merge_in_memory(place, base, folder, dtype)
@@ -74,8 +78,13 @@ def export_weights(
             write_rules(folder, rules)
         write_card(folder, model, place.whole.source, name or out.name)
 
-    with disk_errors(out):
+    try:
         publish(out, write)
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        discard(draft_of(out))
+        raise ArmliteError(f"cannot write {out}: {error.strerror}; make room, and say the same again") from error
     return Exported(out, rules is not None, place.whole)
 
 
