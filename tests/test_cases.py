@@ -2,7 +2,10 @@
 a batch goes on.
 """
 
+import base64
+import gzip
 import json
+import re
 
 import pytest
 from making_tasks import pair
@@ -109,7 +112,8 @@ def test_a_batch_of_them_is_judged_but_for_what_cannot_be(cases, tmp_path, capsy
     code, out, _ = run(capsys, "view", tmp_path / "out")
     assert code == 0 and "200 times longer than thick" in " ".join(out.split())
     assert run(capsys, "view", tmp_path / "out", "--html", tmp_path / "page.html")[0] == 0
-    assert "200 times longer than thick" in (tmp_path / "page.html").read_text("utf-8")
+    blocks = re.findall(r'<script[^>]*id="rows-[^>]*>([^<]+)<', (tmp_path / "page.html").read_text("utf-8"))
+    assert "200 times longer than thick" in "".join(gzip.decompress(base64.b64decode(b)).decode() for b in blocks)
 
 
 @pytest.mark.parametrize(("name", "status"), [("tasks_bom", 0), ("tasks_option_letter", 2)])

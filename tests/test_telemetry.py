@@ -159,7 +159,7 @@ def test_what_cannot_be_exported_is_one_sentence(run, rows, tmp_path, words, sai
 
 
 def test_a_model_may_still_be_exported_without_saying_so(run, tmp_path):
-    for words in (["model", "nowhere"], ["nowhere"], ["./traces"]):
+    for words in (["weights", "nowhere"], ["nowhere"], ["./traces"]):
         code, _, err = run("export", *words, "--out", tmp_path / "judge")
         assert code == 2 and is_one_line(err, f"there is no model {words[-1]}")
 

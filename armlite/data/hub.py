@@ -135,7 +135,7 @@ def _first_that_answers(dataset: DataSet, fetch: Any) -> Any:
             return patiently(partial(fetch, hub, revision))
         except _failures() as error:
             said.append(f"{hub}: {_said(error, hub)}")
-    raise ArmliteError(f"cannot get {dataset.name} ({'; '.join(said)}); give a local copy (a FILE, or --path FOLDER)")
+    raise ArmliteError(f"cannot get {dataset.name} ({'; '.join(said)}); give a file, or a local folder with --path")
 
 
 def _reach(name: str) -> None:
@@ -150,8 +150,8 @@ def _reach(name: str) -> None:
             client.head(constants.ENDPOINT)
     except httpx.HTTPError as error:
         raise ArmliteError(
-            f"cannot get {name}: {constants.ENDPOINT} is out of reach ({_said(error)}); give a local copy (a "
-            "FILE, or --path FOLDER), or set HF_HUB_OFFLINE=1 to use what was downloaded before"
+            f"cannot get {name}: {constants.ENDPOINT} is out of reach ({_said(error)}); give a file, "
+            "or a local folder with --path, or set HF_HUB_OFFLINE=1 to use what was downloaded before"
         ) from error
 
 
