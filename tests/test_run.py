@@ -353,7 +353,7 @@ ASKED = {"in an evaluation": signal.SIGTERM, "in a rollout": signal.SIGINT}
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights_bit_for_bit(run, tmp_path):
     folder, killed = tmp_path / "tiny", []
     for name, reached in MOMENTS.items():
-        process = _start(folder, "--resume")
+        process = _start(folder, *(["--resume"] if killed else []))
         while process.poll() is None and not reached(folder):
             time.sleep(0.002)
         assert process.poll() is None, f"{name}: {process.stderr.read()}"
