@@ -23,7 +23,7 @@ from armlite.data.making.output import Counts
 from armlite.data.making.pairs import make_pairs
 from armlite.data.making.traces import make_traces
 from armlite.data.tasks import write_tasks
-from armlite.errors import ArmliteError, tell_mistakes_in_a_line
+from armlite.errors import ArmliteError
 from armlite.judge import Judge
 from armlite.pocket.words import CODES
 from armlite.pocket.world import generate
@@ -122,5 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    tell_mistakes_in_a_line()
     main()

@@ -213,11 +213,13 @@ def test_folding_takes_a_weight_at_a_time(tmp_path):
     (tmp_path / "out").mkdir()
     save_file(weights, tmp_path / "base/model.safetensors")
     command = [sys.executable, "-c", MEASURED, tmp_path / "base", tmp_path / "out"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # glibc keeps freed blocks for later, more or fewer of them by the clock; those that it maps it gives back.
+    given_back = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=given_back)
     assert done.returncode == 0, done.stderr[-1000:]
     folding, whole = map(int, done.stdout.split())
     assert whole > 150, "MiB that the weights have in float32"
-    assert folding < 96, "less than they have as they are stored, and a third of what they come to"
+    assert folding < 40, "less than a file of them"
     index = json.loads((tmp_path / "out/model.safetensors.index.json").read_text())["weight_map"]
     assert set(index) == set(weights) and len(set(index.values())) == 5
     assert torch.equal(load_file(tmp_path / "out" / index["model.w7"])["model.w7"], weights["model.w7"].float())
