@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from armlite.adapters.trl import reward_func as reward_func
     from armlite.episode import EpisodeSettings as EpisodeSettings
     from armlite.errors import ArmliteError as ArmliteError
+    from armlite.errors import tell_mistakes_in_a_line as tell_mistakes_in_a_line
     from armlite.evals.benchmarks import benchmark as benchmark
     from armlite.judge import Judge as Judge
     from armlite.memory import Limits as Limits
@@ -39,6 +40,7 @@ _HOMES = {
     "register": "armlite.tools",
     "reward": "armlite.rewards",
     "reward_func": "armlite.adapters.trl",
+    "tell_mistakes_in_a_line": "armlite.errors",
     "tool": "armlite.tools.tool",
 }
 __all__ = [*_HOMES, "__version__"]

@@ -8,13 +8,10 @@ Run: python examples/add_a_tool.py photo.jpg --model openai:MODEL@URL
 
 import argparse
 
-from armlite import Judge, register, tool
-from armlite.errors import tell_mistakes_in_a_line
+from armlite import Judge, register, tell_mistakes_in_a_line, tool
 from armlite.images import open_image
 from armlite.memory import Memory
 from armlite.types import Observation
-
-tell_mistakes_in_a_line()
 
 
 @register
@@ -31,11 +28,11 @@ def mean_colour(memory: Memory, /, image: str) -> Observation:
 
 
 if __name__ == "__main__":
+    tell_mistakes_in_a_line()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("image")
     parser.add_argument("--model")
     args = parser.parse_args()
-
     print(mean_colour.usage())
     print(mean_colour(Memory([open_image(args.image)]), image="original_image").text)
     if args.model:

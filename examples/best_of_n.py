@@ -8,8 +8,7 @@ Run: python examples/best_of_n.py answers.txt "How does a tide come about?" --mo
 import argparse
 from pathlib import Path
 
-from armlite import Judge
-from armlite.errors import tell_mistakes_in_a_line
+from armlite import Judge, tell_mistakes_in_a_line
 from armlite.rubric import Criterion, Rubric
 
 CORRECT = Criterion(name="correct", text="Nothing in it is wrong.", weight=3)

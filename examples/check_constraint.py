@@ -5,8 +5,7 @@ Run: python examples/check_constraint.py "The pier is long. A lighthouse stands 
 
 import argparse
 
-from armlite import Judge
-from armlite.errors import tell_mistakes_in_a_line
+from armlite import Judge, tell_mistakes_in_a_line
 from armlite.tools.checks.verifiers import check
 
 VERIFIER = "check_whether_response_word_count_in_range"

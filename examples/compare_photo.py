@@ -8,8 +8,7 @@ Run: python examples/compare_photo.py --image photo.jpg --question "Who won?" --
 
 import argparse
 
-from armlite import Judge
-from armlite.errors import tell_mistakes_in_a_line
+from armlite import Judge, tell_mistakes_in_a_line
 from armlite.judge import save
 from armlite.view.demo import stall
 

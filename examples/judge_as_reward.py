@@ -11,13 +11,10 @@ from datasets import Dataset
 from transformers import Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
-from armlite import Judge, reward_func
-from armlite.errors import tell_mistakes_in_a_line
+from armlite import Judge, reward_func, tell_mistakes_in_a_line
 from armlite.pocket.model import build_tokenizer
 
 tell_mistakes_in_a_line()
-
-judge, mode = sys.argv[1:]
 tokenizer = build_tokenizer(["Write a short sentence about a river."])
 tokenizer.chat_template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 # An untrained model of a few thousand weights stands for yours, so that this runs anywhere.
@@ -37,7 +34,7 @@ trainer = GRPOTrainer(
     ),
     processing_class=tokenizer,
     train_dataset=Dataset.from_list([{"prompt": p, "constraints": ["It is short."]} for p in prompts]),
-    reward_funcs=reward_func(Judge.load(judge), mode),
+    reward_funcs=reward_func(Judge.load(sys.argv[1]), sys.argv[2]),
 )
 trainer.train()
 print("reward:", [row["reward"] for row in trainer.state.log_history if "reward" in row])

@@ -7,8 +7,7 @@ Run: python examples/judge_pdf.py report.pdf "How many units were sold in 2023?"
 
 import argparse
 
-from armlite import Judge
-from armlite.errors import tell_mistakes_in_a_line
+from armlite import Judge, tell_mistakes_in_a_line
 
 
 def main() -> None:

@@ -8,9 +8,8 @@ Run: vllm serve Qwen/Qwen2.5-VL-7B-Instruct, and then
 
 import argparse
 
-from armlite import Judge
+from armlite import Judge, tell_mistakes_in_a_line
 from armlite.episode import Episode
-from armlite.errors import tell_mistakes_in_a_line
 from armlite.types import Step
 from armlite.view.demo import stall
 

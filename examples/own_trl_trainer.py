@@ -11,8 +11,7 @@ import torch
 from datasets import Dataset
 from trl import GRPOConfig
 
-from armlite.episode import EpisodeSettings
-from armlite.errors import tell_mistakes_in_a_line
+from armlite import EpisodeSettings, tell_mistakes_in_a_line
 from armlite.models.loading import load
 from armlite.pocket.model import save_pocket
 from armlite.pocket.traces import sample_texts
@@ -22,7 +21,6 @@ from armlite.train.environment import environment_factory, reward_functions
 from armlite.train.stock import StockGRPOTrainer
 
 tell_mistakes_in_a_line()
-
 steps, rules, folder = int(sys.argv[1]), EpisodeSettings(max_calls=2), Path(tempfile.mkdtemp())
 tasks = list(generate("train", 30, 0, folder, family="zoom"))
 save_pocket(sample_texts(tasks, rules, folder, 0), 0, folder / "model")  # or a Qwen2.5-VL of yours

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from armlite.errors import tell_mistakes_in_a_line
+from armlite import tell_mistakes_in_a_line
 from armlite.evals.run import run_benchmark
 from armlite.recipe import load_recipe
 from armlite.train.run import train
@@ -26,10 +26,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default="runs/mine")
     parser.add_argument("--n", type=int, default=300, help="tasks to evaluate on")
     args = parser.parse_args()
-
     run = train(load_recipe(args.recipe, args.overrides), args.output, notify=tell)
-    for with_tools in (True, False):
-        # A seed that no training has seen.
+    for with_tools in (True, False):  # on tasks of a seed that no training has seen
         out = run / "more" / str(with_tools)
         summary = run_benchmark("pocket", str(run), out=out, n=args.n, seed=1000, tools=with_tools, swap=False)
         value, n, (low, high) = summary["figures"]["accuracy"].values()
