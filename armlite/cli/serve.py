@@ -5,27 +5,13 @@ from typing import Annotated
 
 import typer
 
-from armlite.cli.judge import (
-    DeviceOption,
-    MaxCallsOption,
-    ModelOption,
-    QuantizeOption,
-    SeedOption,
-    TemperatureOption,
-)
-from armlite.cli.options import (
-    EndpointOption,
-    ImportOption,
-    MaxTokensOption,
-    NoProbeOption,
-    RulesOption,
-    WorkersOption,
-    model_options,
-)
+from armlite.cli.judge import MaxCallsOption, SeedOption, TemperatureOption
+from armlite.cli.model import Asked, with_model
 
 
+@with_model
 def serve(
-    model: ModelOption,
+    asked: Asked,
     host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0: for other machines, too.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8765,
     api_key_env: Annotated[
@@ -47,14 +33,6 @@ def serve(
     max_calls: MaxCallsOption = None,
     temperature: TemperatureOption = 0.0,
     seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    quantize: QuantizeOption = None,
-    rules: RulesOption = None,
-    endpoint: EndpointOption = None,
-    max_tokens: MaxTokensOption = None,
-    no_probe: NoProbeOption = False,
-    workers: WorkersOption = None,
-    imports: ImportOption = None,
 ) -> None:
     """Serve a judge: /v1/judge, /v1/chat/completions (OpenAI's), /v1/systemone (decision models'), /metrics, /health.
 
@@ -65,14 +43,21 @@ def serve(
       armlite serve --model runs/pocket --host 0.0.0.0 --api-key-env JUDGE_KEY --files pictures
     """
     from armlite.judge import Judge
+    from armlite.models import asked_at_once
     from armlite.models.endpoint import shown
     from armlite.serve.run import key_of, name_of, read_limits, say
     from armlite.serve.run import serve as run
     from armlite.serve.settings import ServeSettings
 
-    own = {"name": name_of(model), "key": key_of(api_key_env), "files": files, "save": save, "workers": workers}
+    own = {
+        "name": name_of(asked.model),
+        "key": key_of(api_key_env),
+        "files": files,
+        "save": save,
+        "workers": asked.workers,
+    }
     settings = ServeSettings(**own, **read_limits(limit or ()))
-    how = {"device": device, "quantize": quantize, "temperature": temperature, "seed": seed, "max_calls": max_calls}
-    judge = Judge.load(model, **how, **model_options(model, rules, endpoint, max_tokens, no_probe, workers))
-    say(f"loading {shown(model)}")
+    how = {"temperature": temperature, "seed": seed, "max_calls": max_calls, **asked.options}
+    judge = Judge.load(asked.model, **how, **asked_at_once(asked.model, asked.workers))
+    say(f"loading {shown(asked.model)}")
     run(judge, settings, host, port, say)
