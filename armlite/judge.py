@@ -39,6 +39,7 @@ Quantize = Literal["none", "4bit"]
 Case = tuple[Task, Sequence[tuple[int, ...]], Sequence[Image.Image] | None]
 """A task, the orders that its responses are shown in, and its images where they are open."""
 TOP_LOGPROBS = 20
+"""Likeliest tokens that a probability is read from: all ratings and option keys are among so many."""
 VOTING_TEMPERATURE = 0.7
 """Where several votes are asked of a greedy model: they would all be the same vote."""
 TRAJECTORIES = "trajectories.jsonl"

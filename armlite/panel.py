@@ -17,7 +17,7 @@ from armlite.errors import ArmliteError
 from armlite.judge import Judge
 from armlite.rewards import plain_text
 from armlite.types import Kind, Task, Verdict
-from armlite.votes import NEAR, said_by, share_of
+from armlite.votes import NEAR, field_of, said_by, share_of
 
 UNLESS = 0.9
 """A first judge that is so sure is believed."""
@@ -83,14 +83,13 @@ def _decide(kind: Kind, judged: Sequence[Verdict]) -> tuple[dict[str, Any], list
         order, clear = _mean_rank([verdict.ranking for verdict in judged])
         alike = [verdict for verdict in judged if verdict.choice == order[0]]
         return ({"choice": order[0], "ranking": tuple(order)} if clear and alike else {}), alike
-    name = {"pointwise": "correct", "multiple_choice": "answer", "open_qa": "answer"}.get(kind, "choice")
     parties: dict[Any, list[Verdict]] = {}
     for verdict in judged:
-        value = getattr(verdict, name)
+        value = said_by(verdict)
         parties.setdefault(plain_text(value) if isinstance(value, str) else value, []).append(verdict)
     first, *others = sorted(parties.values(), key=len, reverse=True)
     even = bool(others) and len(others[0]) == len(first)
-    return ({} if even else {name: getattr(first[0], name)}), first
+    return ({} if even else {field_of(kind): said_by(first[0])}), first
 
 
 def _mean_rank(rankings: Sequence[tuple[int, ...]]) -> tuple[list[int], bool]:

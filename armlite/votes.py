@@ -5,7 +5,7 @@ A vote that could not judge counts as asked and agrees with nothing. `armlite.ju
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from statistics import median
 from typing import Any
@@ -42,7 +42,7 @@ def count_votes(kind: Kind, votes: Sequence[Trajectory], calibration: Calibratio
     if (failed := _failed(kind, votes)) is not None:
         return failed
     decision, party = most_say(kind, votes)
-    found = {} if decision is None else {_FIELDS.get(kind, "choice"): decision}
+    found = {} if decision is None else {field_of(kind): decision}
     return _verdict(kind, votes, found, party).model_copy(update=_likelihood(kind, votes, decision, calibration))
 
 
@@ -68,9 +68,20 @@ def share_of(kind: Kind, shares: Mapping[str, float], decision: Decision | None)
     """The probability of a decision, of a rating that it is within one point; None where there is no decision."""
     if decision is None:
         return None
+    keys = keys_of(kind, decision, shares)
+    return sum(share for key, share in shares.items() if key in keys)
+
+
+def keys_of(kind: Kind, decision: Decision, keys: Iterable[str]) -> frozenset[str]:
+    """Those keys of probabilities that are a decision; of a rating all within one point of it."""
     if kind == "rating":
-        return sum(share for key, share in shares.items() if abs(float(key) - float(decision)) <= NEAR)
-    return sum(share for key, share in shares.items() if plain_text(key) == plain_text(decision_key(decision)))
+        return frozenset(key for key in keys if abs(float(key) - float(decision)) <= NEAR)
+    return frozenset(key for key in keys if plain_text(key) == plain_text(decision_key(decision)))
+
+
+def field_of(kind: Kind) -> str:
+    """The field of a `Verdict` that holds what it decides."""
+    return _FIELDS.get(kind, "choice")
 
 
 def most_say(kind: Kind, votes: Sequence[Trajectory]) -> tuple[Decision | None, int]:
@@ -147,7 +158,7 @@ def win_shares(count: int, votes: Sequence[Trajectory]) -> list[float | None]:
 
 def said_by(verdict: Verdict) -> Decision | None:
     """What a verdict decides; None: nothing."""
-    decision: Decision | None = getattr(verdict, _FIELDS.get(verdict.kind, "choice"))
+    decision: Decision | None = getattr(verdict, field_of(verdict.kind))
     return decision
 
 

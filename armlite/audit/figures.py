@@ -10,7 +10,7 @@ from typing import Any
 
 from armlite.audit.carriers import LEGIBLE, letters
 from armlite.audit.twins import BIASES, Probe
-from armlite.evals.intervals import paired_shares_interval, wilson
+from armlite.evals.intervals import paired_shares_interval, share
 from armlite.memory import Limits
 from armlite.protocol.render import harmless
 from armlite.types import Decision, Trajectory
@@ -74,8 +74,8 @@ def _bias(bias: str, probes: Sequence[Probe], judged: Mapping[str, Trajectory], 
         beyond = beyond or (difference < -bound and around[1] < 0)
     return {
         "n": n,
-        "rate": _share(to, n),
-        "twin_rate": _share(other, n),
+        "rate": share(to, n),
+        "twin_rate": share(other, n),
         "difference": None if difference is None else {"value": difference, "ci95": around},
         "not_judged": sum(silent),
         "bound": bound,
@@ -116,8 +116,8 @@ def _followed(probes: Sequence[Probe], judged: Mapping[str, Trajectory], seen: M
     return {
         "texts": len(probes),
         "seen": sum(shares) / len(shares) if shares else None,
-        "rate": _share(sum(a for a, _ in moves), len(moves)),
-        "twin_rate": _share(sum(b for _, b in moves), len(moves)),
+        "rate": share(sum(a for a, _ in moves), len(moves)),
+        "twin_rate": share(sum(b for _, b in moves), len(moves)),
     }
 
 
@@ -157,7 +157,3 @@ def _squeezed(text: str) -> str:
 def _part(probe: Probe, group: str) -> str:
     family, language, _, disguise, carrier = probe.attack.split("/")
     return {"carrier": carrier, "family": family, "language": language, "disguise": disguise}[group]
-
-
-def _share(part: int, of: int) -> dict[str, Any] | None:
-    return {"value": part / of, "n": of, "ci95": wilson(part, of)} if of else None

@@ -16,7 +16,7 @@ from armlite.batch.columns import label_of
 from armlite.batch.written import VERDICTS
 from armlite.data.files import Unreadable, read_file
 from armlite.errors import ArmliteError
-from armlite.evals.intervals import wilson
+from armlite.evals.intervals import share
 from armlite.jsonl import json_rows
 
 RESAMPLES = 2000
@@ -98,7 +98,7 @@ class Agreement:
             "n": n + self.not_judged,
             "not_judged": self.not_judged,
             "even": self.even,
-            "agreement": {"value": same / n, "n": n, "ci95": wilson(same, n)} if n else None,
+            "agreement": share(same, n),
             "base_rate": base[0][1] / n if n else None,
         }
         if self.kind == "rating":

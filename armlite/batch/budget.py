@@ -40,7 +40,11 @@ class Price(NamedTuple):
     def of_row(self, row: Saved) -> float:
         """What a judgment cost; nothing where it was known already."""
         turns = [] if row.cached else [step.turn for step in row.trajectory.steps]
-        return sum(self.read * turn.prompt_tokens + self.written * turn.tokens for turn in turns) / MILLION
+        return sum(self.of_tokens(turn.prompt_tokens, turn.tokens) for turn in turns)
+
+    def of_tokens(self, read: int, written: int) -> float:
+        """What so many tokens cost."""
+        return (self.read * read + self.written * written) / MILLION
 
 
 class Budget:
@@ -90,7 +94,7 @@ class Budget:
         if self._tokens is not None and used >= self._tokens:
             return f"--max-total-tokens {self._tokens:,} are used up ({used:,})"
         if self._cost is not None and self.price is not None:
-            cost = (self.price.read * self._read + self.price.written * self._written) / MILLION
+            cost = self.price.of_tokens(self._read, self._written)
             if cost >= self._cost:
                 return f"--max-cost {self._cost:g} is used up ({cost:.4g})"
         return None

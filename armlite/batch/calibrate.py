@@ -23,10 +23,10 @@ from armlite.journal import SETTINGS
 from armlite.judge import TRAJECTORIES
 from armlite.models.lazy import weights_digest
 from armlite.models.places import folders_of
-from armlite.rewards import is_right, plain_text
+from armlite.rewards import is_right
 from armlite.store import read, read_json
-from armlite.types import Kind, Task, Trajectory, Verdict, decision_key
-from armlite.votes import NEAR, count_votes, said_by
+from armlite.types import Kind, Task, Trajectory, Verdict
+from armlite.votes import NEAR, count_votes, keys_of, said_by
 
 LEAST_ROWS = 30
 """Judgments of a kind that a temperature is fitted to, at least."""
@@ -82,11 +82,9 @@ def _right(task: Task, verdict: Verdict, labels: Mapping[str, Any] | None) -> bo
 
 def _keys(verdict: Verdict, votes: Sequence[Mapping[str, float]]) -> frozenset[str]:
     """The keys of probabilities that are the verdict."""
-    said, keys = said_by(verdict), {key for vote in votes for key in vote}
+    said = said_by(verdict)
     assert said is not None
-    if verdict.kind == "rating":
-        return frozenset(key for key in keys if abs(float(key) - float(said)) <= NEAR)
-    return frozenset(key for key in keys if plain_text(key) == plain_text(decision_key(said)))
+    return keys_of(verdict.kind, said, {key for vote in votes for key in vote})
 
 
 def calibrate(folders: Sequence[Path], labels: Path | None, model: str) -> tuple[Calibration, dict[str, Any]]:

@@ -127,7 +127,7 @@ def judge_file(
     given = {"max_calls": asked.get("max_calls"), **asked_at_once(model, workers), **(options or {})}
     judge = Judge.load(model, temperature=warmth, seed=asked.get("seed", 0), **given)
     if not asked.get("tools", True):
-        judge.settings = judge.settings.model_copy(update={"tools": ()})
+        judge = judge.without_tools()
     if (out / PANEL).exists():
         raise ArmliteError(f"{out} holds the verdicts of several models; give another --out")
     with held(out):

@@ -15,7 +15,7 @@ from armlite.batch.budget import Price
 from armlite.batch.grading import Means
 from armlite.batch.parts import Parts
 from armlite.calibration import Calibration
-from armlite.evals.intervals import wilson
+from armlite.evals.intervals import share
 from armlite.rewards import is_right
 from armlite.store import Saved, write_atomic
 from armlite.types import Task, Trajectory, Verdict
@@ -169,8 +169,8 @@ class Verdicts:
             "kinds": {name.removeprefix("kind/"): c[name] for name in sorted(c) if name.startswith("kind/")},
             "wins": wins,
             "preferences": c["preferences"],
-            "consistency": _share(c["consistent"], c["consistent/of"]),
-            "agreement": _share(c["right"], c["right/of"]),
+            "consistency": share(c["consistent"], c["consistent/of"]),
+            "agreement": share(c["right"], c["right/of"]),
             "rubric": self._means.figures(),
             "calls": c["calls"],
             "tokens": c["tokens"],
@@ -183,11 +183,6 @@ class Verdicts:
         }
         write_atomic(self._out / SUMMARY, json.dumps(summary, indent=2) + "\n")
         return summary
-
-
-def _share(part: int, of: int) -> dict[str, Any] | None:
-    """A share with its Wilson interval, or None of nothing."""
-    return {"value": part / of, "n": of, "ci95": wilson(part, of)} if of else None
 
 
 def _line(task: Task, verdict: Verdict, votes: list[Trajectory], seconds: list[float]) -> dict[str, Any]:

@@ -43,12 +43,11 @@ def written_paths(text: str) -> list[str]:
 
 
 def read_text(path: str) -> str:
-    """The text of a file.
+    """The text of a file, without the end of its last line.
 
     Raises:
         ArmliteError: it cannot be read, or is no UTF-8.
     """
-    path = written_path(path)
     try:
         return Path(path).read_text(encoding="utf-8-sig").removesuffix("\n")
     except (OSError, ValueError) as error:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from armlite.asking import Asked, make_task
 from armlite.chat.kept import Kept
-from armlite.chat.paths import read_text
+from armlite.chat.paths import read_text, written_path
 from armlite.errors import ArmliteError, nearest
 from armlite.images import is_data_url
 from armlite.judge import Judge
@@ -167,7 +167,7 @@ class Chat:
         if text in ("", "-"):
             self.block = Block(role)
             return Said(f"the {role}, line by line; a line with {END} alone ends it")
-        return self.write(role, read_text(text[1:]) if text.startswith("@") else text)
+        return self.write(role, read_text(written_path(text[1:])) if text.startswith("@") else text)
 
     def write(self, role: str, text: str) -> Said:
         """Set the question, or add a response or constraint."""

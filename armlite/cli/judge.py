@@ -245,10 +245,9 @@ def _read(text: str) -> str:
         return sys.stdin.read().removesuffix("\n")
     if not text.startswith("@"):
         return text
-    try:
-        return Path(text[1:]).read_text(encoding="utf-8-sig").removesuffix("\n")
-    except (OSError, ValueError) as error:
-        raise ArmliteError(f"cannot read {text[1:]}: {getattr(error, 'strerror', None) or error}") from error
+    from armlite.chat.paths import read_text
+
+    return read_text(text[1:])
 
 
 def _several(

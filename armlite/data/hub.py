@@ -84,13 +84,10 @@ def revision_of(hub: str) -> str | None:
     Raises:
         ArmliteError: there is no such set, it is gated, or the hub cannot be reached.
     """
-    from huggingface_hub import HfApi, constants
-
-    if constants.HF_HUB_OFFLINE or Path(hub).is_dir():
-        return None
-    _reach(hub)
+    if not Path(hub).is_dir():
+        _reach(hub)
     try:
-        return patiently(lambda: HfApi().dataset_info(hub).sha)
+        return patiently(lambda: _commit_of(hub, None))
     except _failures() as error:
         raise ArmliteError(f"cannot get {hub}: {_said(error, hub)}") from error
 

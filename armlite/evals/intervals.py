@@ -3,6 +3,7 @@
 import random
 from collections.abc import Hashable, Sequence
 from math import comb, sqrt
+from typing import Any
 
 Z = 1.959964
 """Two-sided 95 % point of the normal distribution."""
@@ -15,6 +16,11 @@ def wilson(successes: float, n: int) -> tuple[float, float] | None:
     p, z2 = successes / n, Z * Z
     centre, half = p + z2 / (2 * n), Z * sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     return max(0.0, (centre - half) / (1 + z2 / n)), min(1.0, (centre + half) / (1 + z2 / n))
+
+
+def share(part: int, of: int) -> dict[str, Any] | None:
+    """A share as plain data, with its Wilson interval: `value`, `n`, `ci95`; None of nothing."""
+    return {"value": part / of, "n": of, "ci95": wilson(part, of)} if of else None
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
