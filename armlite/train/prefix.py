@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from armlite.models.bases import base_of
 from armlite.models.engine.decoder import base_model, rotary
 from armlite.models.engine.tokens import Span, TokenRecord, rope_positions
 from armlite.train.attention import Branches, packed_attention
@@ -169,7 +170,7 @@ def install_packed_forward(model: Any, temperature: float) -> None:
     """Teach a model's `forward` to answer `packed=Pack` with `packed_logprobs`, through whatever wraps it.
 
     Args:
-        model: `Qwen2_5_VLForConditionalGeneration`, possibly in a PEFT wrapper.
+        model: of an architecture in `armlite.models.bases`, possibly in a PEFT wrapper.
         temperature: that log-probabilities are taken at.
     """
     base = base_model(model)
@@ -186,12 +187,14 @@ def why_not_packed(model: Any) -> str | None:
     """Why this model cannot run packed, or None."""
     base = base_model(model)
     text = base.model.language_model
-    if text.config.use_sliding_window:
+    if getattr(text.config, "use_sliding_window", False):
         return "sliding-window attention"
     if len(set((getattr(base, "hf_device_map", None) or {"": 0}).values())) > 1:
         return "weights on several devices"
     if text.config.attention_dropout:
         return "attention dropout"
+    if base_of(base).levels(base.config.vision_config.to_dict()) >= len(text.layers):
+        return "visual features that enter behind the last layer"
     return None
 
 
@@ -199,34 +202,37 @@ def packed_logprobs(base: Any, packed: Pack, temperature: float = 1.0) -> tuple[
     """Log-probabilities (M,) of the targets under softmax(logits / temperature), and entropies (M,) without gradient.
 
     Args:
-        base: `Qwen2_5_VLForConditionalGeneration`.
+        base: the model, in no wrapper.
         packed: the stream.
         temperature: see above.
     """
     text = base.model.language_model
-    x = _embed(base, packed)  # (N, hidden)
-    cos, sin = rotary(text, packed.positions, x.dtype)  # (N, 1, head_dim)
-    for layer in text.layers:
+    x, seen = _embed(base, packed)  # (N, hidden)
+    cos, sin = rotary(base_of(base), text, packed.positions, x.dtype)  # (N, 1, head_dim)
+    for i, layer in enumerate(text.layers):
         # Behind the last attention only the tokens that predict a target are needed: N becomes M.
         rows = packed.sources if layer is text.layers[-1] else None
         if layer.training and getattr(layer, "gradient_checkpointing", False) and torch.is_grad_enabled():
             x = checkpoint(_layer, layer, x, cos, sin, packed.branches, rows, use_reentrant=False)
         else:
             x = _layer(layer, x, cos, sin, packed.branches, rows)
+        if i < len(seen):
+            x = x.index_add(0, packed.visual_places, seen[i])
     return _head(base, text.norm(x), packed.targets, temperature)
 
 
-def _embed(base: Any, packed: Pack) -> torch.Tensor:
-    """Embeddings (N, hidden), visual tokens in their places."""
+def _embed(base: Any, packed: Pack) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Embeddings (N, hidden), visual tokens in their places; and what these (V, hidden) get behind the first layers."""
     embed = base.model.language_model.embed_tokens
     x = embed(packed.ids)
     if not embed.weight.requires_grad:
         x = x.detach()  # a hook for reentrant checkpoints wants a gradient here that nobody needs
     if packed.pixel_values is None:
-        return x
-    features = base.model.get_image_features(packed.pixel_values, packed.image_grid_thw).pooler_output
+        return x, []
+    features = base_of(base).features(base.model.get_image_features(packed.pixel_values, packed.image_grid_thw))
     seen = torch.cat([f[:n] for f, n in zip(features, packed.visual_tokens, strict=True)]).to(x)
-    return x.index_copy(0, packed.visual_places, seen)
+    first, *later = seen.split(x.shape[1], 1)
+    return x.index_copy(0, packed.visual_places, first), later
 
 
 def _layer(
@@ -239,6 +245,8 @@ def _layer(
     """
     a, h = layer.self_attn, layer.input_layernorm(x)
     q, k, v = (lora_linear(p, h).view(len(x), -1, a.head_dim) for p in (a.q_proj, a.k_proj, a.v_proj))  # (N, H, D)
+    if hasattr(a, "q_norm"):
+        q, k = a.q_norm(q), a.k_norm(k)
     half = a.head_dim // 2
     q = torch.addcmul(q * cos, q.roll(half, -1), sin)
     k = torch.addcmul(k * cos, k.roll(half, -1), sin)

@@ -1,4 +1,4 @@
-"""The text half of a Qwen2.5-VL, run layer by layer over the engine's cache.
+"""The text half of a model, run layer by layer over the engine's cache; `models/bases` knows what differs.
 
 Transformers' own forward builds masks, cache objects and rotary tables anew at each step; here a decode step does no
 more than the arithmetic, through the model's own submodules, so LoRA and 4-bit layers work as they are. Weights on
@@ -10,28 +10,38 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
+from armlite.models.bases import Base, base_of
 from armlite.models.engine.kv_cache import KVCache
 from armlite.models.engine.layers import layers_of
 
 Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """(layer, queries (B, H, T, D), keys and values (B, kv_heads, T, D)) -> (B, H, T, D)"""
+Seen = tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]
+"""(rows (V,), places (V,)) of visual tokens in a batch; and what they get behind the first layers, (V, levels, hidden)
+"""
 
 
 def base_model(model: Any) -> Any:
-    """The `Qwen2_5_VLForConditionalGeneration` inside a PEFT wrapper, or the model itself."""
+    """The model of transformers inside a PEFT wrapper, or the model itself."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def rotary(text: Any, positions: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+def head_size(config: Any) -> int:
+    """Numbers in a head, from the text model's configuration."""
+    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+
+def rotary(base: Base, text: Any, positions: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosines and signed sines (..., 1, head_dim) of M-RoPE positions (3, ...), in float32 before they are rounded.
 
     Args:
+        base: the model's architecture.
         text: the text model.
     """
-    table, sections = text.rotary_emb, text.config.rope_parameters.get("mrope_section", [16, 24, 24])
-    axis = torch.tensor([i % 3 for i, n in enumerate(sections) for _ in range(n)], device=positions.device)
+    table, sections = text.rotary_emb, text.config.rope_parameters.get("mrope_section")
+    axis = torch.tensor(base.rotary_axes(sections), device=positions.device)
     frequencies = table.inv_freq.to(device=positions.device, dtype=torch.float)
     angles = positions[axis].movedim(0, -1).float() * frequencies
     cos, sin = angles.cos() * table.attention_scaling, angles.sin() * table.attention_scaling
@@ -49,6 +59,8 @@ class Chunk:
     """(T, hidden)"""
     positions: torch.Tensor
     """(3, T) M-RoPE positions"""
+    seen: tuple[tuple[int, torch.Tensor], ...] = ()
+    """What visual tokens get behind the first layers: (first token in the chunk, (n, levels, hidden)) of each run."""
 
 
 class Decoder:
@@ -58,18 +70,26 @@ class Decoder:
         base = base_model(model)
         text = base.model.language_model
         config = text.config
+        self.base = base_of(base)
         # Not the modules themselves: hooks on them (FSDP's) would share weights out again that are whole for a rollout.
         self.embed, self.norm, self.head = text.embed_tokens.forward, text.norm.forward, base.lm_head.forward
         self.layers = layers_of(text)
-        self.head_dim = config.hidden_size // config.num_attention_heads
+        self.head_dim = head_size(config)
         self.kv_heads = config.num_key_value_heads
         self.groups = config.num_attention_heads // self.kv_heads
         weight = text.embed_tokens.weight
         self.dtype, self.device = weight.dtype, weight.device
-        if config.use_sliding_window:
+        self._head_norms = [self._head_norm(layer.self_attn) for layer in text.layers] if self.base.head_norms else None
+        if getattr(config, "use_sliding_window", False):
             raise ValueError("sliding-window attention is not supported")
         self._text = text
         self._rotary_table = (torch.empty(0), torch.empty(0))
+
+    def _head_norm(self, attention: Any) -> tuple[torch.Tensor, float]:
+        """Weights (heads + kv_heads, head_dim) of the norms of queries and keys, and their epsilon."""
+        q, k = attention.q_norm, attention.k_norm
+        sides = ((q, self.groups * self.kv_heads), (k, self.kv_heads))
+        return torch.cat([norm.weight.detach().expand(heads, -1) for norm, heads in sides]), q.variance_epsilon
 
     def new_cache(self) -> KVCache:
         """An empty cache that fits this model."""
@@ -79,19 +99,26 @@ class Decoder:
         """Make the table of rotary angles cover this many text positions."""
         if len(self._rotary_table[0]) < positions:
             places = torch.arange(max(2 * positions, 1024), device=self.device)
-            self._rotary_table = rotary(self._text, places.expand(3, -1)[..., None], self.dtype)
+            self._rotary_table = rotary(self.base, self._text, places.expand(3, -1)[..., None], self.dtype)
 
-    def _run(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, attend: Attend) -> torch.Tensor:
+    def _run(
+        self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, attend: Attend, seen: Seen | None = None
+    ) -> torch.Tensor:
         """Embeddings (B, T, hidden) to hidden states before the last norm, likewise."""
         rows, length, _ = x.shape
         for i, layer in enumerate(self.layers):
             qkv = layer.qkv(x).view(rows, length, -1, self.head_dim)  # (B, T, heads + 2 kv_heads, D)
             # Queries and keys turn together: (B, T, H, D) * (B, T, 1, D).
             q_and_k, v = qkv[:, :, : -self.kv_heads], qkv[:, :, -self.kv_heads :].transpose(1, 2)
+            if self._head_norms:
+                weight, epsilon = self._head_norms[i]
+                q_and_k = rms_norm(q_and_k, (self.head_dim,), None, epsilon) * weight
             q_and_k = torch.addcmul(q_and_k * cos, q_and_k.roll(self.head_dim // 2, -1), sin).transpose(1, 2)
             q, k = q_and_k[:, : -self.kv_heads], q_and_k[:, -self.kv_heads :]
             x = x + layer.out(attend(i, q, k, v).transpose(1, 2).reshape(rows, length, -1))
             x = x + layer.mlp(x)
+            if seen is not None and i < seen[1].shape[1]:
+                x[seen[0]] += seen[1][:, i]
         return x
 
     def step(
@@ -180,8 +207,17 @@ class Decoder:
         """Take chunks of several conversations into the cache, padded to the longest; all first ones or none."""
         x = torch.nn.utils.rnn.pad_sequence([c.embeddings for c in chunks], batch_first=True)
         places = torch.nn.utils.rnn.pad_sequence([c.positions.T for c in chunks], batch_first=True)
-        cos, sin = rotary(self._text, places.permute(2, 0, 1).to(self.device), self.dtype)
-        self._run(x, cos, sin, self._attend(cache, chunks, x.shape[1]))
+        cos, sin = rotary(self.base, self._text, places.permute(2, 0, 1).to(self.device), self.dtype)
+        self._run(x, cos, sin, self._attend(cache, chunks, x.shape[1]), self._seen(chunks))
+
+    def _seen(self, chunks: Sequence[Chunk]) -> Seen | None:
+        """What the chunks' visual tokens get behind the first layers."""
+        runs = [(row, start, features) for row, c in enumerate(chunks) for start, features in c.seen]
+        if not runs:
+            return None
+        rows = torch.cat([torch.full((len(f),), row) for row, _, f in runs]).to(self.device)
+        places = torch.cat([torch.arange(start, start + len(f)) for _, start, f in runs]).to(self.device)
+        return (rows, places), torch.cat([f for _, _, f in runs])
 
     def _write(self, cache: KVCache, i: int, chunks: Sequence[Chunk], k: torch.Tensor, v: torch.Tensor) -> None:
         for row, c in enumerate(chunks):

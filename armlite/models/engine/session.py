@@ -38,8 +38,8 @@ class EngineSession:
     """A batch of conversations in flight; made by `LocalModel.session`. All of it is gone when the session is dropped.
 
     Args:
-        model: `Qwen2_5_VLForConditionalGeneration`, possibly in a PEFT wrapper, possibly 4-bit; eval mode is set while
-            it runs and put back after.
+        model: of an architecture in `armlite.models.bases`, possibly in a PEFT wrapper, possibly 4-bit; eval mode is
+            set while it runs and put back after.
         vocabulary: of its tokenizer.
         vision: encodes images and remembers them.
         merge: patches that make a visual token, along each axis.
@@ -226,13 +226,16 @@ class EngineSession:
         """Some of a sequence's tokens, embedded: features where an image is, even where a chunk cuts it in two."""
         decoder, tokens = self._decoder, sequence.tokens
         x = decoder.embed(torch.tensor(tokens.ids[start:end], device=decoder.device))  # (T, hidden)
+        seen: list[tuple[int, torch.Tensor]] = []
         for span in tokens.spans:
             low, high = max(span.start, start), min(span.end, end)
             if low < high:
-                features = self._vision.features(span.picture)
-                x[low - start : high - start] = features[low - span.start : high - span.start].to(x)
+                features = self._vision.features(span.picture)[low - span.start : high - span.start].to(x)
+                x[low - start : high - start], later = features.tensor_split((x.shape[1],), 1)
+                if later.shape[1]:
+                    seen.append((low - start, later.unflatten(1, (-1, x.shape[1]))))
         positions = torch.from_numpy(tokens.positions(start, end))
-        return Chunk(sequence.slot, start, x, positions)  # type: ignore[arg-type]
+        return Chunk(sequence.slot, start, x, positions, tuple(seen))  # type: ignore[arg-type]
 
     def _decode(self) -> list[tuple[Conversation, Reply]]:
         """Sample one token for each active conversation; those whose turn ends with it."""

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from PIL import Image
 from transformers import BatchFeature
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from armlite.errors import ArmliteError
 from armlite.images import image_key
+from armlite.models.bases import base_of
 from armlite.models.engine.decoder import base_model
 from armlite.models.sampling import FEATURE_BYTES
 
@@ -75,6 +75,7 @@ class VisionCache:
         self.encoded, self.seconds = 0, 0.0
         """Images that went through the tower, and the time they took."""
         self._inner = base_model(model).model
+        self.base = base_of(self._inner)
         self._images = processor.image_processor
         on_cpu = self._inner.visual.device.type == "cpu"
         if device_bytes is None:
@@ -96,7 +97,10 @@ class VisionCache:
         return Picture(image_key(image), image, grid, grid[1] * grid[2] // self._images.merge_size**2)
 
     def features(self, picture: Picture) -> torch.Tensor:
-        """The tower's output (tokens, hidden) for a picture, on the model's device. Safe for threads."""
+        """The tower's output (tokens, (1 + levels) * hidden) for a picture, on the model's device. Safe for threads.
+
+        What stands in for its embeddings, then what is added behind each of the first layers (`Base.features`).
+        """
         with self._lock:
             found = self._device.get(picture.key)
             if found is None:
@@ -114,7 +118,9 @@ class VisionCache:
         grid = made["image_grid_thw"].to(tower.device)
         if grid.tolist() != [list(picture.grid)]:
             raise RuntimeError(f"the image processor made a grid of {grid.tolist()}, expected {picture.grid}")
-        features = tower(made["pixel_values"].to(tower.device, tower.dtype), grid_thw=grid).pooler_output
+        # The class's own, for an instance's may stand for ids just now.
+        get = type(self._inner).get_image_features
+        (features,) = self.base.features(get(self._inner, made["pixel_values"].to(tower.device), grid))
         self.encoded += 1
         self.seconds += time.perf_counter() - start
         return features
@@ -143,7 +149,7 @@ class VisionCache:
 
     @contextmanager
     def ids_as_pixels(self, processor: Any) -> Iterator[None]:
-        """Inside, the processor makes `pixel_values` (patches, 1) that hold each image's id, 1176 times less to carry.
+        """Inside, the processor makes `pixel_values` (patches, 1) that hold each image's id, a thousandth to carry.
 
         For as long as a trainer prepares a batch, not longer: a processor must not be saved in here. Where the tower
         trains this changes nothing.
@@ -160,18 +166,18 @@ class VisionCache:
     def features_from_ids(self) -> Iterator[None]:
         """Inside, the model takes what `ids_as_pixels` made, and looks its features up; real pixels work as ever."""
         inner = self._inner
-        original = inner.get_image_features
+        original, hidden = inner.get_image_features, inner.visual.config.out_hidden_size
+        levels = self.base.levels(inner.visual.config.to_dict())
 
         def get_image_features(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor, *rest: Any, **kw: Any) -> Any:
             if not len(image_grid_thw):  # a micro-batch whose rollouts hold no image
-                nothing = torch.empty(0, inner.visual.config.out_hidden_size, device=pixel_values.device)
-                return BaseModelOutputWithPooling(pooler_output=(nothing,))  # type: ignore[arg-type]
+                nothing = torch.empty(0, (1 + levels) * hidden, device=pixel_values.device)
+                return self.base.output([nothing], hidden)
             if pixel_values.shape[-1] != 1:
                 return original(pixel_values, image_grid_thw, *rest, **kw)
             patches = image_grid_thw.prod(-1).cpu()
             numbers = pixel_values[:, 0].cpu()[patches.cumsum(0) - patches].tolist()
-            features = tuple(self.features(self._pictures[n]) for n in numbers)
-            return BaseModelOutputWithPooling(pooler_output=features)  # type: ignore[arg-type]
+            return self.base.output([self.features(self._pictures[n]) for n in numbers], hidden)
 
         inner.get_image_features = get_image_features
         try:
