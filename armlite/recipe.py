@@ -5,38 +5,24 @@ Reference values (ARM-Thinker's released scripts) stand behind each knob, so tha
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, FiniteFloat, ValidationInfo, field_validator, model_validator
 
+from armlite.data.location import Location
 from armlite.episode import EpisodeSettings
-from armlite.errors import ArmliteError, fields_of, nearest
+from armlite.errors import ArmliteError
 from armlite.imports import located, run_imports
 from armlite.journal import differences
 from armlite.models.sampling import EngineSettings
 from armlite.rewards import REWARDS, Success, get_reward
+from armlite.settings import Settings, read_yaml, validated
 from armlite.tools import get_tool
 
-Model = TypeVar("Model", bound=BaseModel)
 StageName = Literal["sft", "grpo1", "grpo2"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 """In the order in which a run goes through them."""
-
-
-class Settings(BaseModel):
-    """Base of all parts of a YAML file: a key that is not known is an error that names the nearest."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelSettings(Settings):
@@ -182,6 +168,26 @@ class Stages(Settings):
         return {name: stage for name in STAGES if (stage := getattr(self, name)) is not None}
 
 
+class BenchmarkSettings(Location):
+    """A benchmark that a run reports on."""
+
+    name: str
+    """As `armlite eval --benchmark` takes it, `pocket`, or `file` with the JSONL file of tasks as `path`."""
+    n: int | None = Field(None, gt=0)
+    """The first so many tasks; None: all (of the pocket world 300)."""
+
+    @model_validator(mode="after")
+    def _named(self) -> "BenchmarkSettings":
+        if self.name == "file" and self.path is None:
+            raise ValueError("name: file needs a path")
+        return self
+
+    @property
+    def called(self) -> str:
+        """In tables, and as a folder."""
+        return self.path.stem if self.name == "file" and self.path is not None else self.name
+
+
 class EvaluationSettings(Settings):
     batch: int = Field(64, gt=0)
     """Episodes in flight."""
@@ -191,6 +197,18 @@ class EvaluationSettings(Settings):
     max_context: int = Field(8192, gt=0)
     swap: bool = False
     """Judge each pair in both orders too, for the swap consistency."""
+    benchmarks: tuple[BenchmarkSettings, ...] = ()
+    """What the run reports on: judged greedily, by the rules of the recipe, with and without tools. Their tasks are
+    read before anything else, and none of them is trained on where `data.build` makes the data."""
+    benchmarks_at: tuple[Literal["base", "sft", "grpo1", "grpo2", "last"], ...] = ("base", "last")
+    """Checkpoints that are judged by: before training, after a stage, after the last one."""
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> "EvaluationSettings":
+        names = [benchmark.called for benchmark in self.benchmarks]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"benchmarks: two are called {twice}, as their folders of results would be: leave one out")
+        return self
 
 
 class Recipe(Settings):
@@ -228,6 +246,11 @@ class Recipe(Settings):
                 self._check_room(name, stage)
         if not self.stages.named():
             raise ValueError(f"stages: a recipe needs at least one of {', '.join(STAGES)}")
+        named = self.stages.named()
+        if absent := [at for at in self.evaluation.benchmarks_at if at in STAGES and at not in named]:
+            raise ValueError(
+                f"evaluation.benchmarks_at: the recipe has no stage {absent[0]}; it has {', '.join(named)}"
+            )
         if self.episode.parse != "strict":
             raise ValueError("episode.parse: lenient is for judging with checkpoints made elsewhere, not for training")
         if self.model.path == "pocket" and self.data.traces != "pocket":
@@ -275,41 +298,6 @@ def saved_recipe(path: Path | str) -> Recipe:
     if isinstance(raw.get("engine"), dict):
         raw["engine"].pop("tool_threads", None)  # a setting of version 0.1.0
     return check_recipe(raw, str(path), known=False)
-
-
-def read_yaml(what: str, path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Args:
-        what: what the file is called in errors.
-
-    Raises:
-        ArmliteError: there is no such file (names the nearest), or no mapping in it.
-    """
-    if path.is_dir():
-        raise ArmliteError(f"{what} {path} is a folder; give a YAML file")
-    if not path.is_file():
-        near = nearest(path.name, [p.name for p in path.parent.glob("*.yaml")]) if path.parent.is_dir() else ""
-        raise ArmliteError(f"{what} {path} does not exist.{near}")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ArmliteError(f"{what} {path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(raw, dict):
-        raise ArmliteError(f"{what} {path} must hold `key: value` lines")
-    return raw
-
-
-def validated(kind: type[Model], raw: dict[str, Any], origin: str) -> Model:
-    """The settings that plain data holds.
-
-    Raises:
-        ArmliteError: a key that is not known (names the nearest), a value out of range, an impossible combination.
-    """
-    try:
-        return kind.model_validate(raw)
-    except ValidationError as error:
-        raise ArmliteError(f"{origin}: " + "; ".join(_sentence(kind, e) for e in error.errors()[:5])) from error
 
 
 def _read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -383,12 +371,3 @@ def _override(raw: dict[str, Any], override: str) -> None:
         node[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise ArmliteError(f"override {override!r}: the value is not valid YAML") from error
-
-
-def _sentence(kind: Any, error: Any) -> str:
-    where = [str(part) for part in error["loc"] if part not in ("sft-tag", "grpo-tag")]
-    if error["type"] != "extra_forbidden":
-        message = error["msg"].removeprefix("Value error, ")
-        return f"{'.'.join(where)}: {message}" if where else message
-    known = fields_of(kind, where[:-1])
-    return f"unknown key {'.'.join(where)}.{nearest(where[-1], known)} Known keys here: {', '.join(known)}"

@@ -14,7 +14,8 @@ from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError
 from armlite.hub import fetch_file
 from armlite.imports import list_imports
-from armlite.recipe import Recipe, read_yaml, saved_recipe, validated
+from armlite.recipe import Recipe, saved_recipe
+from armlite.settings import read_yaml, validated
 from armlite.store import write_atomic
 
 FILE = "armlite_rules.yaml"

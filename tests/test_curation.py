@@ -17,7 +17,7 @@ from making_tasks import lines, photo
 from published import deepeyes, llava_critic
 
 from armlite.cli import main
-from armlite.curation.build import build
+from armlite.curation.build import Base, build
 from armlite.curation.plan import licence_notes, make_plan, plan_lines
 from armlite.curation.recipe import DataRecipe, load_data_recipe
 from armlite.data.tasks import read_tasks, write_tasks
@@ -123,6 +123,19 @@ def test_a_changed_recipe_rebuilds_what_depends_on_the_change_and_says_what(plac
     said.clear()
     build(recipe(), Path("out"), say=said.append)
     assert "good.rows: made anew, since content has changed" in said and "llava-critic.rows: is there" in said
+
+
+def test_what_a_training_recipe_reports_on_is_not_trained_on_and_a_change_of_it_is_screened_anew(place):
+    known, said = read_tasks("good/good.jsonl"), []
+    write_tasks("good/reported.jsonl", known[4:6])
+    build(recipe(), Path("out"), Base(benchmarks=(Path("good/reported.jsonl"),)))
+    stamp = json.loads(Path("out/steps/good.screened.json").read_text())
+    assert stamp["counts"]["rejected"] == {"in a benchmark: same question, same picture": 4}
+    write_tasks("good/reported.jsonl", known[4:7])
+    build(recipe(), Path("out"), Base(benchmarks=(Path("good/reported.jsonl"),)), say=said.append)
+    assert "good.screened: made anew, since benchmarks has changed" in "\n".join(said)
+    assert "good.rows: is there" in said
+    assert json.loads(Path("out/build.json").read_text())["totals"]["rejected_tasks"] >= 5
 
 
 def test_a_source_that_gives_less_than_its_share_is_told(place):

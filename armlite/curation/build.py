@@ -29,8 +29,8 @@ from armlite.lock import held
 from armlite.models import model_prefix
 from armlite.models.endpoint import place_free
 from armlite.models.lazy import LazyModel, writer_of
-from armlite.recipe import validated
 from armlite.rules import Rules, read_rules
+from armlite.settings import validated
 from armlite.store import TORN, file_digest, write_atomic
 
 TASKS, HELD_OUT, TRACES, REJECTS, BUILD = "tasks.jsonl", "held_out.jsonl", "traces.jsonl", "rejects.jsonl", "build.json"
@@ -38,11 +38,13 @@ TASKS, HELD_OUT, TRACES, REJECTS, BUILD = "tasks.jsonl", "held_out.jsonl", "trac
 
 @dataclass(frozen=True)
 class Base:
-    """What a training recipe says of the model that is to be trained."""
+    """What a training recipe says: of the model that is to be trained, and what it is measured by."""
 
     model: str | None = None
     quantize: Literal["none", "4bit"] = "none"
     rules: Rules | None = None
+    benchmarks: tuple[Path, ...] = ()
+    """Files of tasks that are not trained on, beside the data recipe's own `benchmarks`."""
 
 
 def build(
@@ -98,6 +100,7 @@ class _Build:
 
     def go(self) -> dict[str, Any]:
         benchmarks = [self._benchmark(i, origin) for i, origin in enumerate(self.recipe.benchmarks)]
+        benchmarks += self.base.benchmarks
         files = {source.called: self._source(source, benchmarks) for source in self.recipe.sources}
         self._mix(files)
         self._split()

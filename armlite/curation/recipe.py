@@ -1,36 +1,27 @@
 """The data recipe: one YAML file is one folder of data. Defaults live here."""
 
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from armlite.data.dataset import DataSet
+from armlite.data.location import Location
 from armlite.errors import ArmliteError, nearest
 from armlite.evals.benchmarks import get_set, set_names
-from armlite.recipe import Settings, read_yaml, validated
+from armlite.settings import Settings, read_yaml, validated
 from armlite.types import Kind
 
 OWN = ("pocket", "file")
 """What a source may be besides a published set: tasks of the pocket world, or a JSONL file of tasks."""
 
 
-class Origin(Settings):
+class Origin(Location):
     """Where rows come from."""
 
     set: str
     """A published set, as `armlite data list` shows it, `pocket`, or `file`."""
-    path: Path | None = None
-    """Folder with the set's files, or the JSONL file of `file`; None: from the hub. Relative to where the command
-    runs."""
-    hub: str | None = None
-    """Another repository of the hub with the same rows."""
-    config: str | None = None
-    split: str | None = None
-    """Of the hub, or of the pocket world; None: the set's own."""
-    files: str | None = None
-    """Glob pattern of the files below `path`, instead of the set's own."""
     rows: int | None = Field(None, gt=0)
     """Read so many usable rows, from the first; None: all."""
 
@@ -47,12 +38,7 @@ class Origin(Settings):
 
     def dataset(self) -> DataSet:
         """The set, with what this origin says differently."""
-        found = get_set(self.set)
-        changes = {"hub": self.hub, "config": self.config, "split": self.split}
-        given = {key: value for key, value in changes.items() if value is not None}
-        if self.hub is not None:
-            given |= {"revision": None, "mirrors": ()}
-        return replace(found, **given, **({"files": (self.files,)} if self.files else {}))
+        return self.of(get_set(self.set))
 
     @property
     def licence(self) -> str:
@@ -159,13 +145,21 @@ class DataRecipe(Settings):
         for source in self.sources:
             if "prohibited" in source.licence:
                 raise ValueError(f"source {source.called}: the licence of {source.set} says: {source.licence}")
-            for benchmark in self.benchmarks:
-                if _same_rows(source, benchmark):
-                    raise ValueError(
-                        f"source {source.called} is {source.set}, which is one of the benchmarks, too: give one of the "
-                        "two another split, path or files, or leave it out"
-                    )
+        if why := self.overlap(self.benchmarks):
+            raise ValueError(why)
         return self
+
+    def overlap(self, benchmarks: Iterable[Origin]) -> str:
+        """Which source is one of some benchmarks, as far as can be told without reading them, and what to do; empty:
+        none is.
+        """
+        same = ((source, other) for source in self.sources for other in benchmarks if _same_rows(source, other))
+        for source, _ in same:
+            return (
+                f"source {source.called} is {source.set}, which is one of the benchmarks, too: give one of the two "
+                "another split, path or files, or leave it out"
+            )
+        return ""
 
     def models(self) -> dict[str, str]:
         """What a model is needed for -> the model."""

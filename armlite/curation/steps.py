@@ -93,6 +93,11 @@ class Steps:
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     key, was, now = differences(old, new)[0]
-    if DIGEST.fullmatch(str(was)) and DIGEST.fullmatch(str(now)):
+    if all(map(_is_content, (was, now))):
         return f"{key} has changed"
     return f"{key} was {was!r} and is {now!r}"
+
+
+def _is_content(value: Any) -> bool:
+    """Whether a value is a file's digest, or a list of such."""
+    return all(DIGEST.fullmatch(str(one)) for one in (value if isinstance(value, list) else [value]))

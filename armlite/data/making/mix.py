@@ -23,7 +23,7 @@ from armlite.errors import InputError
 from armlite.images import image_source, open_image
 from armlite.journal import Journal, Row
 from armlite.memory import image_file
-from armlite.recipe import Settings, read_yaml, validated
+from armlite.settings import Settings, read_yaml, validated
 from armlite.store import file_digest
 from armlite.types import Kind, Task
 
