@@ -245,3 +245,12 @@ def test_a_cards_memory_grows_in_segments_unless_the_user_has_said_how(run, give
         monkeypatch.setenv(name, value)
     assert run("--version")[0] == 0
     assert {name: os.environ[name] for name in names if name in os.environ} == kept
+
+
+@pytest.mark.parametrize("given", [None, "ACTIVE"])
+def test_threads_on_cpus_do_not_spin_while_they_wait_unless_the_user_has_said_so(run, given, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")  # put back afterwards
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert run("--version")[0] == 0
+    assert os.environ["OMP_WAIT_POLICY"] == (given or "PASSIVE")
