@@ -3,8 +3,9 @@
 
 `capture` is what `armlite view` prints of the trained pocket judge's trajectory in `recipes/pocket.example/`, or, while
 there is none, of the scripted demo. `results` is the table of `recipes/pocket.results.json`, `bench` that of
-`recipes/*.bench.json`, `goals` what these have of the workloads for a card, `sets` that of the published sets. The
-annotated tree is written by hand and checked against the folders. `tests/test_readme.py` runs the check.
+`recipes/*.bench.json`, `goals` what these have of the workloads for a card, `operators` what a decode step asks of one,
+`sets` that of the published sets. The annotated tree is written by hand and checked against the folders.
+`tests/test_readme.py` runs the check.
 """
 
 import argparse
@@ -181,9 +182,20 @@ def goals() -> str:
     return "\n".join(lines)
 
 
+def operators() -> str:
+    """What a decode step asks of a card, counted anew."""
+    from armlite.bench.operators import operator_lines, operator_rows, wanted_of
+
+    tables = []
+    for row in operator_rows(wanted_of(None)):
+        title, *table = operator_lines(row)
+        tables += [f"{title}:", *table, ""]
+    return "\n".join([*tables, "Made by `armlite bench --operators`."])
+
+
 BLOCKS: dict[Path, dict[str, Callable[[], str]]] = {
     README: {"capture": capture, "results": results},
-    PAGES / "cards.md": {"bench": bench, "goals": goals},
+    PAGES / "cards.md": {"bench": bench, "goals": goals, "operators": operators},
     PAGES / "data.md": {"sets": sets},
 }
 """File -> its marked blocks, and what makes them."""

@@ -137,6 +137,7 @@ def test_workloads_are_chosen_by_id_and_typos_are_named():
         (["--against", "verl"], "--against is 'verl'"),
         (["--random-weights"], "give --recipe"),
         (["--recipe", "missing.yaml"], "missing.yaml does not exist"),
+        (["--operators", "lora.r=4"], "give --recipe"),
     ],
 )
 def test_what_cannot_be_measured_is_said_in_a_line(words, why):
@@ -144,6 +145,15 @@ def test_what_cannot_be_measured_is_said_in_a_line(words, why):
     assert result.exit_code == 2
     assert why in result.output
     assert "Traceback" not in result.output
+
+
+def test_operators_are_counted_without_a_card_and_told_as_a_table_and_as_json():
+    words = ["bench", "--operators", "--recipe", "recipes/pocket-qlora.yaml", "model.path=pocket"]
+    said = CliRunner().invoke(app, words)
+    assert said.exit_code == 0 and "| **a layer: all** |" in said.output
+    (row,) = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    assert row["what"].startswith("pocket, NF4, LoRA r16, 1 row")
+    assert sum(row["ours"]["layer"].values()) < sum(row["modules"]["layer"].values())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")

@@ -129,7 +129,7 @@ def random_model(config: Any, quantize: bool, dtype: torch.dtype, device: torch.
     with torch.device("meta"):
         model = Qwen2_5_VLForConditionalGeneration(config)
     if quantize:
-        _replace_linears(model, dtype)
+        replace_linears(model, dtype)
     generator = torch.Generator(device).manual_seed(0)
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
@@ -167,7 +167,7 @@ def _drawn(
     return wanted.to(device)  # which is what quantises
 
 
-def _replace_linears(model: Any, dtype: torch.dtype) -> None:
+def replace_linears(model: Any, dtype: torch.dtype) -> None:
     """Put 4-bit modules in place of the language model's linear ones, and tell PEFT and the Trainer."""
     from bitsandbytes.nn import Linear4bit
     from transformers.quantizers import AutoHfQuantizer

@@ -74,6 +74,30 @@ def measure(
     return report
 
 
+def count(
+    recipe: Path | None, overrides: Sequence[str], show_lines: Callable[[str], None] | None = None
+) -> list[dict[str, Any]]:
+    """Operators of a decode step of the recipe's model, or of the models that are counted by default.
+
+    Args:
+        show_lines: called with the table of each.
+
+    Raises:
+        ArmliteError: a key or a model that is not known.
+    """
+    if recipe is None and overrides:
+        raise ArmliteError("key=value is for a recipe: give --recipe FILE")
+    loaded = load_recipe(recipe, list(overrides)) if recipe is not None else None
+    from armlite.bench.operators import operator_lines, operator_rows, wanted_of
+
+    rows = []
+    for wanted in wanted_of(loaded):
+        rows += operator_rows([wanted])
+        if show_lines is not None:
+            show_lines("\n".join([*operator_lines(rows[-1]), ""]))
+    return rows
+
+
 def _surroundings() -> dict[str, Any]:
     """Where and with what it was measured."""
     from armlite.train.provenance import environment

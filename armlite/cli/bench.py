@@ -21,6 +21,9 @@ def bench(
     size: Annotated[str, typer.Option(help="without a recipe: pocket (1 M parameters) or middle (27 M)")] = "pocket",
     work: Annotated[str, typer.Option(help="default, or W1,W2,...; scaled down for a small model")] = "default",
     repetitions: Annotated[int, typer.Option(min=1, help="of which the median is reported")] = 3,
+    operators: Annotated[
+        bool, typer.Option("--operators", help="count what a decode step asks of a card, of PEFT's modules and of ours")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="JSON file, written anew after each workload")] = None,
     imports: ImportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the figures as JSON")] = False,
@@ -29,7 +32,7 @@ def bench(
 
     Example: armlite bench --size middle --against trl --out middle.json
     """
-    from armlite.bench.report import Wanted, measure, summary
+    from armlite.bench.report import Wanted, count, measure, summary
 
     def show(row: dict) -> None:
         typer.echo(summary(row), err=as_json)
@@ -37,6 +40,11 @@ def bench(
     def tell(line: str) -> None:
         typer.echo(line, err=True)
 
+    if operators:
+        rows = count(recipe, overrides or [], show_lines=None if as_json else typer.echo)
+        if as_json:
+            sys.stdout.write(json.dumps(rows) + "\n")
+        return
     words = (recipe, overrides or [], random_weights, cap, against, size, work, repetitions, out)
     report = measure(Wanted(*words), on_row=show, notify=tell)
     if as_json:

@@ -36,10 +36,10 @@ class Layer:
     def _take(self, a: Any, m: Any) -> None:
         """Take the linear modules of the attention and of the MLP."""
         dtype = self._norms[0][0].dtype
-        self._qkv_parts = adapted(dtype, a.q_proj, a.k_proj, a.v_proj)
-        self._out_parts = adapted(dtype, a.o_proj)
-        self._up_parts = adapted(dtype, m.gate_proj, m.up_proj)
-        self._down_parts = adapted(dtype, m.down_proj)
+        self._qkv_parts = Adapted(dtype, a.q_proj, a.k_proj, a.v_proj, joined=True)
+        self._out_parts = Adapted(dtype, a.o_proj)
+        self._up_parts = Adapted(dtype, m.gate_proj, m.up_proj)
+        self._down_parts = Adapted(dtype, m.down_proj)
 
     def _normed(self, i: int, x: torch.Tensor) -> torch.Tensor:
         weight, epsilon = self._norms[i]
@@ -47,7 +47,7 @@ class Layer:
 
     def qkv(self, x: torch.Tensor) -> torch.Tensor:
         """Queries, keys and values (B, T, (heads + 2 kv_heads) * head_dim) of hidden states (B, T, hidden)."""
-        return torch.cat(self._qkv_parts(self._normed(0, x)), -1)
+        return self._qkv_parts(self._normed(0, x))[0]
 
     def out(self, mixed: torch.Tensor) -> torch.Tensor:
         """What attention adds to the hidden states, from the mixed values (B, T, heads * head_dim)."""
@@ -88,40 +88,45 @@ def layers_of(text: Any) -> list[Layer]:
     return [PackedLayer(layer) if packed else Layer(layer) for layer in text.layers]
 
 
-Parts = Callable[[torch.Tensor], list[torch.Tensor]]
-"""Inputs (B, T, in) -> the outputs (B, T, out) of each of some linear modules."""
-
-
-def adapted(dtype: torch.dtype, *modules: Any) -> Parts:
+class Adapted:
     """Linear modules that share an input, with their LoRA adapters taken together: one product with all A matrices, and
-    for each module one with its B that adds to what the module gives without its adapter. Without gradients.
+    what the B matrices make of it is added to what the modules give without their adapters. Without gradients.
 
     Modules that have no adapter, or more than plain LoRA has (DoRA, a bias of its own, several at once), are called as
-    they are.
+    they are. The matrices side by side are copies, made once: for as long as no weight changes.
 
     Args:
         dtype: of the inputs. PEFT keeps adapters of a bfloat16 model in float32; what they add is rounded in the end.
+        joined: give the outputs side by side, as one; all B matrices are one block-diagonal product then.
     """
-    names = [_plain_adapter(module) for module in modules]
-    if None in names:
-        return lambda x: [module(x) for module in modules]
-    named = zip(modules, names, strict=True)
-    parts = [(m.base_layer, m.lora_A[n].weight, m.lora_B[n].weight, m.scaling[n]) for m, n in named]
-    ranks = [len(a) for _, a, _, _ in parts]
-    down = torch.cat([a for _, a, _, _ in parts]).to(dtype)  # (sum of ranks, in)
-    ups = [(b * scale).T.to(dtype) for _, _, b, scale in parts]  # (rank, out) each
 
-    def run(x: torch.Tensor) -> list[torch.Tensor]:
-        made = [base(x) for base, _, _, _ in parts]
-        lows = linear(x, down).flatten(0, -2).split(ranks, -1)  # (B * T, rank) each
-        for out, low, up in zip(made, lows, ups, strict=True):
-            out.flatten(0, -2).addmm_(low, up)  # in place: nobody else holds a base's output
+    def __init__(self, dtype: torch.dtype, *modules: Any, joined: bool = False):
+        self._bases, self._joined = modules, joined and len(modules) > 1
+        names = [plain_adapter(module) for module in modules]
+        self._down: torch.Tensor | None = None
+        if None in names:
+            return
+        self._bases = tuple(module.base_layer for module in modules)
+        named = list(zip(modules, names, strict=True))
+        self._down = torch.cat([m.lora_A[n].weight for m, n in named]).to(dtype)  # (sum of ranks, in)
+        self._ups = [(m.lora_B[n].weight * m.scaling[n]).T.to(dtype) for m, n in named]  # (rank, out) each
+        if self._joined:
+            self._ups = [torch.block_diag(*self._ups)]  # (sum of ranks, sum of out)
+        self._ranks = [len(up) for up in self._ups]
+
+    def __call__(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Inputs (B, T, in) -> the outputs (B, T, out) of each of the modules, or one (B, T, sum of out)."""
+        made = [base(x) for base in self._bases]
+        if self._joined:
+            made = [torch.cat(made, -1)]
+        if self._down is not None:
+            lows = linear(x, self._down).flatten(0, -2).split(self._ranks, -1)  # (B * T, rank) each
+            for out, low, up in zip(made, lows, self._ups, strict=True):
+                out.flatten(0, -2).addmm_(low, up)  # in place: nobody else holds a base's output
         return made
 
-    return run
 
-
-def _plain_adapter(module: Any) -> str | None:
+def plain_adapter(module: Any) -> str | None:
     """The name of a module's one plain LoRA adapter, in force and not merged; None: there is none."""
     if not hasattr(module, "lora_A") or module.disable_adapters or module.merged or len(module.active_adapters) != 1:
         return None
