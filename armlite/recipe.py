@@ -16,6 +16,7 @@ from armlite.errors import ArmliteError
 from armlite.imports import located, run_imports
 from armlite.journal import differences
 from armlite.models.sampling import EngineSettings
+from armlite.pocket.worlds import WorldName
 from armlite.rewards import REWARDS, Success, get_reward
 from armlite.settings import Settings, read_yaml, validated
 from armlite.tools import get_tool
@@ -56,10 +57,15 @@ class DataSettings(Settings):
     published conversations as `armlite data convert arm-thinker-data` does."""
     evaluation: str = "pocket"
     """Tasks that each stage is evaluated on: `pocket`, or a JSONL file."""
+    world: WorldName = "pocket"
+    """What `pocket` stands for in the three above: the pocket world, or the `lab` world, in which tasks need no call,
+    one or two (`armlite docs claims`)."""
     n_traces: int | None = Field(None, gt=0)
     """How many to make or take; None: all of a file."""
     n_tasks: int | None = Field(None, gt=0)
     n_evaluation: int | None = Field(None, gt=0)
+    n_transfer: int | None = Field(None, gt=0)
+    """lab only: how many tasks of the transfer split each stage is evaluated on, too; None: none."""
     expert_share: float = Field(0.5, ge=0, le=1)
     """pocket only: share of the traces that use the tool; the others guess. How good the cold start is."""
     without_tools: float = Field(0.0, ge=0, le=1)
@@ -158,6 +164,21 @@ class GrpoSettings(StageSettings):
         return self
 
 
+class BaseSettings(SftSettings):
+    """How the pocket model is trained before the first stage; the result is kept and used by all runs that say the same
+    of it.
+    """
+
+    adapter: Literal["none"] = "none"  # type: ignore[assignment]
+    train_vision: bool = True
+    gradient_checkpointing: bool = False
+    seed: int = 0
+    """Of the base alone: runs of other seeds start from the same base."""
+    n_traces: int = Field(4000, gt=0)
+    without_tools: float = Field(0.5, ge=0, le=1)
+    """Share of its traces that show no tools; in the others it calls what is of no use."""
+
+
 class Stages(Settings):
     sft: SftSettings | None = None
     grpo1: GrpoSettings | None = None
@@ -227,6 +248,8 @@ class Recipe(Settings):
     lora: LoraSettings = LoraSettings()
     episode: EpisodeSettings = EpisodeSettings()
     data: DataSettings = DataSettings()
+    base: BaseSettings | None = None
+    """With `model.path: pocket` in a world that has one: a base model that is trained beforehand, once."""
     stages: Stages = Stages()
     engine: EngineSettings = EngineSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -253,6 +276,10 @@ class Recipe(Settings):
             )
         if self.episode.parse != "strict":
             raise ValueError("episode.parse: lenient is for judging with checkpoints made elsewhere, not for training")
+        if self.base is not None and (self.model.path != "pocket" or self.data.world == "pocket"):
+            raise ValueError("base: is for model.path: pocket with data.world: lab; other models are trained already")
+        if self.data.n_transfer is not None and self.data.world == "pocket":
+            raise ValueError("data.n_transfer: the pocket world has no transfer split; data.world: lab has one")
         if self.model.path == "pocket" and self.data.traces != "pocket":
             raise ValueError("model.path: pocket needs data.traces: pocket, which its tokenizer is trained on")
         return self

@@ -225,3 +225,46 @@ def test_the_schema_shows_the_two_parameters_of_the_reference():
 
 def test_the_schema_requires_image_and_box():
     assert image_zoom_in_tool.schema["function"]["parameters"]["required"] == ["image", "bbox_2d"]
+
+
+def fine_lines() -> Image.Image:
+    """A picture of 800 x 800 pixels, grey from afar: black and white lines of two pixels in its left half."""
+    image = Image.new("RGB", (800, 800), (128, 128, 128))
+    draw = ImageDraw.Draw(image)
+    for x in range(0, 400, 4):
+        draw.rectangle((x, 0, x + 1, 799), fill="black")
+        draw.rectangle((x + 2, 0, x + 3, 799), fill="white")
+    return image
+
+
+def spread(image: Image.Image) -> int:
+    low, high = image.convert("L").getextrema()
+    return high - low
+
+
+def test_a_crop_of_a_crop_that_was_shown_smaller_is_cut_from_the_picture_itself():
+    memory = Memory([fine_lines()], limits=Limits(crop_max_pixels=100 * 100))
+    zoom(memory, [0, 0, 1000, 1000])
+    assert memory.images["img_1"].size == (100, 100) and spread(memory.images["img_1"]) < 20
+    seen = zoom(memory, [0, 0, 300, 300], "observation_1")
+    assert memory.images["img_2"].size == (60, 60)
+    zoom(memory, [0, 0, 300, 300], seen.images[0])
+    assert spread(memory.images["img_3"]) > 200
+    assert memory.infos["img_3"].box == (0, 0, 28, 28), "in pixels of the crop, as it was shown"
+
+
+def test_a_crop_of_a_page_is_drawn_anew(tmp_path):
+    from make_pdf import write_pdf
+
+    from armlite.tools.document import doc_page_retrieval_by_index
+    from armlite.tools.documents.pages import Document
+
+    small = Limits(page_max_pixels=100 * 100)
+    memory = Memory([], document=Document(write_pdf(tmp_path / "lines.pdf", [fine_lines()], (800, 800))), limits=small)
+    page = doc_page_retrieval_by_index(memory, filename="lines", image_idx=1).images[0]
+    assert spread(memory.images[page].crop((10, 10, 40, 40))) < 40
+    crop = zoom(memory, [0, 0, 300, 300], page).images[0]
+    assert memory.images[crop].size == (60, 60)
+    zoom(memory, [100, 100, 500, 500], crop)
+    assert spread(memory.images["img_2"]) > 200
+    assert memory.infos[crop].box == (0, 0, 30, 30)

@@ -7,7 +7,12 @@ WIDTH, HEIGHT, SIZE = 160, 112, 14
 
 
 def write_pdf(
-    pages: Sequence[Sequence[str]], paper: tuple[int, int] = (WIDTH, HEIGHT), size: int = SIZE, gap: int = 6
+    pages: Sequence[Sequence[str]],
+    paper: tuple[int, int] = (WIDTH, HEIGHT),
+    size: int = SIZE,
+    gap: int = 6,
+    figures: Sequence[str] = (),
+    top: int = 16,
 ) -> bytes:
     """A PDF 1.4 file with one page for each list of ASCII lines.
 
@@ -15,13 +20,16 @@ def write_pdf(
         paper: width and height of a page in points.
         size: of the font, in points.
         gap: points between two lines.
+        figures: what is drawn on each page under its lines, in PDF's operators; none where there are fewer.
+        top: points above the first line.
     """
     width, height = paper
     objects = [b"<< /Type /Catalog /Pages 2 0 R >>", b"", b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
     kids = []
-    for lines in pages:
+    for number, lines in enumerate(pages):
         drawn = " ".join(f"({_escape(line)}) Tj 0 -{size + gap} Td" for line in lines)
-        stream = f"BT /F1 {size} Tf 12 {height - 16 - size} Td {drawn} ET".encode("ascii")
+        figure = f"{figures[number]} 0 g " if number < len(figures) else ""
+        stream = f"{figure}BT /F1 {size} Tf 12 {height - top - size} Td {drawn} ET".encode("ascii")
         objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream))
         content = len(objects)
         objects.append(

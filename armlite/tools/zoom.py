@@ -64,8 +64,8 @@ def image_zoom_in_tool(
     parent = memory.image_id(image) if image else _by_number(memory, img_idx)
     source = memory.images[parent]
     pixels = crop_box(box, source.size)
-    crop = source.crop(pixels)
-    size = crop_size(crop.size, memory.limits.crop_max_pixels)
+    size = crop_size((pixels[2] - pixels[0], pixels[3] - pixels[1]), memory.limits.crop_max_pixels)
+    crop = sharpest(memory, parent, pixels, size)
     if size != crop.size:
         crop = crop.resize(size, Image.Resampling.BICUBIC)
     new = memory.add_image(crop, parent=parent, box=pixels)
@@ -122,6 +122,40 @@ def crop_size(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
     factor = min(factor, math.sqrt(max_pixels / (size[0] * size[1])))
     # Rounding down keeps a capped crop under its cap; a factor of 1 or 2 is exact.
     return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
+
+
+def sharpest(memory: Memory, image: str, box: tuple[int, int, int, int], size: tuple[int, int]) -> Image.Image:
+    """A region of an image in the highest resolution there is: of a crop that was shown smaller than it is, cut from
+    the image that it was cut from; of a page, drawn anew.
+
+    Args:
+        image: its id.
+        box: left, top, right, bottom in pixels of `image`.
+        size: what it is to be shown in; a page is drawn no larger than that takes.
+    """
+    root, region = _in_root(memory, image, box)
+    source, page = memory.images[root], memory.infos[root].page
+    if page is not None and memory.document is not None and memory.limits.pages_as == "pages":
+        factor = max(size[0] / (region[2] - region[0]), size[1] / (region[3] - region[1]))
+        if factor > 1:
+            drawn = memory.document.render(page, math.ceil(source.width * factor) * math.ceil(source.height * factor))
+            wide, high = drawn.width / source.width, drawn.height / source.height
+            source, region = drawn, (region[0] * wide, region[1] * high, region[2] * wide, region[3] * high)
+    left, top, right, bottom = map(round, region)
+    if right - left <= box[2] - box[0]:  # nothing is gained
+        return memory.images[image].crop(box)
+    return source.crop((left, top, right, bottom))
+
+
+def _in_root(memory: Memory, image: str, box: Sequence[float]) -> tuple[str, tuple[float, float, float, float]]:
+    """The image that one was cut from, over however many cuts, and a region of the one in pixels of the other."""
+    left, top, right, bottom = box
+    while (info := memory.infos[image]).parent is not None and info.box is not None:
+        x, y, wide, high = info.box[0], info.box[1], info.box[2] - info.box[0], info.box[3] - info.box[1]
+        left, right = (x + v * wide / info.width for v in (left, right))
+        top, bottom = (y + v * high / info.height for v in (top, bottom))
+        image = info.parent
+    return image, (left, top, right, bottom)
 
 
 def _checked_box(box: Any) -> tuple[float, float, float, float]:

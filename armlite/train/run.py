@@ -21,6 +21,7 @@ from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError
 from armlite.lock import Lock, held, hold
 from armlite.plan import check_fits
+from armlite.pocket.worlds import get_world
 from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, check_names, difference, saved_recipe
 from armlite.rules import rules_of, write_rules
 from armlite.store import TORN, read_json, write_atomic
@@ -254,20 +255,17 @@ class _Run:
             publish(pocket, lambda folder: _make_pocket(self.recipe, folder))
         self._read_tasks()
         if self.recipe.model.path == "pocket" and not (self.output / "base").is_dir():
-            from armlite.pocket.model import save_pocket
-
-            texts = self._texts()
-            publish(self.output / "base", lambda folder: save_pocket(texts, self.recipe.seed, folder))
+            publish(self.output / "base", self._write_base)
 
     def _write_baselines(self) -> None:
         """What policies that do not read the question reach on the pocket world's held-out tasks."""
         file = self.output / "eval" / "baselines.json"
         if self.recipe.data.evaluation != "pocket" or file.is_file():
             return
-        from armlite.pocket.baselines import baselines
-
         file.parent.mkdir(exist_ok=True)
-        found = baselines(self.held_out, self.recipe.episode, self.held_out_root, self.recipe.seed)
+        found = get_world(self.recipe.data.world).baselines(
+            self.held_out, self.recipe.episode, self.held_out_root, self.recipe.seed
+        )
         write_atomic(file, json.dumps(found, indent=2) + "\n")
 
     def _read_tasks(self) -> None:
@@ -298,12 +296,19 @@ class _Run:
             raise ArmliteError(f"data.n_{key} is {n}, but {path} holds {len(tasks)} tasks")
         return tasks[:n], path.parent
 
-    def _texts(self) -> list[str]:
-        """What the pocket tokenizer is trained on."""
-        from armlite.pocket.traces import sample_texts
+    def _write_base(self, folder: Path) -> None:
+        """The pocket model, as it is before the first stage."""
+        if self.recipe.base is not None:
+            from armlite.train.base import base_model
 
-        root = self.output / "data" / "traces"
-        return sample_texts(read_tasks(root / "tasks.jsonl")[:1500], self.recipe.episode, root, self.recipe.seed)
+            shutil.copytree(base_model(self.recipe, self.notify), folder, dirs_exist_ok=True)
+            return
+        from armlite.pocket.model import save_pocket
+
+        root, world = self.output / "data" / "traces", get_world(self.recipe.data.world)
+        tasks = read_tasks(root / "tasks.jsonl")[:1500]
+        texts = world.sample_texts(tasks, self.recipe.episode, root, self.recipe.seed)
+        save_pocket(texts, self.recipe.seed, folder)
 
     def _conversations(self) -> list[Any]:
         """The cold start's conversations."""
@@ -313,12 +318,10 @@ class _Run:
 
             limits = self.recipe.episode.limits
             return SavedConversations(data.traces, limits, data.n_traces, self._left_out("traces"))
-        from armlite.pocket.traces import expert_episodes
-
         root = self.output / "data" / "traces"
         tasks = read_tasks(root / "tasks.jsonl")[: data.n_traces]
         shares = data.expert_share, data.without_tools
-        episodes = expert_episodes(tasks, self.recipe.episode, root, *shares, self.recipe.seed)
+        episodes = get_world(data.world).expert_episodes(tasks, self.recipe.episode, root, *shares, self.recipe.seed)
         return [e.conversation for e in episodes]
 
     def _base(self) -> str:
@@ -421,9 +424,8 @@ class _Run:
 
 
 def _make_pocket(recipe: Recipe, folder: Path) -> None:
-    from armlite.pocket.world import generate
-
-    data = recipe.data
-    for split, n in (("traces", data.n_traces), ("train", data.n_tasks), ("test", data.n_evaluation)):
-        tasks = generate(split, n or 300, recipe.seed, folder / split)
+    data, world = recipe.data, get_world(recipe.data.world)
+    splits = {"traces": data.n_traces or 300, "train": data.n_tasks or 300, "test": data.n_evaluation or 300}
+    for split, n in {**splits, **({"transfer": data.n_transfer} if data.n_transfer else {})}.items():
+        tasks = world.generate(split, n, recipe.seed, folder / split)
         write_tasks(folder / split / "tasks.jsonl", tasks)

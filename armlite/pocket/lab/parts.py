@@ -1,0 +1,58 @@
+"""What the families of the lab world share: an ask (what a task says and how it is found out), and which parts of the
+world are kept for the transfer split.
+
+A part is a place, a topic, a constraint or a chain. The transfer split asks for parts that no other split asks for;
+each of their words and steps is known from elsewhere, so what is new is how they go together.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from armlite.pocket import words
+from armlite.pocket.instruction import two_responses
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One task before its responses are put in order."""
+
+    question: str
+    right: str
+    wrong: str
+    calls: tuple[dict[str, Any], ...] = ()
+    """The calls that find it out, in order; as many as the task needs."""
+    plans: tuple[str, ...] = ()
+    """What the expert thinks before each."""
+    finding: str = ""
+    """What is seen in the end; empty: what the checks say."""
+    constraints: tuple[dict[str, Any], ...] = ()
+    images: tuple[str, ...] = ()
+    document: str | None = None
+
+    def fields(self, rng: random.Random) -> dict[str, Any]:
+        """The fields of a Task."""
+        expert = {"calls": list(self.calls), "plans": list(self.plans), "finding": self.finding}
+        return {
+            "question": self.question,
+            "images": self.images,
+            "document": self.document,
+            "constraints": self.constraints,
+            **two_responses(rng, self.right, self.wrong),
+            "meta": {"needs": len(self.calls), "expert": expert},
+        }
+
+
+def kept_place(cell: int) -> bool:
+    """Whether a cell of the mosaic is asked for in the transfer split only: north east and south west."""
+    return cell in (2, 6)
+
+
+def kept_topic(first: str, second: str) -> bool:
+    """Whether a topic of two words is asked for in the transfer split only: one in five, each word in some others."""
+    return (words.FILLER.index(first) + words.TOPICS.index(second)) % 5 == 0
+
+
+def kept_constraint(kind: int, word: str) -> bool:
+    """Whether a kind of constraint goes with a word in the transfer split only."""
+    return words.KEYWORDS.index(word) % 3 == kind % 3

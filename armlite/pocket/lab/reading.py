@@ -1,0 +1,45 @@
+"""Reading an observation of the lab world as well as can be: what it says about the responses, whether the right call
+brought it or another.
+
+For policies that are to show what a call is worth without the question (`baselines`), and for the base model's traces,
+which believe what they see.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from armlite.pocket.lab.mosaic import CORNERS
+from armlite.pocket.lab.stripes import Way, way_of
+from armlite.protocol.render import Message
+from armlite.types import Task
+
+APART = 25
+"""Levels of brightness by which a bright corner stands out from the rest."""
+TRUE, FALSE = "Check result: True", "Check result: False"
+
+
+def read(task: Task, order: Sequence[int], seen: Message) -> int | None:
+    """The presented number of the response that an observation speaks for; None: it speaks for none."""
+    if seen.text.startswith((TRUE, FALSE)):
+        return 1 if seen.text.startswith(TRUE) else 2
+    responses = [task.responses[number - 1] for number in order]
+    if "stripes" not in task.question:
+        said = [i for i, text in enumerate(responses, 1) if f'code "{text}"' in seen.text]
+        return said[0] if said else None
+    way = way_shown(seen.images[-1], "bright corner" in task.question) if seen.images else None
+    return responses.index(way) + 1 if way else None
+
+
+def way_shown(image: Image.Image, corner: bool) -> Way | None:
+    """Which way the stripes of a picture run, or those of its bright corner where it has one and that is asked for."""
+    if corner:
+        wide, high = image.size
+        boxes = [tuple(round(v * side / 1000) for v, side in zip(b, (wide, high) * 2, strict=True)) for b in CORNERS]
+        corners = [image.crop(box) for box in boxes]  # type: ignore[arg-type]
+        light = [float(np.asarray(part.convert("L"), dtype=float).mean()) for part in corners]
+        bright = int(np.argmax(light))
+        if light[bright] - sorted(light)[-2] > APART:
+            return way_of(corners[bright])
+    return way_of(image)

@@ -1,0 +1,165 @@
+"""Scripted judgments of the lab world, played through the same Episode and loop as any model's: expert traces for the
+cold start, and those of which the base model is made.
+
+The base has learnt to see, to read and to answer in the right form. With tools at hand it calls something, not what the
+question asks for, and believes what comes back: tools hurt it.
+"""
+
+import json
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from armlite.data.tasks import family
+from armlite.episode import Episode, EpisodeSettings
+from armlite.models.scripted import ScriptedModel
+from armlite.pocket import words
+from armlite.pocket.lab.mosaic import CORNERS, box_of, zoom
+from armlite.pocket.lab.prose import KINDS, Rule
+from armlite.pocket.lab.reading import TRUE, read
+from armlite.protocol.render import Conversation, render
+from armlite.runner import Job, run_jobs
+from armlite.types import Task
+
+GUESS = "I have not looked, so I guess."
+LOST = "It does not say, so I guess."
+
+
+@dataclass
+class Part:
+    """How one judgment is to be played."""
+
+    task: Task
+    order: tuple[int, ...]
+    rng: random.Random
+    calls: Sequence[dict[str, Any]] = ()
+    plans: Sequence[str] = ()
+    expert: bool = False
+    """It calls what is needed and no more; else it believes what its last call brings, or guesses."""
+
+    @property
+    def best(self) -> int:
+        """The presented number of the right response."""
+        assert isinstance(self.task.gold, int)
+        return self.order.index(self.task.gold) + 1
+
+    def say(self, conversation: Conversation) -> str:
+        """The next turn."""
+        if conversation.turns < len(self.calls):
+            plan, call = self.plans[conversation.turns], json.dumps(self.calls[conversation.turns])
+            return f"<think>{plan}</think>\n<tool_call>\n{call}\n</tool_call>"
+        if self.calls and not self.expert:
+            believed = read(self.task, self.order, conversation.messages[-1])
+            seen = self._seen(believed, conversation) if believed else LOST
+            return _answer(seen, believed or self.rng.randint(1, 2))
+        if self.expert or self.task.meta["needs"] == 0:
+            return _answer(self._seen(self.best, conversation), self.best)
+        return _answer(GUESS, self.rng.randint(1, 2))
+
+    def _seen(self, best: int, conversation: Conversation) -> str:
+        """What speaks for a response."""
+        results = [m.text.startswith(TRUE) for m in conversation.messages if m.role == "tool" and "Check" in m.text[:5]]
+        if results:
+            checks = "check of `resp_1` says" if len(results) == 1 else "checks of `resp_1` say"
+            return f"The {checks} {' and '.join(map(str, results))}: resp_{best}."
+        responses = [self.task.responses[number - 1] for number in self.order]
+        if family(self.task) == "prose":
+            word = self.task.meta["expert"]["finding"]
+            holder = next(i for i, text in enumerate(responses, 1) if word in text)
+            return f'I read "{word}" in resp_{holder}: resp_{best}.'
+        said = ", ".join(f'resp_{i} says "{text}"' for i, text in enumerate(responses, 1))
+        return f'{said}. I see "{responses[best - 1]}": resp_{best}.'
+
+
+def _answer(think: str, best: int) -> str:
+    return f"<think>{think}</think>\n<answer>Overall Judgment: Answer {best} is better.</answer>"
+
+
+def expert_episodes(
+    tasks: Iterable[Task], settings: EpisodeSettings, root: Path, share: float, without_tools: float, seed: int
+) -> Iterator[Episode]:
+    """Play one trace for each task: what needs no call is answered at once.
+
+    Args:
+        tasks: of the lab world.
+        settings: the episode's rules.
+        root: folder that the tasks' paths are relative to.
+        share: share of traces, among those of tasks that need calls, that make them; the others guess.
+        without_tools: share of traces whose episode shows no tools.
+        seed: of the draw which is which.
+    """
+
+    def part(task: Task, order: tuple[int, ...], rng: random.Random, blind: bool) -> Part:
+        expert = task.meta["expert"]
+        if blind or rng.random() >= share:
+            return Part(task, order, rng)
+        return Part(task, order, rng, expert["calls"], expert["plans"], expert=True)
+
+    return _play(tasks, settings, root, without_tools, seed, part)
+
+
+def base_episodes(
+    tasks: Iterable[Task], settings: EpisodeSettings, root: Path, without_tools: float, seed: int
+) -> Iterator[Episode]:
+    """Play one trace for each task as the base model is to judge; arguments as of `expert_episodes`."""
+
+    def part(task: Task, order: tuple[int, ...], rng: random.Random, blind: bool) -> Part:
+        calls = [] if blind else wander(task, rng)
+        return Part(task, order, rng, calls, ["I look somewhere."] * len(calls))
+
+    return _play(tasks, settings, root, without_tools, seed, part)
+
+
+def wander(task: Task, rng: random.Random) -> list[dict[str, Any]]:
+    """One or two calls that could be of use, but have little to do with the question."""
+    if family(task) == "prose":
+        kind, word = rng.choice(KINDS), rng.choice(words.KEYWORDS)
+        rule = Rule(kind, "" if kind == "counts" else word, rng.randint(12, 24)).constraint
+        response = f"resp_{rng.randint(1, 2)}"
+        return [{"name": rule["check"], "arguments": {"response": response, **rule["arguments"]}}]
+    if family(task) == "mosaic":
+        first = zoom("original_image", box_of(rng.randrange(9)))
+    else:
+        arguments = {"filename": Path(task.document or "").stem, "image_idx": rng.randint(1, 4)}
+        first = {"name": "doc_page_retrieval_by_index", "arguments": arguments}
+    more = [zoom("observation_1", rng.choice(CORNERS))] if rng.random() < 0.4 else []
+    return [first, *more]
+
+
+def _play(
+    tasks: Iterable[Task],
+    settings: EpisodeSettings,
+    root: Path,
+    without_tools: float,
+    seed: int,
+    part: Callable[[Task, tuple[int, ...], random.Random, bool], Part],
+) -> Iterator[Episode]:
+    parts: dict[str, Part] = {}
+
+    def jobs() -> Iterator[Job]:
+        for task in tasks:
+            rng = random.Random(f"trace/{seed}/{task.id}")
+            blind = rng.random() < without_tools
+            rules = settings.model_copy(update={"tools": ()}) if blind else settings
+            order = tuple(rng.sample((1, 2), 2))
+            parts[task.id] = part(task, order, rng, blind)
+            yield Job(task, rules, root, order)
+
+    model = ScriptedModel(lambda conversation: parts[conversation.task_id].say(conversation), name="script")
+    # One at a time: the traces come in the order of the tasks.
+    for outcome in run_jobs(jobs(), model, in_flight=1):
+        if outcome.episode is None:
+            raise RuntimeError(f"the lab world made a task that cannot be opened: {outcome.fault}")
+        yield outcome.episode
+
+
+def sample_texts(tasks: Iterable[Task], settings: EpisodeSettings, root: Path, seed: int) -> list[str]:
+    """Rendered conversations of both kinds, to train a tokenizer on."""
+    tasks = list(tasks)
+    episodes = [
+        *expert_episodes(tasks, settings, root, share=0.8, without_tools=0.1, seed=seed),
+        *base_episodes(tasks, settings, root, without_tools=0.1, seed=seed),
+    ]
+    return [render(e.conversation.messages, e.conversation.tools, add_generation_prompt=False) for e in episodes]
