@@ -21,9 +21,11 @@ from armlite.rewards import REWARDS, Success, get_reward
 from armlite.settings import Settings, read_yaml, validated
 from armlite.tools import get_tool
 
-StageName = Literal["sft", "grpo1", "grpo2"]
+StageName = Literal["sft", "grpo1", "sft2", "grpo2"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 """In the order in which a run goes through them."""
+CHECKPOINTS = ("base", "sft", "control", "grpo1", "sft2", "grpo2")
+"""What a run evaluates, in order: `base` is the model itself, `control` more SFT instead of GRPO."""
 
 
 class ModelSettings(Settings):
@@ -182,6 +184,9 @@ class BaseSettings(SftSettings):
 class Stages(Settings):
     sft: SftSettings | None = None
     grpo1: GrpoSettings | None = None
+    sft2: SftSettings | None = None
+    """The second cold start, of a data recipe with `traces.rounds: 2`: from the recipe's model anew, on traces that the
+    judge after `grpo1` made; None: with the settings of `sft`."""
     grpo2: GrpoSettings | None = None
 
     def named(self) -> dict[StageName, SftSettings | GrpoSettings]:
@@ -221,7 +226,7 @@ class EvaluationSettings(Settings):
     benchmarks: tuple[BenchmarkSettings, ...] = ()
     """What the run reports on: judged greedily, by the rules of the recipe, with and without tools. Their tasks are
     read before anything else, and none of them is trained on where `data.build` makes the data."""
-    benchmarks_at: tuple[Literal["base", "sft", "grpo1", "grpo2", "last"], ...] = ("base", "last")
+    benchmarks_at: tuple[Literal["base", "sft", "grpo1", "sft2", "grpo2", "last"], ...] = ("base", "last")
     """Checkpoints that are judged by: before training, after a stage, after the last one."""
 
     @model_validator(mode="after")
@@ -270,9 +275,15 @@ class Recipe(Settings):
         if not self.stages.named():
             raise ValueError(f"stages: a recipe needs at least one of {', '.join(STAGES)}")
         named = self.stages.named()
-        if absent := [at for at in self.evaluation.benchmarks_at if at in STAGES and at not in named]:
+        there = {*named, "base", "last"} | ({"sft2"} if self.data.build else set())  # which a data recipe may bring
+        if absent := [at for at in self.evaluation.benchmarks_at if at not in there]:
             raise ValueError(
                 f"evaluation.benchmarks_at: the recipe has no stage {absent[0]}; it has {', '.join(named)}"
+            )
+        if self.stages.sft2 is not None and (self.data.build is None or self.stages.grpo1 is None):
+            raise ValueError(
+                "stages.sft2: learns from traces that the judge after grpo1 makes, which takes stages.grpo1, and "
+                "data.build with a data recipe that says traces.rounds: 2"
             )
         if self.episode.parse != "strict":
             raise ValueError("episode.parse: lenient is for judging with checkpoints made elsewhere, not for training")

@@ -86,6 +86,7 @@ def print_build(found: dict[str, Any], folder: Path) -> None:
     from rich.console import Console
 
     from armlite.cli.screen import figures_table
+    from armlite.curation.rounds import round_rows
 
     table = figures_table(str(folder), "step", "in", "out", "rejected")
     for row in found["table"]:
@@ -101,6 +102,8 @@ def print_build(found: dict[str, Any], folder: Path) -> None:
         if "rates" in row:
             rates = ", ".join(f"{screen} {rate:.0%}" for screen, rate in row["rates"].items())
             console.print(f"passed the screens: {rates}", highlight=False)
+    if (found["recipe"]["traces"] or {}).get("rounds", 1) > 1 and len(round_rows(found)) < 2:
+        console.print("the second round of traces is made within armlite train, by the judge after grpo1")
     totals = found["totals"]
     train = totals["training_tasks"]
     sys.stdout.write(

@@ -18,7 +18,7 @@ def train(
     ],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, for example stages.sft.steps=200")] = None,
     stage: Annotated[
-        str | None, typer.Option(help="run sft, grpo1 or grpo2 alone, on its predecessor's checkpoint")
+        str | None, typer.Option(help="run sft, grpo1, sft2 or grpo2 alone, on its predecessor's checkpoint")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with an interrupted run")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved recipe and each stage's work")] = False,
@@ -46,9 +46,10 @@ def train(
     if dry_run:
         from armlite.cli.screen import print_plan
 
-        print_plan(loaded)
         if loaded.data.build is not None:
             _print_data_plan(loaded, recipe)
+        else:
+            print_plan(loaded)
         return
     if loaded.model.backend == "unsloth":
         from armlite.models.unsloth import prepare
@@ -80,14 +81,17 @@ def train(
 
 
 def _print_data_plan(recipe: "Recipe", file: Path) -> None:
-    """What the build of a recipe's data will take, as comments behind the recipe."""
+    """The recipe, and behind it as comments what the build of its data will take."""
+    from armlite.cli.screen import print_plan
     from armlite.curation.plan import make_plan, plan_lines
     from armlite.curation.recipe import load_data_recipe
     from armlite.plan.seconds import read_profile
-    from armlite.train.building import check_data
+    from armlite.train.building import check_data, with_rounds
 
     data = load_data_recipe(recipe.data.build or "")
+    recipe = with_rounds(recipe, data)
     check_data(recipe, data)
+    print_plan(recipe)
     plan = make_plan(data, recipe.model.path, read_profile(file.with_suffix(".bench.json")))
     sys.stdout.write("".join(f"# {line}\n" for line in plan_lines(plan)))
 

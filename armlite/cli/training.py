@@ -43,6 +43,10 @@ class Display(Protocol):
         """Show one event (see `armlite.train.run.Notify`)."""
 
 
+COUNTED = ("step", "building", "filter", "evaluation")
+"""Events that tell how much is done."""
+
+
 @dataclass
 class Work:
     """Something that is counted: a stage's steps, a filter, a round of an evaluation."""
@@ -78,6 +82,8 @@ class Work:
 
 def name_of(event: str, values: dict[str, Any]) -> str:
     """What an event counts."""
+    if event == "building":
+        return f"data {values['step']}"
     stage: str = values["stage"]
     if event == "filter":
         return f"{stage} filter"
@@ -178,7 +184,7 @@ class TrainingLog:
         elif event in ("evaluated", "note"):
             self._say(ended(values))
             self._work = None
-        elif event in ("step", "filter", "evaluation"):
+        elif event in COUNTED:
             name = name_of(event, values)
             if self._work is None or self._work.name != name:
                 self._work = of_step(self._stage, name) if event == "step" else Work(name)
@@ -223,14 +229,17 @@ class TrainingScreen:
 
     def notify(self, event: str, values: dict[str, Any]) -> None:
         """Show it."""
-        if event == "stage":
+        if event == "data":
+            self._work = None
+            self._console.print(values["line"], highlight=False, markup=False)
+        elif event == "stage":
             self._stage, self._curves = Work(values["stage"], values["steps"]), {}
             self._stage.move(values["done"])
             self._work = self._stage
         elif event in ("evaluated", "note"):
             self._work = None
             self._console.print(ended(values), highlight=False)
-        elif event in ("step", "filter", "evaluation"):
+        elif event in COUNTED:
             name = name_of(event, values)
             if self._work is None or self._work.name != name:
                 self._work = of_step(self._stage, name) if event == "step" else Work(name)

@@ -12,16 +12,15 @@ from typing import Any, Literal
 
 from armlite.curation.holdout import hold_out
 from armlite.curation.recipe import DataRecipe, Origin, SourceSettings, fits_base
+from armlite.curation.rounds import TRACES, judged_how, make_round
 from armlite.curation.sources import check_left, digests, origin_inputs, read_rows, screen
-from armlite.curation.steps import Steps
-from armlite.data.making.balance import balance_traces
+from armlite.curation.steps import Steps, write_rows
 from armlite.data.making.checks import make_checks
 from armlite.data.making.filter import filter_tasks
 from armlite.data.making.mix import Mix, mix_tasks
 from armlite.data.making.output import Counts, rejects_of, write_rejects
 from armlite.data.making.pairs import make_pairs
 from armlite.data.making.rollouts import Progress
-from armlite.data.making.traces import make_traces
 from armlite.data.tasks import moved, read_tasks, write_tasks
 from armlite.errors import ArmliteError
 from armlite.judge import Judge
@@ -33,7 +32,7 @@ from armlite.rules import Rules, read_rules
 from armlite.settings import validated
 from armlite.store import TORN, file_digest, write_atomic
 
-TASKS, HELD_OUT, TRACES, REJECTS, BUILD = "tasks.jsonl", "held_out.jsonl", "traces.jsonl", "rejects.jsonl", "build.json"
+TASKS, HELD_OUT, REJECTS, BUILD = "tasks.jsonl", "held_out.jsonl", "rejects.jsonl", "build.json"
 
 
 @dataclass(frozen=True)
@@ -192,35 +191,24 @@ class _Build:
             self._run("tasks", inputs, [out], lambda: _copied(train, out))
             return
         judge, name = self._judge(how.model, how.temperature)
-        inputs |= {"model": name, **self._how(judge), **how.model_dump(exclude={"model"}), "seed": self.recipe.seed}
+        inputs |= {"model": name, **judged_how(judge), **how.model_dump(exclude={"model"}), "seed": self.recipe.seed}
         asked = train, judge.model, judge.settings, out, name, how.k, how.drop_always_wrong, self.recipe.seed
         make = lambda: filter_tasks(*asked, how.temperature, self.workers, self._shown("tasks"))  # noqa: E731
         self._run("tasks", inputs, [out], make)
 
     def _traces(self) -> None:
-        how, out, seed = self.recipe.traces, self.out / TRACES, self.recipe.seed
+        how, out = self.recipe.traces, self.out / TRACES
         if how is None:
             out.unlink(missing_ok=True)
             return
         if how.published is not None:
             self._rows("traces", how.published, "traces", out)
             return
-        train, screened = self.parts / "train.jsonl", self.out / "traces.screened.jsonl"
         judge, name = self._judge(how.model, how.temperature)
-        inputs = {"train": digests(train), "model": name, **self._how(judge), "n": how.n, "k": how.k, "seed": seed}
-        inputs["temperature"] = how.temperature
-        asked = train, judge.model, judge.settings, screened, name, how.n, how.k, seed, how.temperature
-        make = lambda: make_traces(*asked, in_flight=self.workers, on_task=self._shown("traces"))  # noqa: E731
-        self._run("traces", inputs, [screened], make)
-        share = how.per_task, how.family_ratio, seed
-        inputs = {"traces": digests(screened), "per_task": share[0], "family_ratio": share[1], "seed": seed}
-        self._run("balanced", inputs, [out], lambda: balance_traces(screened, out, *share))
+        make_round(self.steps, 1, self.recipe, judge, name, self.workers, self._shown)
 
     def _run(self, step: str, inputs: dict[str, Any], outputs: list[Path], make: Callable[[], Counts]) -> None:
         check_left(step, self.steps.run(step, inputs, outputs, make), rejects_of(outputs[0]))
-
-    def _how(self, judge: Judge) -> dict[str, Any]:
-        return {"settings": judge.settings.model_dump(mode="json"), "writer": writer_of(judge.model)}
 
     def _judge(self, model: str, temperature: float) -> tuple[Judge, str]:
         """A model of the recipe at a temperature, and what it is called."""
@@ -244,17 +232,13 @@ class _Build:
 
     def _tell(self) -> dict[str, Any]:
         """Write the rejects of all steps and the table."""
-        rows = []
-        for step, file in self.steps.rejects.items():
-            lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-            rows += [{"step": step, **json.loads(line)} for line in lines]
-        write_atomic(self.out / REJECTS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        write_rows(self.out / REJECTS, self.steps.rejected())
         there = [name for name in (TASKS, HELD_OUT, TRACES) if (self.out / name).is_file()]
         found = {
             "recipe": self.recipe.model_dump(mode="json"),
             "licences": {source.called: source.licence for source in self.recipe.sources},
             "totals": self._totals(),
-            "table": [{"step": step, **counts.as_json()} for step, counts in self.steps.counts.items()],
+            "table": self.steps.table(),
             "files": {name: file_digest(self.out / name) for name in there},
         }
         write_atomic(self.out / BUILD, json.dumps(found, indent=1, ensure_ascii=False) + "\n")

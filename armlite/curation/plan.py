@@ -12,6 +12,8 @@ from armlite.data.hub import size_of
 from armlite.plan.seconds import Course, Profile
 
 OPEN = "nothing in the licences that were found keeps the judge from being shared; read them all the same"
+AFTER = "the judge after grpo1"
+"""Who makes the second round of traces: the base model with an adapter, as fast as it."""
 UNCLEAR = ("unknown", "none declared", "not seen", "see the")
 
 
@@ -100,6 +102,8 @@ def _calls(
         else:
             n = sources[what.removeprefix("negatives of ")]["rows"]
         found[what] = {"model": base if model == "base" else model, "judgments": n}
+    if recipe.traces is not None and recipe.traces.rounds == 2:
+        found["traces, round 2"] = {"model": AFTER, "judgments": found["traces"]["judgments"]}
     return found
 
 
@@ -108,7 +112,7 @@ def _hours(calls: dict[str, dict[str, Any]], model: str | None, profile: Profile
     counts = [row["judgments"] for row in calls.values()]
     if not counts:
         return 0.0
-    if profile is None or None in counts or any(row["model"] != model for row in calls.values()):
+    if profile is None or None in counts or any(row["model"] not in (model, AFTER) for row in calls.values()):
         return None
     course, rates = Course(), profile.rates
     prefill = (course.prompt + course.observations) / rates["prefill_tokens_per_second"]

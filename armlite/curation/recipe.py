@@ -99,8 +99,17 @@ class TraceSettings(Settings):
     """Keep at most so many traces of a task, those with the fewest steps first."""
     family_ratio: float = Field(3.0, ge=1)
     """Keep at most so many times as many traces of a family as of the rarest."""
+    rounds: int = Field(1, ge=1, le=2)
+    """2: when `armlite train` has done GRPO stage 1, that judge makes traces of the same tasks, with the same `n`, `k`
+    and `temperature`, and the stages go on from a second cold start (`stages.sft2`)."""
     published: Origin | None = None
     """Take these instead: `{set: arm-thinker-data}`."""
+
+    @model_validator(mode="after")
+    def _self_made(self) -> "TraceSettings":
+        if self.published is not None and self.rounds > 1:
+            raise ValueError("rounds: 2 is for traces that a model makes; leave it out, or leave out published")
+        return self
 
 
 class HeldOut(Settings):

@@ -69,6 +69,19 @@ class Steps:
         self.counts[name], self.rejects[name] = Counts(*head, found), rejects_of(outputs[0])
         return self.counts[name]
 
+    def table(self) -> list[dict[str, Any]]:
+        """The counts of each step so far, in order."""
+        return [{"step": step, **counts.as_json()} for step, counts in self.counts.items()]
+
+    def rejected(self) -> list[dict[str, Any]]:
+        """Each row that a step so far has left out, with the step."""
+        return [
+            {"step": step, **json.loads(line)}
+            for step, file in self.rejects.items()
+            if file.is_file()
+            for line in file.read_text(encoding="utf-8").splitlines()
+        ]
+
     def forget_others(self) -> None:
         """Remove what earlier recipes made and this one does not ask for."""
         for stamp in (self.out / "steps").glob("*.json"):
@@ -101,3 +114,8 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 def _is_content(value: Any) -> bool:
     """Whether a value is a file's digest, or a list of such."""
     return all(DIGEST.fullmatch(str(one)) for one in (value if isinstance(value, list) else [value]))
+
+
+def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as JSON lines, at once."""
+    write_atomic(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -52,7 +52,7 @@ def plots(rows: Rows) -> list[Plot]:
     stages: dict[str, list[Mapping[str, Any]]] = {}
     for row in sorted(rows, key=lambda r: (r["stage"], r["step"])):
         stages.setdefault(row["stage"], []).append(row)
-    sft = {"sft": stages["sft"]} if "sft" in stages else {}
+    sft = {name: found for name, found in stages.items() if name.startswith("sft")}
     grpo = {name: found for name, found in stages.items() if name.startswith("grpo")}
     parts = {
         k: k[len("rewards/") : -len("/mean")]

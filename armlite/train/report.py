@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
+from armlite.curation.rounds import round_rows
 from armlite.evals.report import markdown_table
+from armlite.recipe import CHECKPOINTS
 from armlite.store import read_json, write_atomic
 
 ROUNDS = {"rollout": "rollout temperature", "greedy": "greedy", "no_tools": "greedy, no tools"}
@@ -15,8 +17,7 @@ ROUNDS = {"rollout": "rollout temperature", "greedy": "greedy", "no_tools": "gre
 
 def summaries(run: Path) -> dict[str, dict[str, Any]]:
     """Checkpoint name -> its evaluation, in the order of the stages."""
-    names = ("base", "sft", "control", "grpo1", "grpo2")
-    return {name: found for name in names if (found := read_json(run / "eval" / name / "summary.json"))}
+    return {name: found for name in CHECKPOINTS if (found := read_json(run / "eval" / name / "summary.json"))}
 
 
 def write_report(run: Path) -> None:
@@ -32,6 +33,8 @@ def write_report(run: Path) -> None:
         said = ", ".join(f"{name} {100 * value:.1f} %" for name, value in blind.items())
         text += [f"Policies that do not read the question, on the family they are made for: {said}.", ""]
     text += [*_accuracy_table(found), "", "## Use of tools", "", *_tool_table(found), ""]
+    if made := round_table(run):
+        text += ["## Traces of the cold start", "", *made, ""]
     text += ["## Stages", "", *_stage_table(run), ""]
     for title, file in plots:
         text += [f"## {title}", "", f"![{title}]({file})", ""]
@@ -127,6 +130,18 @@ def _tool_table(found: dict[str, dict[str, Any]]) -> list[str]:
             rows.append((name, ROUNDS[key], f"{value_of(s, 'tool_calls_per_task'):.2f}", *rates))
     header = ("checkpoint", "decoding", "calls per task", "calls that succeed", "same in both orders")
     return markdown_table(header, rows)
+
+
+def round_table(run: Path) -> list[str]:
+    """Of each round of traces that was made for a run: how many rollouts pass each screen, and what is kept."""
+    found = read_json(run / "data" / "build.json")
+    rows = []
+    for row in round_rows(found) if found else ():
+        shares = [f"{100 * row[screen]:.1f} %" for screen in ("format", "verdict", "tool")]
+        said = ", ".join(f"{family} {n}" for family, n in row["families"].items())
+        rows.append((row["round"], row["judged"], *shares, row["passed"], row["kept"], said))
+    header = ("round", "rollouts", "format", "verdict", "a tool helped", "pass all", "learnt from", "of these")
+    return markdown_table(header, rows) if rows else []
 
 
 def _stage_table(run: Path) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from armlite.data.tasks import read_tasks, write_tasks
+from armlite.data.tasks import read_tasks
 from armlite.errors import ArmliteError
 from armlite.lock import Lock, held, hold
 from armlite.plan import check_fits
@@ -25,7 +25,8 @@ from armlite.pocket.worlds import get_world
 from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, check_names, difference, saved_recipe
 from armlite.rules import rules_of, write_rules
 from armlite.store import TORN, read_json, write_atomic
-from armlite.train.building import with_data
+from armlite.train.building import make_second_round, with_data
+from armlite.train.cold_start import conversations, make_pocket, pocket_texts
 from armlite.train.processes import on_first
 from armlite.train.provenance import INPUTS, check_inputs, environment, inputs_of
 from armlite.train.unreadable import find_unreadable, read_unreadable, write_unreadable
@@ -34,7 +35,7 @@ from armlite.types import Task
 NOTES = "stages.json"
 """In a run directory: what each stage took and learnt from."""
 Notify = Callable[[str, dict[str, Any]], None]
-"""Called with an event (`data`, `stage`, `step`, `filter`, `evaluation`, `note`) and its figures."""
+"""Called with an event (`data`, `building`, `stage`, `step`, `filter`, `evaluation`, `note`) and its figures."""
 
 
 def plan(recipe: Recipe) -> list[dict[str, Any]]:
@@ -105,7 +106,7 @@ def run_control(recipe: Recipe, output: Path, notify: Notify) -> None:
         raise ArmliteError(f"{output}: a control needs a finished run of sft, grpo1 and grpo2")
     if "control" in notes and (output / "eval" / "control").is_dir():
         return
-    time_spent = notes["grpo1"]["seconds"] + notes["grpo2"]["seconds"]
+    time_spent = sum(notes[name]["seconds"] for name in ("grpo1", "sft2", "grpo2") if name in notes)
     stage = recipe.stages.sft
     steps = max(1, round(stage.steps * time_spent / notes["sft"]["seconds"]))
     with disk_errors(output), held(output):
@@ -213,7 +214,7 @@ class _Run:
         if self.unreadable is None:
             self.unreadable = find_unreadable(self.recipe, self.tasks, self.tasks_root, cold)
         if cold:
-            self._conversations()
+            conversations(self.recipe, self.output, "sft", self._left_out("traces"))
 
     def _check_trl(self) -> None:
         import torch
@@ -252,7 +253,7 @@ class _Run:
 
         data, pocket = self.recipe.data, self.output / "data"
         if "pocket" in (data.tasks, data.traces, data.evaluation) and not pocket.is_dir():
-            publish(pocket, lambda folder: _make_pocket(self.recipe, folder))
+            publish(pocket, lambda folder: make_pocket(self.recipe, folder))
         self._read_tasks()
         if self.recipe.model.path == "pocket" and not (self.output / "base").is_dir():
             publish(self.output / "base", self._write_base)
@@ -305,30 +306,17 @@ class _Run:
             return
         from armlite.pocket.model import save_pocket
 
-        root, world = self.output / "data" / "traces", get_world(self.recipe.data.world)
-        tasks = read_tasks(root / "tasks.jsonl")[:1500]
-        texts = world.sample_texts(tasks, self.recipe.episode, root, self.recipe.seed)
-        save_pocket(texts, self.recipe.seed, folder)
-
-    def _conversations(self) -> list[Any]:
-        """The cold start's conversations."""
-        data = self.recipe.data
-        if data.traces != "pocket":
-            from armlite.data.traces import SavedConversations
-
-            limits = self.recipe.episode.limits
-            return SavedConversations(data.traces, limits, data.n_traces, self._left_out("traces"))
-        root = self.output / "data" / "traces"
-        tasks = read_tasks(root / "tasks.jsonl")[: data.n_traces]
-        shares = data.expert_share, data.without_tools
-        episodes = get_world(data.world).expert_episodes(tasks, self.recipe.episode, root, *shares, self.recipe.seed)
-        return [e.conversation for e in episodes]
+        save_pocket(pocket_texts(self.recipe, self.output), self.recipe.seed, folder)
 
     def _base(self) -> str:
         return str(self.output / "base") if self.recipe.model.path == "pocket" else self.recipe.model.path
 
     def _source(self, name: StageName) -> str:
-        """What a stage starts from: the nearest earlier checkpoint, or the recipe's model if no stage comes before."""
+        """What a stage starts from: the nearest earlier checkpoint, or the recipe's model if no stage comes before.
+
+        The second cold start begins anew from the model, as STaR (2022), ReST-EM (2023) and DeepSeek-R1 (2025) do: what
+        it learns comes with the traces, and what the policy before has forgotten or overfitted does not.
+        """
         earlier = [s for s in STAGES[: STAGES.index(name)] if s in self.recipe.stages.named()]
         if not earlier:
             return self._base()
@@ -337,7 +325,7 @@ class _Run:
             raise ArmliteError(
                 f"stage {name} starts from {folder}, which does not exist; run stage {earlier[-1]} first"
             )
-        return str(folder)
+        return self._base() if name == "sft2" else str(folder)
 
     def _stage(self, name: str, stage: SftSettings | GrpoSettings, source: str, resume: bool) -> None:
         from armlite.train.checkpoints import publish
@@ -349,6 +337,8 @@ class _Run:
         if done.is_dir() and resume:
             on_first(lambda: shutil.rmtree(work, ignore_errors=True))
             return
+        if name == "sft2":
+            on_first(lambda: make_second_round(self.recipe, self.output, self.notify))
         prepare_sharding(stage)
         on_first(lambda: self._clear(name, stage, resume))
         start = time.monotonic()
@@ -357,7 +347,8 @@ class _Run:
         if isinstance(stage, SftSettings):
             from armlite.train.sft import run_sft
 
-            model, counts = run_sft(*asked, self._conversations(), work, self.metrics)
+            learnt = conversations(self.recipe, self.output, name, self._left_out("traces"))
+            model, counts = run_sft(*asked, learnt, work, self.metrics)
         else:
             from armlite.train.grpo import run_grpo
 
@@ -421,11 +412,3 @@ class _Run:
             return
         asked = self.recipe, name, source, self.held_out, self.held_out_root
         publish(done, lambda folder: evaluate_checkpoint(*asked, folder, self.notify), go_on=True)
-
-
-def _make_pocket(recipe: Recipe, folder: Path) -> None:
-    data, world = recipe.data, get_world(recipe.data.world)
-    splits = {"traces": data.n_traces or 300, "train": data.n_tasks or 300, "test": data.n_evaluation or 300}
-    for split, n in {**splits, **({"transfer": data.n_transfer} if data.n_transfer else {})}.items():
-        tasks = world.generate(split, n, recipe.seed, folder / split)
-        write_tasks(folder / split / "tasks.jsonl", tasks)

@@ -13,6 +13,7 @@ from statistics import mean, stdev
 
 import yaml
 
+from armlite.recipe import CHECKPOINTS
 from armlite.rewards import plain_text
 from armlite.store import Saved
 from armlite.types import StopReason, Trajectory, decision_key
@@ -22,8 +23,6 @@ Value = str | float
 Fields = Mapping[str, tuple[Value, ...]]
 """Name -> values; a field that a row does not have is not there, and `tool` has several."""
 
-STAGES = ("base", "sft", "control", "grpo1", "grpo2")
-"""In the order in which a run has them."""
 ROUNDS = {"greedy": "greedy", "rollout": "temperature", "no_tools": "no tools", "grpo": "GRPO step"}
 """A round, and what is said of it."""
 _EVAL = re.compile(r"eval/([^/]+)/(greedy|rollout|no_tools)\.jsonl$")
@@ -85,7 +84,7 @@ def opening(found: Sequence[Entry]) -> str:
     stages = {str(e.first("stage")) for e in found if e.first("round") in ("greedy", "rollout")}
     if not stages:
         return ""
-    stage = max(stages, key=lambda name: (STAGES.index(name) if name in STAGES else -1, name))
+    stage = max(stages, key=lambda name: (CHECKPOINTS.index(name) if name in CHECKPOINTS else -1, name))
     rounds = {e.first("round") for e in found if e.first("stage") == stage}
     return f"stage={stage} and round={'greedy' if 'greedy' in rounds else 'rollout'}"
 

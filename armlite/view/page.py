@@ -21,10 +21,11 @@ from PIL import Image
 
 from armlite.errors import ArmliteError
 from armlite.images import as_png
+from armlite.recipe import CHECKPOINTS
 from armlite.store import Saved, image_path, whole_file, write_atomic
 from armlite.types import ImageInfo
 from armlite.view import text as words
-from armlite.view.entries import ROUNDS, STAGES, Entry, Value, entries
+from armlite.view.entries import ROUNDS, Entry, Value, entries
 from armlite.view.html import MARKS, ROOM, article, template
 from armlite.view.selection import Chosen, RowPixels
 
@@ -158,7 +159,7 @@ def columns(found: Sequence[Entry]) -> dict[str, Any]:
         seen: dict[tuple[Value, ...], int] = {}
         at = [seen.setdefault(values, len(seen)) if (values := _values(entry, name)) else -1 for entry in found]
         fields[name] = {"values": [list(map(_plain, values)) for values in seen], "at": at}
-    return {"count": len(found), "fields": fields, "stages": STAGES, "rounds": ROUNDS, "marks": MARKS}
+    return {"count": len(found), "fields": fields, "stages": CHECKPOINTS, "rounds": ROUNDS, "marks": MARKS}
 
 
 def _values(entry: Entry, name: str) -> tuple[Value, ...]:
