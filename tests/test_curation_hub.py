@@ -1,0 +1,76 @@
+"""A whole build of several sets through the hub's own clients: faults of the hub, a gated set, and no network."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hub import environment, serve_hub
+from published import deepeyes, llava_critic, mmif_23k, mp_docvqa
+
+SOURCES = [
+    {"set": "llava-critic", "hub": "me/llava", "config": "pairwise", "split": "train"},
+    {"set": "deepeyes", "hub": "me/deepeyes", "make": "pairs"},
+    {"set": "mmif-23k", "hub": "me/mmif"},
+    {"set": "mp-docvqa", "hub": "me/pages", "split": "val", "make": "checks"},
+    {"set": "pocket", "rows": 9},
+]
+LIMITS = {"image_max_pixels": 12544, "crop_max_pixels": 12544, "sheet_max_pixels": 12544, "page_max_pixels": 12544}
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A hub with four sets as they are published."""
+    with serve_hub() as hub:
+        for name, kind in {"llava": llava_critic, "deepeyes": deepeyes, "mmif": mmif_23k, "pages": mp_docvqa}.items():
+            kind.build(tmp_path / "published" / name, kind.FORMS[0])
+            hub.add(f"datasets/me/{name}", tmp_path / "published" / name)
+        yield hub
+
+
+@pytest.fixture
+def build(hub, process, tmp_path):
+    """Runs `armlite data build` in a process of its own; gives exit status and what it said."""
+    process.script()
+    traces = {"model": process.model, "k": 2, "family_ratio": 9}
+    data = {"sources": SOURCES, "held_out": {"share": 0.3}, "traces": traces}
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump(data))
+
+    def run(out, home, **more):
+        told = os.environ | environment(hub, tmp_path / home) | more
+        words = [sys.executable, "-m", "armlite", "data", "build", "data.yaml", "--out", out]
+        done = subprocess.run(words, capture_output=True, text=True, env=told, cwd=tmp_path, check=False)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, done.stderr
+
+    return run
+
+
+def contents(folder):
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def test_a_build_from_a_hub_that_fails_or_is_gone_is_the_same_byte_for_byte(hub, build, tmp_path):
+    assert build("whole", "home")[0] == 0
+    hub.fail(0.1, seed=3)
+    code, said = build("failing", "other")
+    assert code == 0, said
+    assert {fault.partition(" ")[0] for fault in hub.failed} >= {"429", "500", "cut"}
+    assert contents(tmp_path / "failing") == contents(tmp_path / "whole")
+    asked = len(hub.asked)
+    code, said = build("offline", "other", HF_HUB_OFFLINE="1", HF_ENDPOINT="http://127.0.0.1:9")
+    assert code == 0, said
+    assert len(hub.asked) == asked
+    for name in ("tasks.jsonl", "held_out.jsonl", "traces.jsonl", "rejects.jsonl"):
+        assert Path(tmp_path, "offline", name).read_bytes() == Path(tmp_path, "whole", name).read_bytes()
+
+
+def test_a_gated_set_in_a_build_is_one_sentence_with_the_page_to_visit_and_what_was_read_stays(hub, build, tmp_path):
+    hub.add("datasets/me/mmif", tmp_path / "published/mmif", gated=True)
+    code, said = build("out", "home")
+    error = said.splitlines()[-1]
+    assert code == 2 and f"it is gated: ask for access at {hub.url}/datasets/me/mmif, then hf auth login" in error
+    code, said = build("out", "home", HF_TOKEN="hf_local")
+    assert code == 0 and "deepeyes.rows: is there" in said
