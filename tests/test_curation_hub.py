@@ -1,6 +1,7 @@
 """A whole build of several sets through the hub's own clients: faults of the hub, a gated set, and no network."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,15 +55,21 @@ def contents(folder):
 
 def test_a_build_from_a_hub_that_fails_or_is_gone_is_the_same_byte_for_byte(hub, build, tmp_path):
     assert build("whole", "home")[0] == 0
-    hub.fail(0.1, seed=3)
-    code, said = build("failing", "other")
-    assert code == 0, said
-    assert {fault.partition(" ")[0] for fault in hub.failed} >= {"429", "500", "cut"}
-    assert contents(tmp_path / "failing") == contents(tmp_path / "whole")
+    for seed in (1, 7):
+        shutil.rmtree(tmp_path / "home")
+        hub.fail(0.1, seed=seed)
+        code, said = build(f"failing-{seed}", "home")
+        assert code == 0 and hub.failed, said
+        assert contents(tmp_path / f"failing-{seed}") == contents(tmp_path / "whole"), hub.failed
+    hub.fail(0.0)
+    offline = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    code, said = build("offline", "home", **offline)  # what is streamed is not kept
+    assert code == 2 and "not in the hub's cache; where there is a network: hf download me/pages" in said
+    fetch = "import huggingface_hub as h; h.snapshot_download('me/pages', repo_type='dataset')"
+    subprocess.run([sys.executable, "-c", fetch], env=os.environ | environment(hub, tmp_path / "home"), check=True)
     asked = len(hub.asked)
-    code, said = build("offline", "other", HF_HUB_OFFLINE="1", HF_ENDPOINT="http://127.0.0.1:9")
-    assert code == 0, said
-    assert len(hub.asked) == asked
+    code, said = build("offline", "home", **offline)
+    assert code == 0 and len(hub.asked) == asked, said
     for name in ("tasks.jsonl", "held_out.jsonl", "traces.jsonl", "rejects.jsonl"):
         assert Path(tmp_path, "offline", name).read_bytes() == Path(tmp_path, "whole", name).read_bytes()
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from armlite.cli import main
+from armlite.curation.recipe import load_data_recipe
 from armlite.errors import ArmliteError
 from armlite.recipe import Recipe, load_recipe
+from armlite.train.building import with_rounds
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 GRPO = {"num_generations": 2, "per_device_train_batch_size": 2}
@@ -33,6 +35,8 @@ def test_a_shipped_recipe_is_printed_resolved_and_loads_again(path, tmp_path, ca
     out = capsys.readouterr().out
     recipe = load_recipe(path)
     assert recipe.name == path.stem
+    if recipe.data.build is not None:
+        recipe = with_rounds(recipe, load_data_recipe(recipe.data.build))
     assert load_recipe(write(tmp_path, out)) == recipe
     for stage in recipe.stages.named():
         assert f"# {stage}: steps " in out
@@ -71,8 +75,8 @@ def test_a_shipped_recipe_opens_with_the_command_that_runs_it_and_what_it_needs(
         ("stages: {sft: {steps: 0}}", "stages.sft.steps: Input should be greater than 0"),
         ("stages: {sft: {steps: many}}", "stages.sft.steps: Input should be a valid integer"),
         ("data: {n_traces: -1}\nstages: {sft: {}}", "data.n_traces: Input should be greater than 0"),
-        ("stages: {}", "needs at least one of sft, grpo1, grpo2"),
-        ("seed: 3", "needs at least one of sft, grpo1, grpo2"),
+        ("stages: {}", "needs at least one of sft, grpo1, sft2, grpo2"),
+        ("seed: 3", "needs at least one of sft, grpo1, sft2, grpo2"),
         ("- a\n- b", "must hold `key: value` lines"),
         ("", "must hold `key: value` lines"),
         ("a: [", "is not valid YAML"),

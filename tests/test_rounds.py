@@ -121,7 +121,11 @@ def test_the_plan_counts_the_judgments_of_both_rounds(tmp_path, monkeypatch, cap
     ("stages", "traces", "says"),
     [
         ({"sft": {}, "grpo2": GRPO}, {"rounds": 2}, "the second round is made by the judge after grpo1"),
-        ({"grpo1": GRPO, "sft": {}, "sft2": {}}, {"rounds": 1}, "sft2 learns from a second round of traces, and data.yaml"),
+        (
+            {"grpo1": GRPO, "sft": {}, "sft2": {}},
+            {"rounds": 1},
+            "sft2 learns from a second round of traces, and data.yaml",
+        ),
         ({"sft": {}, "sft2": {}}, {"rounds": 2}, "stages.sft2: learns from traces that the judge after grpo1 makes"),
         ({"sft": {}, "grpo1": GRPO}, {"rounds": 3}, "traces.rounds: Input should be less than or equal to 2"),
         (

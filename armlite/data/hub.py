@@ -161,8 +161,10 @@ def _failures() -> tuple[type[Exception], ...]:
 
 def _said(error: Exception, hub: str = "") -> str:
     from huggingface_hub import constants
-    from huggingface_hub.errors import GatedRepoError
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
+    if constants.HF_HUB_OFFLINE and hub and any(isinstance(c, LocalEntryNotFoundError) for c in causes_of(error)):
+        return f"it is not in the hub's cache; where there is a network: hf download {hub} --repo-type dataset"
     if any(isinstance(cause, GatedRepoError) for cause in causes_of(error)):
         return f"it is gated: ask for access at {constants.ENDPOINT}/datasets/{hub}, then hf auth login"
     return " ".join(str(error).split())[:160] or type(error).__name__
