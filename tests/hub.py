@@ -60,12 +60,15 @@ class Hub:
     _times: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, place: str, folder: Path, gated: bool = False, private: bool = False) -> Repository:
-        """Put what is in a folder at `models/OWNER/NAME` or `datasets/OWNER/NAME`, as a new commit."""
+    def add(
+        self, place: str, folder: Path, gated: bool = False, private: bool = False, commit: str | None = None
+    ) -> Repository:
+        """Put what is in a folder at `models/OWNER/NAME` or `datasets/OWNER/NAME`, as a new commit of a given id."""
         repository = self.repositories.setdefault(place, Repository())
         repository.gated, repository.private = gated, private
         files = (file for file in sorted(folder.rglob("*")) if file.is_file())
-        self.commit(repository, {str(file.relative_to(folder)): self.keep(file.read_bytes()) for file in files})
+        contents = {str(file.relative_to(folder)): self.keep(file.read_bytes()) for file in files}
+        self.commit(repository, contents, commit)
         return repository
 
     def keep(self, data: bytes) -> str:
@@ -73,9 +76,9 @@ class Hub:
         self.contents[digest] = data
         return digest
 
-    def commit(self, repository: Repository, files: dict[str, str]) -> None:
+    def commit(self, repository: Repository, files: dict[str, str], commit: str | None = None) -> None:
         text = json.dumps([len(repository.commits), sorted(files.items())])
-        repository.head = hashlib.sha1(text.encode()).hexdigest()
+        repository.head = commit or hashlib.sha1(text.encode()).hexdigest()
         repository.commits[repository.head] = files
 
     def fail(self, share: float, kinds: Sequence[str] = FAULTS, seed: int = 0) -> None:

@@ -229,7 +229,8 @@ def test_a_folder_of_something_else_is_left_alone(place):
 
 def test_the_recipes_that_come_along_can_be_read():
     files = sorted((Path(__file__).parents[1] / "recipes" / "data").glob("*.yaml"))
-    assert {load_data_recipe(file).name for file in files} == {"arm-thinker", "mini", "own", "self-taught"}
+    names = {"arm-thinker", "mini", "own", "self-made", "self-taught"}
+    assert {load_data_recipe(file).name for file in files} == names
 
 
 def test_the_command_prints_the_table_and_the_sum(place, capsys):

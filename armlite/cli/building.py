@@ -11,7 +11,7 @@ from armlite.cli.options import ImportOption, WorkersOption
 
 
 def build(
-    recipe: Annotated[Path, typer.Argument(metavar="FILE", help="data recipe, for example recipes/data/mini.yaml")],
+    recipe: Annotated[Path, typer.Argument(metavar="FILE", help="data recipe, as recipes/data/self-made.yaml")],
     out: Annotated[Path | None, typer.Option(help="folder to make or to go on with; else runs/data/FILE")] = None,
     model: Annotated[
         str | None, typer.Option(help="what `base` in the recipe means: hub id, folder, run, or openai:MODEL@URL")
@@ -25,7 +25,7 @@ def build(
 ) -> None:
     """Build training tasks, a held-out part and traces as a data recipe says; killed, it goes on when called again.
 
-    Example: armlite data build recipes/data/mini.yaml --out data/mini
+    Example: armlite data build recipes/data/self-made.yaml --out data/self-made
     """
     from armlite.curation.build import Base
     from armlite.curation.build import build as run
