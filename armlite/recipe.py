@@ -16,6 +16,7 @@ from armlite.errors import ArmliteError
 from armlite.imports import located, run_imports
 from armlite.journal import differences
 from armlite.models.sampling import EngineSettings
+from armlite.pocket.model import POCKETS
 from armlite.pocket.worlds import WorldName
 from armlite.rewards import REWARDS, Success, get_reward
 from armlite.settings import Settings, read_yaml, validated
@@ -30,7 +31,7 @@ CHECKPOINTS = ("base", "sft", "control", "grpo1", "sft2", "grpo2")
 
 class ModelSettings(Settings):
     path: str = "Qwen/Qwen2.5-VL-7B-Instruct"
-    """Hub id or folder; `pocket` builds the pocket model in the run directory."""
+    """Hub id or folder; `pocket` and `pocket-qwen3-vl` build the pocket model in the run directory."""
     quantize: Literal["none", "4bit"] = "none"
     """`4bit`: NF4 with double quantisation of the language model; the vision tower and lm_head stay as they are."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -38,6 +39,11 @@ class ModelSettings(Settings):
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     backend: Literal["transformers", "unsloth"] = "transformers"
     """Who loads the model for training; `unsloth` is an extra with pins of its own and needs an NVIDIA GPU."""
+
+    @property
+    def pocket(self) -> str | None:
+        """Architecture of the pocket model that `path` stands for; None of any other model."""
+        return POCKETS.get(self.path)
 
 
 class LoraSettings(Settings):
@@ -291,8 +297,8 @@ class Recipe(Settings):
             raise ValueError("base: is for model.path: pocket with data.world: lab; other models are trained already")
         if self.data.n_transfer is not None and self.data.world == "pocket":
             raise ValueError("data.n_transfer: the pocket world has no transfer split; data.world: lab has one")
-        if self.model.path == "pocket" and self.data.traces != "pocket":
-            raise ValueError("model.path: pocket needs data.traces: pocket, which its tokenizer is trained on")
+        if self.model.pocket and self.data.traces != "pocket":
+            raise ValueError("model.path: a pocket model needs data.traces: pocket, which its tokenizer is trained on")
         return self
 
     def _check_room(self, name: str, stage: GrpoSettings) -> None:

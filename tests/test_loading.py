@@ -156,7 +156,10 @@ def test_what_is_wrong_with_a_word_is_said_in_one_line(run, tmp_path, monkeypatc
         ("./no/where", "there is no model"),
         (str(tmp_path / "gone"), "there is no model"),
         (folder("empty"), "holds no model: neither config.json"),
-        (folder("llama", config__json=other, model__safetensors=""), "is a llama model; only qwen2_5_vl"),
+        (
+            folder("llama", config__json=other, model__safetensors=""),
+            "is a llama model; .* qwen2_5_vl .* qwen3_vl",
+        ),
         (folder("bare", config__json=(sft / "config.json").read_text()), "has a config.json but no weights"),
         (folder("garbled", config__json="{"), "config.json cannot be read"),
         (cut, "weights of cut could not be loaded"),

@@ -117,8 +117,8 @@ def test_two_processes_with_half_the_weights_each_learn_what_one_learns(tmp_path
 )
 def test_what_does_not_work_with_sharded_weights_is_told(environment, stage, words, monkeypatch):
     settings = SftSettings(**stage)
-    prepare_sharding(settings)
+    prepare_sharding(settings, "Qwen2_5_VLDecoderLayer")
     for name, value in (FSDP | {"FSDP_TRANSFORMER_CLS_TO_WRAP": "Qwen2_5_VLDecoderLayer"} | environment).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ArmliteError, match=words):
-        prepare_sharding(settings)
+        prepare_sharding(settings, "Qwen2_5_VLDecoderLayer")

@@ -1,13 +1,15 @@
-"""A Qwen2.5-VL of a hundred thousand random parameters with a byte-level tokenizer, and a driver for its sessions."""
+"""Models of a hundred thousand random parameters with a byte-level tokenizer, and a driver for their sessions."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+import transformers
 from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import PreTrainedTokenizerFast
 
+from armlite.models.bases import BASES
 from armlite.models.local import LocalModel
 from armlite.models.processor import build_processor
 from armlite.protocol.render import Conversation, Message
@@ -32,11 +34,17 @@ def tokenizer(call_tokens: bool = True):
     return made
 
 
-def tiny(hidden=64, layers=2, kv_heads=2, std=0.15, call_tokens=True, seed=0):
-    """Model and processor; `std` makes what it samples varied, yet not flat."""
+def tiny(hidden=64, layers=2, kv_heads=2, std=0.15, call_tokens=True, seed=0, base="qwen2_5_vl", **text):
+    """Model and processor; `std` makes what it samples varied, yet not flat. `text`: more of its configuration."""
     made = tokenizer(call_tokens)
-    ids = made.convert_tokens_to_ids
-    config = Qwen2_5_VLConfig(
+    ids, half = made.convert_tokens_to_ids, hidden // 8
+    old = base == "qwen2_5_vl"
+    rope = (
+        {"mrope_section": [half - 4, 2, 2]} if old else {"mrope_section": [half - 4, 2, 2], "mrope_interleaved": True}
+    )
+    tower = {"fullatt_block_indexes": [1]} if old else {"deepstack_visual_indexes": [0], "num_position_embeddings": 49}
+    kind = getattr(transformers, BASES[base].model_class)
+    config = kind.config_class(
         text_config={
             "vocab_size": len(made) + 7,
             "hidden_size": hidden,
@@ -45,11 +53,13 @@ def tiny(hidden=64, layers=2, kv_heads=2, std=0.15, call_tokens=True, seed=0):
             "num_attention_heads": 4,
             "num_key_value_heads": kv_heads,
             "max_position_embeddings": 4096,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [hidden // 8 - 4, 2, 2]},
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, **rope},
             "initializer_range": std,
             "eos_token_id": ids("<|im_end|>"),
             "bos_token_id": None,
             "pad_token_id": ids("<|endoftext|>"),
+            **({} if old else {"head_dim": hidden // 4}),
+            **text,
         },
         vision_config={
             "depth": 2,
@@ -57,8 +67,8 @@ def tiny(hidden=64, layers=2, kv_heads=2, std=0.15, call_tokens=True, seed=0):
             "intermediate_size": 64,
             "num_heads": 2,
             "out_hidden_size": hidden,
-            "fullatt_block_indexes": [1],
             "initializer_range": std,
+            **tower,
         },
         image_token_id=ids("<|image_pad|>"),
         video_token_id=ids("<|video_pad|>"),
@@ -67,8 +77,13 @@ def tiny(hidden=64, layers=2, kv_heads=2, std=0.15, call_tokens=True, seed=0):
         tie_word_embeddings=False,
     )
     torch.manual_seed(seed)
-    model = Qwen2_5_VLForConditionalGeneration(config).eval()
-    return model, build_processor(made, min_pixels=28 * 28, max_pixels=64 * 28 * 28)
+    model = kind(config).eval()
+    if not old:  # norms of ones would hide one that is left out
+        for name, weight in model.named_parameters():
+            if name.endswith(("q_norm.weight", "k_norm.weight")):
+                torch.nn.init.uniform_(weight, 0.5, 1.5)
+    area = BASES[base].cell ** 2
+    return model, build_processor(made, base, min_pixels=area, max_pixels=64 * area)
 
 
 def noise(height: int, width: int, seed: int = 0) -> Image.Image:

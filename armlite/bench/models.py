@@ -1,4 +1,4 @@
-"""Models to measure with: the pocket model, a middle size, and random weights of any Qwen2.5-VL's true shape.
+"""Models to measure with: the pocket model, a middle size, and random weights of any model's true shape.
 
 Speed and memory do not depend on what the weights are, so none have to be fetched. A 4-bit model is made one module at
 a time on its device, so that a 7B never stands in 16 bits anywhere. Called by `armlite.bench.measure`.
@@ -11,11 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
+import transformers
 from torch import nn
-from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoConfig
 
 from armlite.bench.script import Play
 from armlite.errors import ArmliteError, first_line
+from armlite.models.bases import BASES, base_of, find
 from armlite.models.loading import load, nf4, without_cudnn_attention
 from armlite.models.processor import build_processor, load_processor
 from armlite.pocket.model import build_model, build_tokenizer
@@ -62,8 +64,8 @@ class Measured:
         return self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
 
 
-def small(size: Size) -> Measured:
-    """The pocket model, untrained, or the middle size; their processor makes images of at most 256 tokens."""
+def small(size: Size, base: str = "qwen2_5_vl") -> Measured:
+    """The pocket model of an architecture, untrained, or the middle size; images have at most 256 tokens."""
     from armlite.episode import EpisodeSettings
     from armlite.pocket.traces import sample_texts
     from armlite.pocket.world import generate
@@ -72,9 +74,9 @@ def small(size: Size) -> Measured:
         root = Path(folder)
         tokenizer = build_tokenizer(sample_texts(list(generate("train", 30, 0, root)), EpisodeSettings(), root, 0))
     merge = 1 if size == "pocket" else 2
-    edge = 14 * merge
-    processor = build_processor(tokenizer, merge_size=merge, min_pixels=4 * edge**2, max_pixels=256 * edge**2)
-    model = build_model(tokenizer, 0, **(MIDDLE if size == "middle" else {}))
+    edge = BASES[base].image["patch_size"] * merge
+    processor = build_processor(tokenizer, base, merge_size=merge, min_pixels=4 * edge**2, max_pixels=256 * edge**2)
+    model = build_model(tokenizer, 0, base, **(MIDDLE if size == "middle" else {}))
     return Measured(model.eval(), processor, _name(size, model))
 
 
@@ -84,8 +86,8 @@ def of_recipe(recipe: Recipe, random_weights: bool) -> Measured:
     Raises:
         ArmliteError: there is no such model, or no configuration.
     """
-    if recipe.model.path == "pocket":
-        return small("pocket")
+    if recipe.model.pocket:
+        return small("pocket", recipe.model.pocket)
     quantize = "4bit" if recipe.model.quantize == "4bit" else None
     if not random_weights:
         model, processor = load(
@@ -117,17 +119,17 @@ def _numbers(parameter: Any) -> int:
 
 
 def random_model(config: Any, quantize: bool, dtype: torch.dtype, device: torch.device, attention: str = "sdpa") -> Any:
-    """A Qwen2.5-VL of a configuration with normally distributed weights, made where it is to run.
+    """A model of a configuration with normally distributed weights, made where it is to run.
 
     Args:
-        config: `Qwen2_5_VLConfig`.
+        config: of an architecture in `armlite.models.bases`.
         quantize: NF4 with double quantisation for the language model, each weight as soon as it is drawn.
         dtype: of what is not quantised, and of the arithmetic.
     """
     without_cudnn_attention()
     config.dtype, config._attn_implementation = dtype, attention
     with torch.device("meta"):
-        model = Qwen2_5_VLForConditionalGeneration(config)
+        model = getattr(transformers, find(config.model_type, "the configuration").model_class)(config)
     if quantize:
         replace_linears(model, dtype)
     generator = torch.Generator(device).manual_seed(0)
@@ -179,7 +181,7 @@ def replace_linears(model: Any, dtype: torch.dtype) -> None:
                     new = Linear4bit(child.in_features, child.out_features, child.bias is not None, dtype, True, "nf4")
                 new.support_avx512bf16_for_cpu = False  # its repacked weights have no backward
                 setattr(module, name, new)
-    model.config.quantization_config = nf4(dtype)
+    model.config.quantization_config = nf4(dtype, base_of(model))
     model.hf_quantizer = AutoHfQuantizer.from_config(model.config.quantization_config)
     model.is_loaded_in_4bit = model.is_quantized = True
     model.quantization_method = model.config.quantization_config.quant_method

@@ -61,7 +61,7 @@ def measure(
     if wanted.cap is not None:
         cap_memory(wanted.cap)
     measured = of_recipe(loaded, wanted.random_weights) if loaded else small(wanted.size)  # type: ignore[arg-type]
-    if loaded is None or loaded.model.path == "pocket":
+    if loaded is None or loaded.model.pocket:
         default = DEFAULT if wanted.size == "middle" else POCKET
         works = [default if w is DEFAULT else w.scaled() for w in works]
     rows: list[dict[str, Any]] = []

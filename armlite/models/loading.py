@@ -1,6 +1,6 @@
 """From what a user calls a model to weights: a hub id, a model folder, an adapter folder, or a run directory.
 
-Only Qwen2.5-VL, the architecture that the engine runs. All that can be wrong with the user's word for it is one line.
+Only of the architectures in `models/bases`, which the engine runs. What can be wrong with the user's word is one line.
 """
 
 import logging
@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import BitsAndBytesConfig, Qwen2_5_VLForConditionalGeneration
+import transformers
+from transformers import BitsAndBytesConfig
 from transformers.utils.logging import disable_progress_bar
 
 from armlite.errors import ArmliteError
 from armlite.hub import fetch_all, may_pass, patiently
+from armlite.models.bases import Base
 from armlite.models.places import Place, check_merging, one_line, processor_source, resolve
-from armlite.models.processor import Qwen2_5_VLProcessor, load_processor
+from armlite.models.processor import Processor, load_processor
 
-SKIP = ["model.visual", "lm_head"]
-"""What 4-bit leaves alone. Transformers matches from the start of a module's name, so `visual` would skip nothing."""
 OLD_NAMES = {r"^visual\.": "model.visual.", r"^model\.(?!language_model\.|visual\.)": "model.language_model."}
 """Names before transformers 4.52, which adapters of older LLaMA-Factory, ms-swift and TRL have -> ours."""
 WANTED = ["*.json", "*.jinja", "*.txt", "*.yaml", "*.safetensors"]
@@ -38,7 +38,7 @@ def load(
     device: str = "auto",
     attn: str = "sdpa",
     trainable: bool = False,
-) -> tuple[Any, Qwen2_5_VLProcessor]:
+) -> tuple[Any, Processor]:
     """Load a model and its processor.
 
     Args:
@@ -165,10 +165,10 @@ def _load_whole(place: Place, quantize: str | None, dtype: torch.dtype, device: 
         disable_progress_bar()
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": attn, "output_loading_info": True}
     if quantize and not place.packed:  # which has a configuration of its own
-        options["quantization_config"] = nf4(dtype)
+        options["quantization_config"] = nf4(dtype, place.architecture)
     if quantize or place.packed or torch.device(device).type != "cpu":
         options["device_map"] = {"": device}
-    model, info = Qwen2_5_VLForConditionalGeneration.from_pretrained(place.source, **options)
+    model, info = getattr(transformers, place.architecture.model_class).from_pretrained(place.source, **options)
     if missing := sorted(info["missing_keys"]):
         raise ArmliteError(
             f"the weights in {place.source} are incomplete: {missing[0]} and {len(missing) - 1} more are missing"
@@ -189,12 +189,12 @@ def _keep_unpacked(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
-    """NF4 with double quantisation for the language model; computes in `dtype`."""
+def nf4(dtype: torch.dtype, base: Base) -> BitsAndBytesConfig:
+    """NF4 with double quantisation for the language model of an architecture; computes in `dtype`."""
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=list(SKIP),
+        llm_int8_skip_modules=list(base.skip),
     )

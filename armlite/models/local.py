@@ -11,10 +11,10 @@ __all__ = ["EngineSettings", "LocalModel", "Sampling"]
 
 
 class LocalModel:
-    """Answers conversations with a local Qwen2.5-VL.
+    """Answers conversations with a model on this machine.
 
     Args:
-        model: `Qwen2_5_VLForConditionalGeneration`, possibly in a PEFT wrapper, possibly 4-bit.
+        model: of an architecture in `armlite.models.bases`, possibly in a PEFT wrapper, possibly 4-bit.
         processor: from `armlite.models.processor`.
         sampling: what decides the text.
         settings: what decides memory and speed.

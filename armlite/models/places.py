@@ -20,10 +20,9 @@ from safetensors import SafetensorError
 from armlite.calibration import FILE as CALIBRATION
 from armlite.errors import ArmliteError, first_line
 from armlite.hub import patiently
+from armlite.models.bases import Base, find
 from armlite.recipe import STAGES
 from armlite.tools.documents.text_cache import cache_folder
-
-MODEL_TYPE = "qwen2_5_vl"
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,17 @@ class Place:
     """What the adapter at `source` goes on top of; None: `source` is a whole model."""
     packed: bool = False
     """The whole model is stored in 4 bits (bitsandbytes)."""
+    model_type: str = ""
+    """Of a whole model: its architecture, one of `armlite.models.bases`."""
 
     @property
     def whole(self) -> "Place":
         return self if self.base is None else self.base.whole
+
+    @property
+    def architecture(self) -> Base:
+        """Of the whole model."""
+        return find(self.whole.model_type, self.whole.source)
 
 
 def check_model(spec: str, quantize: str | None = None, train_all: bool = False) -> None:
@@ -117,24 +123,22 @@ def resolve(spec: str) -> Place:
 
 def _whole(folder: Path) -> Place:
     config = _read(folder / "config.json")
-    packed = _check_kind(folder, config)
+    model_type, packed = _check_kind(folder, config)
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
         raise ArmliteError(f"{folder} has a config.json but no weights (*.safetensors)")
-    return Place(str(folder), packed=packed)
+    return Place(str(folder), packed=packed, model_type=model_type)
 
 
-def _check_kind(source: Path | str, config: dict[str, Any]) -> bool:
-    """See that a model can be loaded; returns whether it is stored in 4 bits."""
-    kind, stored = config.get("model_type"), config.get("quantization_config")
-    if kind != MODEL_TYPE:
-        raise ArmliteError(f"{source} is a {kind or 'nameless'} model; only {MODEL_TYPE} (Qwen2.5-VL) can be loaded")
+def _check_kind(source: Path | str, config: dict[str, Any]) -> tuple[str, bool]:
+    """See that a model can be loaded; returns its architecture and whether it is stored in 4 bits."""
+    kind, stored = find(config.get("model_type"), source).model_type, config.get("quantization_config")
     if stored and not (stored.get("load_in_4bit") or stored.get("_load_in_4bit")):
         how = "bitsandbytes 8-bit" if stored.get("load_in_8bit") else stored.get("quant_method", "an unknown method")
         raise ArmliteError(
             f"{source} is quantised already ({how}), and of such only bitsandbytes 4-bit can be loaded: take the model "
             "that it was made of, with 4bit quantisation if memory is short, or serve it and say openai:MODEL@URL"
         )
-    return bool(stored)
+    return kind, bool(stored)
 
 
 def _adapter(folder: Path) -> Place:
@@ -167,7 +171,8 @@ def _on_hub(name: str) -> Place:
         from transformers import PreTrainedConfig
 
         config, _ = PreTrainedConfig.get_config_dict(name)
-    return Place(name, packed=_check_kind(name, config))
+    model_type, packed = _check_kind(name, config)
+    return Place(name, packed=packed, model_type=model_type)
 
 
 def _hub_files(name: str) -> set[str]:

@@ -1,8 +1,9 @@
-"""The Qwen2.5-VL processor, without torchvision: tokenizer, image processor and our chat template, no video.
+"""A model's processor, without torchvision: tokenizer, image processor and our chat template, no video.
 
-Transformers' own class demands a video processor, which needs torchvision. Called by `loading`, `pocket` and `train`.
+Transformers' own classes demand a video processor, which needs torchvision. Called by `loading`, `pocket` and `train`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from armlite.errors import ArmliteError, first_line
+from armlite.models.bases import BASES, Base, of_processor
 from armlite.protocol.render import template_source
 
 
-class Qwen2_5_VLProcessor(transformers.Qwen2_5_VLProcessor):
-    """The parent without its video processor.
+class _WithoutVideo(transformers.ProcessorMixin):
+    """Before a processor class: the class without its video processor.
 
-    The sub-processors are read off the signature of `__init__`, so leaving one out here is all it takes. It bears its
-    parent's name because that is what `save_pretrained` writes down for others to load.
+    The sub-processors are read off the signature of `__init__`, so leaving one out here is all it takes.
     """
 
     def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None):
@@ -30,17 +31,29 @@ class Qwen2_5_VLProcessor(transformers.Qwen2_5_VLProcessor):
         return super().save_pretrained(save_directory, push_to_hub, **kwargs)
 
 
-def build_processor(tokenizer: PreTrainedTokenizerBase, **image_settings: Any) -> Qwen2_5_VLProcessor:
+class Qwen2_5_VLProcessor(_WithoutVideo, transformers.Qwen2_5_VLProcessor):
+    """Bears its parent's name because that is what `save_pretrained` writes down for others to load."""
+
+
+class Qwen3VLProcessor(_WithoutVideo, transformers.Qwen3VLProcessor):
+    """Likewise."""
+
+
+Processor = Qwen2_5_VLProcessor | Qwen3VLProcessor
+
+
+def build_processor(tokenizer: PreTrainedTokenizerBase, base: str = "qwen2_5_vl", **image_settings: Any) -> Processor:
     """A processor around a tokenizer made in place.
 
     Args:
+        base: `model_type` of the architecture that it is for.
         tokenizer: must know `<|im_start|>`, `<|im_end|>`, `<|image_pad|>`, `<|vision_start|>` and `<|vision_end|>`.
         image_settings: of the image processor: `min_pixels`, `max_pixels` (areas), `patch_size`, `merge_size` ...
     """
-    return _assemble(tokenizer, _image_processor(image_settings))
+    return _assemble(tokenizer, BASES[base], image_settings)
 
 
-def load_processor(source: str | Path, **image_settings: Any) -> Qwen2_5_VLProcessor:
+def load_processor(source: str | Path, **image_settings: Any) -> Processor:
     """Load the processor saved in a folder or on the hub, with our chat template in place of its own.
 
     Args:
@@ -53,13 +66,15 @@ def load_processor(source: str | Path, **image_settings: Any) -> Qwen2_5_VLProce
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source))
         saved, _ = Qwen2VLImageProcessorPil.get_image_processor_dict(str(source))
+        whole, _ = transformers.ProcessorMixin.get_processor_dict(str(source))
     except (OSError, ValueError) as error:
         said = f"no tokenizer with image settings could be loaded from {source}: {first_line(error)}"
         raise ArmliteError(said) from error
-    return _assemble(tokenizer, _image_processor(saved, image_settings))
+    base = of_processor(whole.get("processor_class") or saved.get("processor_class"))
+    return _assemble(tokenizer, base, saved, image_settings)
 
 
-def _image_processor(*settings: dict[str, Any]) -> Qwen2VLImageProcessorPil:
+def _image_processor(*settings: Mapping[str, Any]) -> Qwen2VLImageProcessorPil:
     """Later settings win; `min_pixels` and `max_pixels` go into a new `size`: 5.17 writes them into its class."""
     merged: dict[str, Any] = {}
     for some in settings:
@@ -72,6 +87,8 @@ def _image_processor(*settings: dict[str, Any]) -> Qwen2VLImageProcessorPil:
     return Qwen2VLImageProcessorPil(**merged)
 
 
-def _assemble(tokenizer: PreTrainedTokenizerBase, image_processor: Qwen2VLImageProcessorPil) -> Qwen2_5_VLProcessor:
+def _assemble(tokenizer: PreTrainedTokenizerBase, base: Base, *settings: Mapping[str, Any]) -> Processor:
+    """Around a tokenizer, with the architecture's image settings where no later ones say otherwise."""
     tokenizer.chat_template = template_source()
-    return Qwen2_5_VLProcessor(image_processor, tokenizer, chat_template=template_source())
+    kind = {c.__name__: c for c in (Qwen2_5_VLProcessor, Qwen3VLProcessor)}[base.processor_class]
+    return kind(_image_processor(base.image, *settings), tokenizer, chat_template=template_source())

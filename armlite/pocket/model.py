@@ -1,4 +1,5 @@
-"""The pocket model: a genuine Qwen2.5-VL of about a million parameters and a byte-level tokenizer trained in place.
+"""The pocket models: a genuine Qwen2.5-VL and a Qwen3-VL of about a million parameters, and a byte-level tokenizer
+trained in place.
 
 The tokenizer can spell any text; the pocket world's words are one token each, and so are the constant pieces of
 prompts and calls ("phrases"), so that a conversation of the real wire format is about 90 tokens long.
@@ -13,10 +14,12 @@ from typing import Any
 
 from armlite.pocket import words
 
+POCKETS = {"pocket": "qwen2_5_vl", "pocket-qwen3-vl": "qwen3_vl"}
+"""What `model.path` of a recipe calls them -> architecture."""
 _SPECIAL = """
     <|endoftext|> <|im_start|> <|im_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"""
 SPECIAL = tuple(_SPECIAL.split())
-"""Control tokens of Qwen2.5-VL that armlite uses; they get the first ids."""
+"""Control tokens of both that armlite uses; they get the first ids."""
 TAGS = ("<tool_call>", "</tool_call>")
 """Ordinary added tokens, as in the real tokenizer."""
 MAX_POSITIONS = 4096
@@ -84,22 +87,51 @@ def build_tokenizer(texts: list[str]) -> Any:
 
 
 def build_model(
-    tokenizer: Any, seed: int, text: Mapping[str, Any] | None = None, vision: Mapping[str, Any] | None = None
+    tokenizer: Any,
+    seed: int,
+    base: str = "qwen2_5_vl",
+    text: Mapping[str, Any] | None = None,
+    vision: Mapping[str, Any] | None = None,
 ) -> Any:
-    """A randomly initialised `Qwen2_5_VLForConditionalGeneration` in float32.
+    """A randomly initialised model of an architecture in float32.
 
     Text: hidden 128, 4 layers, 4 heads of 32 (2 for keys and values); vision: hidden 64, depth 2. About a million
     parameters.
 
     Args:
+        base: its `model_type`.
         text, vision: what is to be otherwise in the configuration.
     """
     import torch
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+    import transformers
 
+    from armlite.models.bases import BASES
+
+    kind = getattr(transformers, BASES[base].model_class)
+    config = kind.config_class(**_sizes(tokenizer, base, text or {}, vision or {}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = kind(config)
+    model.generation_config.eos_token_id = config.text_config.eos_token_id
+    model.generation_config.pad_token_id = config.text_config.pad_token_id
+    return model
+
+
+OWN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "qwen2_5_vl": ({"mrope_section": [4, 6, 6]}, {"window_size": 112, "fullatt_block_indexes": [1]}),
+    "qwen3_vl": (
+        {"mrope_section": [6, 5, 5], "mrope_interleaved": True},
+        {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]},
+    ),
+}
+"""What each has for itself: of the rotary rule, and of the tower."""
+
+
+def _sizes(tokenizer: Any, base: str, text: Mapping[str, Any], vision: Mapping[str, Any]) -> dict[str, Any]:
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
-    config = Qwen2_5_VLConfig(
-        text_config={
+    rope, tower = OWN[base]
+    return {
+        "text_config": {
             "vocab_size": len(tokenizer),
             "hidden_size": 128,
             "initializer_range": INITIALIZER_RANGE,
@@ -108,14 +140,15 @@ def build_model(
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "max_position_embeddings": MAX_POSITIONS,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]},
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, **rope},
             "bos_token_id": None,
             "eos_token_id": ids["<|im_end|>"],
             "pad_token_id": ids["<|endoftext|>"],
             "tie_word_embeddings": True,
-            **(text or {}),
+            **({"head_dim": 32} if base == "qwen3_vl" else {}),
+            **text,
         },
-        vision_config={
+        "vision_config": {
             "depth": 2,
             "initializer_range": INITIALIZER_RANGE,
             "hidden_size": 64,
@@ -123,29 +156,24 @@ def build_model(
             "num_heads": 4,
             "out_hidden_size": 128,
             "spatial_merge_size": 1,
-            "window_size": 112,
-            "fullatt_block_indexes": [1],
-            **(vision or {}),
+            **tower,
+            **vision,
         },
-        image_token_id=ids["<|image_pad|>"],
-        video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"],
-        vision_end_token_id=ids["<|vision_end|>"],
-        tie_word_embeddings=True,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Qwen2_5_VLForConditionalGeneration(config)
-    model.generation_config.eos_token_id = ids["<|im_end|>"]
-    model.generation_config.pad_token_id = ids["<|endoftext|>"]
-    return model
+        "image_token_id": ids["<|image_pad|>"],
+        "video_token_id": ids["<|video_pad|>"],
+        "vision_start_token_id": ids["<|vision_start|>"],
+        "vision_end_token_id": ids["<|vision_end|>"],
+        "tie_word_embeddings": True,
+    }
 
 
-def save_pocket(texts: list[str], seed: int, folder: Path) -> None:
-    """Write an untrained pocket model with its processor, loadable like any other model folder."""
+def save_pocket(texts: list[str], seed: int, folder: Path, base: str = "qwen2_5_vl") -> None:
+    """Write an untrained pocket model of an architecture with its processor, loadable like any other model folder."""
+    from armlite.models.bases import BASES
     from armlite.models.processor import build_processor
 
     tokenizer = build_tokenizer(texts)
-    processor = build_processor(tokenizer, merge_size=1, min_pixels=4 * 14 * 14, max_pixels=256 * 14 * 14)
-    build_model(tokenizer, seed).save_pretrained(folder)
+    area = BASES[base].image["patch_size"] ** 2
+    processor = build_processor(tokenizer, base, merge_size=1, min_pixels=4 * area, max_pixels=256 * area)
+    build_model(tokenizer, seed, base).save_pretrained(folder)
     processor.save_pretrained(folder)

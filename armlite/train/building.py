@@ -122,8 +122,8 @@ def check_data(recipe: Recipe, data: DataRecipe) -> None:
     Raises:
         ArmliteError: it is not.
     """
-    if recipe.model.path == "pocket":
-        raise ArmliteError("data.build needs a model that is there: model.path pocket makes one from pocket traces")
+    if recipe.model.pocket:
+        raise ArmliteError("data.build needs a model that is there: a pocket model is made from pocket traces")
     if recipe.stages.sft is not None and recipe.data.traces == "pocket" and data.traces is None:
         raise ArmliteError(
             f"stage sft learns from traces, and {recipe.data.build} makes none: give it `traces:`, name a file in "

@@ -150,7 +150,7 @@ def _data(data: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _recipe(recipe: Recipe, origin: str) -> list[str]:
-    base = recipe.model.path if recipe.model.path == "pocket" else origin
+    base = recipe.model.path if recipe.model.pocket else origin
     rows = []
     for name in STAGES:
         if (stage := getattr(recipe.stages, name, None)) is not None:

@@ -6,7 +6,7 @@ import peft
 from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel
 
-from armlite.models.processor import Qwen2_5_VLProcessor
+from armlite.models.processor import Processor
 from armlite.recipe import LoraSettings
 
 
@@ -15,7 +15,7 @@ class Policy:
     """A model to train."""
 
     model: PreTrainedModel | PeftModel
-    processor: Qwen2_5_VLProcessor
+    processor: Processor
     peft_config: LoraConfig | None = None
     """Of a new adapter; None: what is trainable is trained."""
 

@@ -50,7 +50,7 @@ def inputs_of(recipe: Recipe) -> dict[str, str]:
     data = recipe.data
     files = {"data.tasks": data.tasks, "data.traces": data.traces, "data.evaluation": data.evaluation}
     found = {key: file_digest(Path(file)) for key, file in files.items() if file != "pocket"}
-    if recipe.model.path != "pocket" and (weights := weights_digest(recipe.model.path)):
+    if not recipe.model.pocket and (weights := weights_digest(recipe.model.path)):
         found["model.path"] = weights
     for name in filter(os.path.isfile, recipe.imports):
         found[f"imports: {Path(name).name}"] = file_digest(Path(name))

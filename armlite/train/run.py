@@ -201,7 +201,7 @@ class _Run:
         check_reporting(self.recipe)
         if only is not None:
             self._source(only)
-        if self.recipe.model.path != "pocket" and not (self.output / "eval" / "base").is_dir():
+        if not self.recipe.model.pocket and not (self.output / "eval" / "base").is_dir():
             from armlite.models.places import check_model
 
             stages = self.recipe.stages.named().values()
@@ -255,7 +255,7 @@ class _Run:
         if "pocket" in (data.tasks, data.traces, data.evaluation) and not pocket.is_dir():
             publish(pocket, lambda folder: make_pocket(self.recipe, folder))
         self._read_tasks()
-        if self.recipe.model.path == "pocket" and not (self.output / "base").is_dir():
+        if self.recipe.model.pocket and not (self.output / "base").is_dir():
             publish(self.output / "base", self._write_base)
 
     def _write_baselines(self) -> None:
@@ -306,10 +306,12 @@ class _Run:
             return
         from armlite.pocket.model import save_pocket
 
-        save_pocket(pocket_texts(self.recipe, self.output), self.recipe.seed, folder)
+        base = self.recipe.model.pocket
+        assert base is not None
+        save_pocket(pocket_texts(self.recipe, self.output), self.recipe.seed, folder, base)
 
     def _base(self) -> str:
-        return str(self.output / "base") if self.recipe.model.path == "pocket" else self.recipe.model.path
+        return str(self.output / "base") if self.recipe.model.pocket else self.recipe.model.path
 
     def _source(self, name: StageName) -> str:
         """What a stage starts from: the nearest earlier checkpoint, or the recipe's model if no stage comes before.
@@ -328,6 +330,7 @@ class _Run:
         return self._base() if name == "sft2" else str(folder)
 
     def _stage(self, name: str, stage: SftSettings | GrpoSettings, source: str, resume: bool) -> None:
+        from armlite.models.places import resolve
         from armlite.train.checkpoints import publish
         from armlite.train.finite import check_trained_weights
         from armlite.train.sharding import full_state_dict, prepare_sharding
@@ -339,7 +342,7 @@ class _Run:
             return
         if name == "sft2":
             on_first(lambda: make_second_round(self.recipe, self.output, self.notify))
-        prepare_sharding(stage)
+        prepare_sharding(stage, resolve(source).architecture.decoder_layer)
         on_first(lambda: self._clear(name, stage, resume))
         start = time.monotonic()
         policy = load_for_stage(self.recipe, stage, source)

@@ -15,13 +15,13 @@ from armlite.errors import ArmliteError
 from armlite.recipe import GrpoSettings, SftSettings
 from armlite.train.processes import count, is_first
 
-LAYER = "Qwen2_5_VLDecoderLayer"
-"""What is shared out as a unit. Not the vision tower's blocks: images are encoded when a process meets them, and the
-others would not be there to give their part."""
 
-
-def prepare_sharding(stage: SftSettings | GrpoSettings) -> None:
+def prepare_sharding(stage: SftSettings | GrpoSettings, layer: str) -> None:
     """Check and complete what `accelerate launch` was told, before a model is loaded.
+
+    Args:
+        layer: class of the model's text layers, which are shared out as units. Not the vision tower's blocks: images
+            are encoded when a process meets them, and the others would not be there to give their part.
 
     Raises:
         ArmliteError: FSDP of a version, with units or with a stage that it does not work with.
@@ -30,11 +30,11 @@ def prepare_sharding(stage: SftSettings | GrpoSettings) -> None:
         return
     if os.environ.get("FSDP_VERSION", "1") != "2":
         raise ArmliteError("of FSDP only version 2 works here: accelerate launch --fsdp_version 2, or no FSDP")
-    units = os.environ.setdefault("FSDP_TRANSFORMER_CLS_TO_WRAP", LAYER)
+    units = os.environ.setdefault("FSDP_TRANSFORMER_CLS_TO_WRAP", layer)
     policy = os.environ.get("FSDP_AUTO_WRAP_POLICY", "TRANSFORMER_BASED_WRAP")
-    if units != LAYER or policy == "SIZE_BASED_WRAP":
+    if units != layer or policy == "SIZE_BASED_WRAP":
         raise ArmliteError(
-            f"FSDP works here in units of {LAYER} alone: leave --fsdp_auto_wrap_policy and "
+            f"FSDP works here in units of {layer} alone: leave --fsdp_auto_wrap_policy and "
             "--fsdp_transformer_layer_cls_to_wrap out"
         )
     if stage.train_vision:

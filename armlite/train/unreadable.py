@@ -35,7 +35,7 @@ def find_unreadable(recipe: Recipe, tasks: Sequence[Task], root: Path, traces: b
     counts = {"tasks": len(tasks), "traces": 0}
     if data.tasks != "pocket":
         found["tasks"] = unreadable_tasks(tasks, root)
-        if recipe.model.path != "pocket":  # which is made for its tasks, and after this
+        if not recipe.model.pocket:  # which is made for its tasks, and after this
             found["tasks"] |= long_prompts(recipe, [task for task in tasks if task.id not in found["tasks"]], root)
     if traces:
         found["traces"] = unreadable_traces(data.traces)
