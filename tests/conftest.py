@@ -51,6 +51,16 @@ def pocket(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return make_pocket(tmp_path_factory.mktemp("pocket"))
 
 
+@pytest.fixture(scope="session", params=["qwen2_5_vl", "qwen3_vl"])
+def either_pocket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The same with a model of each architecture."""
+    from tiny_run import make_pocket
+
+    if request.param == "qwen2_5_vl":
+        return request.getfixturevalue("pocket")
+    return make_pocket(tmp_path_factory.mktemp("pocket"), base=request.param)
+
+
 @tool
 def peek(memory: Memory, /, place: str, times: int = 1) -> Observation:
     """Look at a place and

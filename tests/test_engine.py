@@ -12,6 +12,7 @@ from tiny_qwen import converse, noise, plain, tiny, tokenizer
 
 from armlite.episode import Episode, EpisodeSettings
 from armlite.errors import ArmliteError
+from armlite.models.bases import BASES
 from armlite.models.engine.sampler import sample_tokens
 from armlite.models.engine.tokens import Span, Tokens
 from armlite.models.engine.vision import VisionCache
@@ -29,6 +30,12 @@ WARM = Sampling(temperature=0.8, max_new_tokens=16, max_context=600)
 @pytest.fixture(scope="module")
 def qwen():
     return tiny()
+
+
+@pytest.fixture(scope="module", params=BASES)
+def either(request):
+    """A model of each architecture."""
+    return tiny(base=request.param)
 
 
 def group(task=0, rollouts=4, images=(PICTURES[0],)):
@@ -57,8 +64,8 @@ def says(local_ids):
     return lambda conversation: local_ids
 
 
-def test_greedy_tokens_are_those_of_transformers_generate(qwen):
-    model, processor = qwen
+def test_greedy_tokens_are_those_of_transformers_generate(either):
+    model, processor = either
     local = LocalModel(model, processor, Sampling(max_new_tokens=40))
     vocabulary = Vocabulary(processor.tokenizer, model.config.text_config.vocab_size)
     conversations = group(rollouts=1) + group(1, 1, PICTURES[1:3]) + group(2, 1, ())
@@ -82,22 +89,22 @@ def test_greedy_tokens_are_those_of_transformers_generate(qwen):
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
-def test_logprobs_are_those_of_a_plain_forward_however_the_work_was_cut_up(qwen, temperature):
-    sampling = WARM.model_copy(update={"temperature": temperature})
+def test_logprobs_are_those_of_a_plain_forward_however_the_work_was_cut_up(either, temperature):
+    sampling = WARM.model_copy(update={"temperature": temperature, "max_context": 440})
     seen = set()
     for settings, evicts in [
         (EngineSettings(), False),
         (EngineSettings(max_slots=3), False),
         (EngineSettings(max_slots=5, prefill_tokens=37), False),
-        (EngineSettings(max_tokens_in_cache=704), True),
+        (EngineSettings(max_tokens_in_cache=512), True),
     ]:
         conversations, plans = mixed()
-        session, replies = converse(LocalModel(*qwen, sampling, settings), conversations, plans)
+        session, replies = converse(LocalModel(*either, sampling, settings), conversations, plans)
         assert (session.stats.evictions > 0) == evicts
         for conversation, plan, said in zip(conversations, plans, replies, strict=True):
             record = session.tokens(conversation)
             mask = torch.tensor(record.mask).bool()
-            right = plain(*qwen, record, temperature or 1.0)
+            right = plain(*either, record, temperature or 1.0)
             assert (right[mask] - torch.tensor(record.logprobs)[mask]).abs().max() <= 1e-5
             assert not any(lp for lp, m in zip(record.logprobs, record.mask, strict=True) if not m)
             assert len(said) == len(plan) + 1
@@ -107,9 +114,10 @@ def test_logprobs_are_those_of_a_plain_forward_however_the_work_was_cut_up(qwen,
     assert len(seen) == 1
 
 
-def test_grouped_key_heads_give_the_same_numbers():
+@pytest.mark.parametrize("base", BASES)
+def test_grouped_key_heads_give_the_same_numbers(base):
     for kv_heads in (1, 4):
-        model, processor = tiny(kv_heads=kv_heads, seed=kv_heads)
+        model, processor = tiny(kv_heads=kv_heads, seed=kv_heads, base=base)
         conversations, plans = mixed()
         session, _ = converse(LocalModel(model, processor, WARM), conversations, plans)
         for conversation in conversations:
@@ -119,8 +127,9 @@ def test_grouped_key_heads_give_the_same_numbers():
             assert (right[mask] - torch.tensor(record.logprobs)[mask]).abs().max() <= 1e-5
 
 
-def test_models_that_are_too_large_or_too_odd_to_be_packed_give_the_same_numbers():
-    model, processor = tiny(seed=5)
+@pytest.mark.parametrize("base", BASES)
+def test_models_that_are_too_large_or_too_odd_to_be_packed_give_the_same_numbers(base):
+    model, processor = tiny(seed=5, base=base)
     model.double()
     conversations, plans = mixed()
     session, _ = converse(LocalModel(model, processor, WARM, EngineSettings(max_slots=3)), conversations, plans)
@@ -143,8 +152,8 @@ def test_a_conversation_alone_says_what_it_says_in_company(qwen):
     assert session.tokens(other[0]).completion_ids != together.tokens(conversations[0]).completion_ids[:16]
 
 
-def test_positions_are_those_of_the_model(qwen):
-    model, processor = qwen
+def test_positions_are_those_of_the_model(either):
+    model, processor = either
     cache = VisionCache(model, processor)
     tokens, image = Tokens(), model.config.image_token_id
     for pictures in ([PICTURES[0], PICTURES[3]], [], [PICTURES[2]]):
@@ -181,8 +190,8 @@ def _after_last_sampled(record):
     return len(record.mask) - 1 - max(i for i, m in enumerate(record.mask) if m)
 
 
-def test_ids_of_ended_turns_are_those_of_the_rendered_conversation(qwen):
-    model, processor = qwen
+def test_ids_of_ended_turns_are_those_of_the_rendered_conversation(either):
+    model, processor = either
     vocabulary = Vocabulary(processor.tokenizer, model.config.text_config.vocab_size)
     turns = ["<think>hm</think>\n<tool_call>\n{}\n</tool_call>", "é <answer>1</answer>"]
 

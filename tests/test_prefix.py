@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny_qwen import noise, tiny
 
+from armlite.models.bases import BASES
 from armlite.models.engine.tokens import Span, Tokens
 from armlite.models.engine.vision import VisionCache
 from armlite.train.attention import Branches, packed_attention
@@ -123,10 +124,11 @@ def gradients(model):
     return {n: p.grad for n, p in model.named_parameters() if p.requires_grad and p.grad is not None}
 
 
+@pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("adapter", [False, True], ids=["all weights", "lora"])
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
-def test_logprobs_and_gradients_are_those_of_each_rollout_alone(adapter, checkpointing):
-    model, other, processor = pair(adapter, checkpointing)
+def test_logprobs_and_gradients_are_those_of_each_rollout_alone(adapter, checkpointing, base):
+    model, other, processor = pair(adapter, checkpointing, base=base)
     batch = mixed(model, processor)
     weights = torch.randn(len(batch.lines), batch.keep, generator=torch.Generator().manual_seed(5))
     found, entropies, _ = packed_logps(model, batch)
@@ -229,3 +231,5 @@ def test_a_model_that_cannot_run_packed_is_told(monkeypatch):
     assert why_not_packed(model) is None
     model.config.text_config.use_sliding_window = True
     assert why_not_packed(model) == "sliding-window attention"
+    model, _ = tiny(base="qwen3_vl", layers=1)
+    assert why_not_packed(model) == "visual features that enter behind the last layer"

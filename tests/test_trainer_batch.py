@@ -68,10 +68,11 @@ def largest_difference(trainer, batch, seen, plain_model):
 
 
 @pytest.fixture(scope="module")
-def played(pocket, tmp_path_factory):
+def played(either_pocket, tmp_path_factory):
     """A prepared batch with 0 to 4 calls a rollout, its records, and a copy of the model that no trainer has
     touched.
     """
+    pocket = either_pocket
     recipe = make_recipe(temperature=0.7, max_context=pocket.tight)
     trainer, seen = mixed(pocket, tmp_path_factory.mktemp("work"), recipe)
     plain_model = copy.deepcopy(trainer.model).eval()
@@ -174,7 +175,7 @@ def test_every_image_of_every_rollout_reaches_the_loss_and_no_other_does(played)
     assert next(found, None) is None
 
 
-def test_an_observation_that_does_not_fit_ends_its_own_rollout_only_and_is_counted(played, pocket, tmp_path):
+def test_an_observation_that_does_not_fit_ends_its_own_rollout_only_and_is_counted(played, either_pocket, tmp_path):
     metrics = played.trainer._metrics["train"]
     stops = [t.stop for t in played.seen.trajectories]
     assert stops.count(StopReason.CONTEXT_BUDGET) == 1
@@ -185,19 +186,19 @@ def test_an_observation_that_does_not_fit_ends_its_own_rollout_only_and_is_count
     assert metrics["tools/call_frequency"] == [calls / 12]
     i = stops.index(StopReason.CONTEXT_BUDGET)
     prompt, completion = ids_of(played.batch, i)
-    assert len(prompt + completion) < pocket.tight
+    assert len(prompt + completion) < either_pocket.tight
     assert played.seen.conversations[i].messages[-1].role == "assistant"
     wide = make_recipe(max_context=1000, temperature=0.7)
-    trainer, _ = mixed(pocket, tmp_path, wide)
-    plans = mixed_plans(pocket.tasks[:3])
-    plans[pocket.tasks[0].id][2].append(answer(1))
+    trainer, _ = mixed(either_pocket, tmp_path, wide)
+    plans = mixed_plans(either_pocket.tasks[:3])
+    plans[either_pocket.tasks[0].id][2].append(answer(1))
     vocabulary = Vocabulary(trainer.processing_class.tokenizer, 9999)
     trainer._chat.script = script(vocabulary, plans)
     with trainer._chat.vision.features_from_ids():
         batch = prepare(trainer)
     for j in set(range(12)) - {i}:
         assert ids_of(batch, j) == ids_of(played.batch, j)
-    assert sum(map(len, ids_of(batch, i))) > pocket.tight
+    assert sum(map(len, ids_of(batch, i))) > either_pocket.tight
 
 
 @pytest.mark.parametrize("train_overflow", [True, False])

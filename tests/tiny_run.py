@@ -59,10 +59,10 @@ class Pocket:
         return self.folder.parent
 
 
-def make_pocket(root: Path, n: int = 30) -> Pocket:
+def make_pocket(root: Path, n: int = 30, base: str = "qwen2_5_vl") -> Pocket:
     """Tasks below a folder and a model whose tokenizer was trained on them."""
     tasks = list(generate("train", n, 0, root))
-    save_pocket(sample_texts(tasks, RULES, root, 0), 0, root / "model")
+    save_pocket(sample_texts(tasks, RULES, root, 0), 0, root / "model", base)
     return Pocket(root / "model", tasks, _tight(tasks[:3], root, load_processor(root / "model")))
 
 

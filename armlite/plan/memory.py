@@ -76,7 +76,7 @@ def stage_memory(recipe: Recipe, name: StageName, shape: Shape, load: Load | Non
     load = load or load_of(recipe, stage, shape)
     size = 4 if recipe.model.dtype == "float32" else 2
     kept = weights(recipe, stage, shape, size)
-    features = gib(min(FEATURE_BYTES, load.images * load.image * shape.hidden_size * size))
+    features = gib(min(FEATURE_BYTES, load.images * load.image * (1 + shape.levels) * shape.hidden_size * size))
     cache = {} if stage.train_vision else {"image features": features}
     moments = {"update": {**kept, **cache, **update(stage, shape, load, size, recipe.model.quantize == "4bit")}}
     if isinstance(stage, GrpoSettings):
@@ -149,8 +149,10 @@ def layer_bytes(shape: Shape, size: int, adapter: bool) -> int:
     projections, the activation and the product. What adapters keep of their inputs the frozen layers do not; in half
     precision the casts around them leave two more copies.
     """
-    h, i, kv = shape.hidden_size, shape.intermediate_size, shape.kv_size
-    plain = size * (2 * 2 * h + 2 * h + 2 * kv + h + 4 * i) + 4 * 2 * h
+    h, i, q, kv = shape.hidden_size, shape.intermediate_size, shape.q_size, shape.kv_size
+    plain = size * (2 * 2 * h + 2 * q + 2 * kv + h + 4 * i) + 4 * 2 * h
+    if shape.base.head_norms:  # these keep their input and its scaled copy too
+        plain += (size + 4) * (q + kv)
     return plain + (size * 2 * h if adapter and size < 4 else 0)
 
 
