@@ -165,7 +165,7 @@ def test_what_is_wrong_with_a_word_is_said_in_one_line(run, tmp_path, monkeypatc
         (cut, "weights of cut could not be loaded"),
         (partial, "weights in partial are incomplete: lm_head.weight and 0 more are missing"),
         (torn, "weights of torn could not be loaded"),
-        ("run", r"no finished checkpoint yet \(looked for sft, grpo1, grpo2\)"),
+        ("run", r"no finished checkpoint yet \(looked for sft, grpo1, sft2, grpo2\)"),
         (folder("a", adapter_config__json="{}"), "does not say what its base model is"),
         (
             folder("b", adapter_config__json='{"base_model_name_or_path": "../gone"}'),
