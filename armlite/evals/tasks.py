@@ -18,7 +18,8 @@ def score(items: Sequence[Item]) -> Figures:
     Returns:
         `accuracy` (a task that could not be judged is not right), the same as `accuracy/FAMILY`, `accuracy_judged`
         (of the tasks that were judged), `not_judged` (share that was not, also as `not_judged/REASON` where there are
-        some; `split`: the votes are even) and `tool_calls_per_task` (of the first judgment alone).
+        some; `split`: the votes are even) and `tool_calls_per_task` (of the first judgment alone). Of tasks that say
+        how many calls they need (`meta["needs"]`): `accuracy_by_needs/N` and `calls_by_needs/N`.
     """
     marked = [item for item in items if item.task.gold is not None]
     said = {item.task.id: most_say(item.task.kind, item.votes)[0] for item in marked}
@@ -31,10 +32,24 @@ def score(items: Sequence[Item]) -> Figures:
     stops = [None if said[item.task.id] is not None else _why_not(item) for item in marked]
     for stop in sorted({stop for stop in stops if stop is not None}):
         figures[f"not_judged/{stop}"] = share([found == stop for found in stops])
-    calls = [float(len(item.answers[0].trajectory.calls)) for item in items]
-    value = sum(calls) / len(calls) if calls else None
-    figures["tool_calls_per_task"] = Figure(value=value, n=len(calls), ci95=mean_interval(calls))
+    figures["tool_calls_per_task"] = _calls(items)
+    for needs in sorted({n for item in marked if (n := _needs(item)) is not None}):
+        own = [item for item in marked if _needs(item) == needs]
+        figures[f"accuracy_by_needs/{needs}"] = share([right[item.task.id] for item in own])
+        figures[f"calls_by_needs/{needs}"] = _calls(own)
     return figures
+
+
+def _calls(items: Sequence[Item]) -> Figure:
+    """Tool calls a task, of first judgments."""
+    calls = [float(len(item.answers[0].trajectory.calls)) for item in items]
+    return Figure(value=sum(calls) / len(calls) if calls else None, n=len(calls), ci95=mean_interval(calls))
+
+
+def _needs(item: Item) -> int | None:
+    """The calls without which a task is a guess, where its maker says so."""
+    needs = item.task.meta.get("needs")
+    return needs if isinstance(needs, int) else None
 
 
 def _why_not(item: Item) -> str:

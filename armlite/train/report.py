@@ -11,6 +11,7 @@ from armlite.curation.rounds import round_rows
 from armlite.evals.report import markdown_table
 from armlite.recipe import CHECKPOINTS
 from armlite.store import read_json, write_atomic
+from armlite.train.needed import needs_lines
 
 ROUNDS = {"rollout": "rollout temperature", "greedy": "greedy", "no_tools": "greedy, no tools"}
 
@@ -33,6 +34,7 @@ def write_report(run: Path) -> None:
         said = ", ".join(f"{name} {100 * value:.1f} %" for name, value in blind.items())
         text += [f"Policies that do not read the question, on the family they are made for: {said}.", ""]
     text += [*_accuracy_table(found), "", "## Use of tools", "", *_tool_table(found), ""]
+    text += needs_lines(found)
     if made := round_table(run):
         text += ["## Traces of the cold start", "", *made, ""]
     text += ["## Stages", "", *_stage_table(run), ""]

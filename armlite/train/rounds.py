@@ -1,4 +1,6 @@
-"""The rounds of a checkpoint's evaluation: at the rollout temperature, greedy, and greedy without tools."""
+"""The rounds of a checkpoint's evaluation: at the rollout temperature, greedy, greedy without tools, and greedy on the
+transfer split where the world has one.
+"""
 
 import json
 import time
@@ -6,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from armlite.data.tasks import read_tasks
 from armlite.evals.folder import EvalRun, EvalSettings, gather
 from armlite.evals.report import SUMMARY, summarise
 from armlite.evals.run import jobs_of, judge_jobs
@@ -23,7 +26,8 @@ Notify = Callable[[str, dict[str, Any]], None]
 def evaluate_checkpoint(
     recipe: Recipe, name: str, source: str, tasks: Sequence[Task], root: Path, folder: Path, notify: Notify
 ) -> None:
-    """Write `rollout.jsonl`, `greedy.jsonl`, `no_tools.jsonl` and `summary.json` of a checkpoint, or go on with that.
+    """Write `rollout.jsonl`, `greedy.jsonl`, `no_tools.jsonl` (with `data.n_transfer` also `transfer.jsonl`) and
+    `summary.json` of a checkpoint, or go on with that.
 
     Args:
         name: of the checkpoint.
@@ -38,7 +42,11 @@ def evaluate_checkpoint(
     blind = recipe.episode.model_copy(update={"tools": ()})
     summary: dict[str, Any] = {}
     rounds = {"rollout": (settings.temperature, recipe.episode), "greedy": (0.0, recipe.episode)}
-    for label, (temperature, rules) in {**rounds, "no_tools": (0.0, blind)}.items():
+    rounds["no_tools"] = 0.0, blind
+    if recipe.data.n_transfer:
+        rounds["transfer"] = 0.0, recipe.episode
+    for label, (temperature, rules) in rounds.items():
+        own, place = (tasks, root) if label != "transfer" else _transfer(root)
         swap = settings.swap and label == "greedy" and name != "base"
         asked = EvalSettings(
             benchmark="tasks",
@@ -53,7 +61,7 @@ def evaluate_checkpoint(
         sampling = Sampling(temperature=temperature, seed=recipe.seed, **budgets)
         chat = LocalModel(model, processor, sampling, recipe.engine, name=name)
         journal = Journal(folder / f"{label}.jsonl")
-        jobs = jobs_of(tasks, rules, root, asked)
+        jobs = jobs_of(own, rules, place, asked)
         report = {"stage": name, "round": label}
         judge_jobs(
             jobs,
@@ -63,7 +71,13 @@ def evaluate_checkpoint(
             on_progress=lambda n, total, report=report: notify("evaluation", {**report, "done": n, "total": total}),
         )
         journal.sort(jobs)
-        items = gather(tasks, journal.trajectories())
+        items = gather(own, journal.trajectories())
         summary[label] = summarise(ACCURACY, EvalRun(folder, asked, items))
     write_atomic(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     notify("evaluated", {"stage": name, "seconds": round(time.monotonic() - start, 1), "summary": summary})
+
+
+def _transfer(root: Path) -> tuple[Sequence[Task], Path]:
+    """The tasks of the transfer split, which a run makes beside its held-out ones, and their root."""
+    folder = root.parent / "transfer"
+    return read_tasks(folder / "tasks.jsonl"), folder
