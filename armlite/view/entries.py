@@ -23,15 +23,9 @@ Value = str | float
 Fields = Mapping[str, tuple[Value, ...]]
 """Name -> values; a field that a row does not have is not there, and `tool` has several."""
 
-ROUNDS = {
-    "greedy": "greedy",
-    "rollout": "temperature",
-    "no_tools": "no tools",
-    "transfer": "transfer",
-    "grpo": "GRPO step",
-}
+ROUNDS = {"greedy": "greedy", "rollout": "temperature", "no_tools": "no tools", "grpo": "GRPO step"}
 """A round, and what is said of it."""
-_EVAL = re.compile(r"eval/([^/]+)/(greedy|rollout|no_tools|transfer)\.jsonl$")
+_EVAL = re.compile(r"eval/([^/]+)/(greedy|rollout|no_tools)\.jsonl$")
 _ROLLOUTS = re.compile(r"rollouts/([^/]+)/step_(\d+)\.jsonl$")
 _TOKENS = {StopReason.TURN_BUDGET, StopReason.CONTEXT_BUDGET, StopReason.CALL_LIMIT}
 ALWAYS = ("id", "file", "stage", "round", "step", "kind", "family", "source", "model", "rollout", "outcome", "status",
