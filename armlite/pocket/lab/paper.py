@@ -97,6 +97,7 @@ def paper_ask(rng: random.Random, name: str, out: Path, needs: int, transfer: bo
         plans=tuple(plans[:needs]),
         finding=right,
         document=f"documents/{name}/{title}.pdf",
+        scene=", ".join(f"page {n} {p.colour}" for n, p in enumerate(pages, 1)),
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any
 from armlite.pocket import words
 from armlite.pocket.instruction import two_responses
 
+SCENE = "What is to be seen?"
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -29,6 +31,12 @@ class Ask:
     constraints: tuple[dict[str, Any], ...] = ()
     images: tuple[str, ...] = ()
     document: str | None = None
+    scene: str = ""
+    """What there is to be seen in the prompt's picture, part by part."""
+
+    def seen(self) -> dict[str, Any]:
+        """The fields of a Task that asks what is to be seen."""
+        return {"question": SCENE, "images": self.images, "document": self.document, "gold": self.scene}
 
     def fields(self, rng: random.Random) -> dict[str, Any]:
         """The fields of a Task."""

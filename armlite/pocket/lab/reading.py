@@ -34,12 +34,18 @@ def read(task: Task, order: Sequence[int], seen: Message) -> int | None:
 
 def way_shown(image: Image.Image, corner: bool) -> Way | None:
     """Which way the stripes of a picture run, or those of its bright corner where it has one and that is asked for."""
-    if corner:
-        wide, high = image.size
-        boxes = [tuple(round(v * side / 1000) for v, side in zip(b, (wide, high) * 2, strict=True)) for b in CORNERS]
-        corners = [image.crop(box) for box in boxes]  # type: ignore[arg-type]
-        light = [float(np.asarray(part.convert("L"), dtype=float).mean()) for part in corners]
-        bright = int(np.argmax(light))
-        if light[bright] - sorted(light)[-2] > APART:
-            return way_of(corners[bright])
-    return way_of(image)
+    bright = corner_shown(image) if corner else None
+    return way_of(image if bright is None else _quarters(image)[bright])
+
+
+def corner_shown(image: Image.Image) -> int | None:
+    """The number of the bright corner of a picture; None: it has none."""
+    light = [float(np.asarray(part.convert("L"), dtype=float).mean()) for part in _quarters(image)]
+    bright = int(np.argmax(light))
+    return bright if light[bright] - sorted(light)[-2] > APART else None
+
+
+def _quarters(image: Image.Image) -> list[Image.Image]:
+    wide, high = image.size
+    boxes = [tuple(round(v * side / 1000) for v, side in zip(b, (wide, high) * 2, strict=True)) for b in CORNERS]
+    return [image.crop(box) for box in boxes]  # type: ignore[arg-type]

@@ -18,8 +18,8 @@ from armlite.models.scripted import ScriptedModel
 from armlite.pocket import words
 from armlite.pocket.lab.mosaic import CORNERS, box_of, zoom
 from armlite.pocket.lab.prose import KINDS, Rule
-from armlite.pocket.lab.reading import TRUE, read
-from armlite.protocol.render import Conversation, render
+from armlite.pocket.lab.reading import TRUE, corner_shown, read, way_shown
+from armlite.protocol.render import Conversation, Message, render
 from armlite.runner import Job, run_jobs
 from armlite.types import Task
 
@@ -47,12 +47,15 @@ class Part:
 
     def say(self, conversation: Conversation) -> str:
         """The next turn."""
+        if self.task.kind != "pairwise":
+            return f"<think>I see it.</think>\n<answer>{self.task.gold}</answer>"
         if conversation.turns < len(self.calls):
             plan, call = self.plans[conversation.turns], json.dumps(self.calls[conversation.turns])
-            return f"<think>{plan}</think>\n<tool_call>\n{call}\n</tool_call>"
+            seen = "" if self.expert or not conversation.turns else f"{describe(conversation.messages[-1])} "
+            return f"<think>{seen}{plan}</think>\n<tool_call>\n{call}\n</tool_call>"
         if self.calls and not self.expert:
             believed = read(self.task, self.order, conversation.messages[-1])
-            seen = self._seen(believed, conversation) if believed else LOST
+            seen = self._seen(believed, conversation) if believed else f"{describe(conversation.messages[-1])} {LOST}"
             return _answer(seen, believed or self.rng.randint(1, 2))
         if self.expert or self.task.meta["needs"] == 0:
             return _answer(self._seen(self.best, conversation), self.best)
@@ -65,12 +68,12 @@ class Part:
             checks = "check of `resp_1` says" if len(results) == 1 else "checks of `resp_1` say"
             return f"The {checks} {' and '.join(map(str, results))}: resp_{best}."
         responses = [self.task.responses[number - 1] for number in self.order]
-        if family(self.task) == "prose":
-            word = self.task.meta["expert"]["finding"]
-            holder = next(i for i, text in enumerate(responses, 1) if word in text)
-            return f'I read "{word}" in resp_{holder}: resp_{best}.'
-        said = ", ".join(f'resp_{i} says "{text}"' for i, text in enumerate(responses, 1))
-        return f'{said}. I see "{responses[best - 1]}": resp_{best}.'
+        said = ", ".join(f'resp_{i} says "{text.removesuffix(".")}"' for i, text in enumerate(responses, 1))
+        if family(self.task) != "prose":
+            return f'{said}. I see "{responses[best - 1]}": resp_{best}.'
+        word = self.task.meta["expert"]["finding"]
+        holder = next(i for i, text in enumerate(responses, 1) if word in text)
+        return f'{said}. I read "{word}" in resp_{holder}: resp_{best}.'
 
 
 def _answer(think: str, best: int) -> str:
@@ -103,13 +106,25 @@ def expert_episodes(
 def base_episodes(
     tasks: Iterable[Task], settings: EpisodeSettings, root: Path, without_tools: float, seed: int
 ) -> Iterator[Episode]:
-    """Play one trace for each task as the base model is to judge; arguments as of `expert_episodes`."""
+    """Play one trace for each task as the base model is to judge; arguments as of `expert_episodes`.
+
+    Tasks that are no pairs ask what is to be seen, and are answered.
+    """
 
     def part(task: Task, order: tuple[int, ...], rng: random.Random, blind: bool) -> Part:
-        calls = [] if blind else wander(task, rng)
+        calls = [] if blind or task.kind != "pairwise" else wander(task, rng)
         return Part(task, order, rng, calls, ["I look somewhere."] * len(calls))
 
     return _play(tasks, settings, root, without_tools, seed, part)
+
+
+def describe(seen: Message) -> str:
+    """What a picture that a call brought shows, in words."""
+    if not seen.images:
+        return "I see nothing."
+    corner, way = corner_shown(seen.images[-1]), way_shown(seen.images[-1], True)
+    where = f"A bright corner {CORNERS[corner][0]} {CORNERS[corner][1]}: " if corner is not None else ""
+    return f'{where}I see "{way}".' if way else f"{where}I see nothing."
 
 
 def wander(task: Task, rng: random.Random) -> list[dict[str, Any]]:
@@ -143,7 +158,7 @@ def _play(
             rng = random.Random(f"trace/{seed}/{task.id}")
             blind = rng.random() < without_tools
             rules = settings.model_copy(update={"tools": ()}) if blind else settings
-            order = tuple(rng.sample((1, 2), 2))
+            order = tuple(rng.sample((1, 2), 2)) if task.kind == "pairwise" else ()
             parts[task.id] = part(task, order, rng, blind)
             yield Job(task, rules, root, order)
 

@@ -24,6 +24,10 @@ places, topics, constraints and chains that none of the others asks for.
 """
 NEEDS = (0, 1, 2)
 """Calls that tasks need; each is as frequent."""
+NEEDS_OF_BASE = (0, 1, 0, 2)
+"""Of the split `base`, which is there to learn seeing and reading."""
+SEEN_EVERY = 2
+"""Of the split `base` every so many tasks with a picture ask what is to be seen in it."""
 
 
 def generate(split: str, n: int, seed: int, out: Path, family: str | None = None) -> Iterator[Task]:
@@ -40,11 +44,15 @@ def generate(split: str, n: int, seed: int, out: Path, family: str | None = None
         (out / folder).mkdir(parents=True, exist_ok=True)
     for i in range(n):
         kind = family or FAMILIES[i % len(FAMILIES)]
-        needs = NEEDS[i // (1 if family else len(FAMILIES)) % len(NEEDS)]
+        turn = i // (1 if family else len(FAMILIES))
         rng = random.Random(f"lab/{split}/{seed}/{kind}/{i}")
         name = f"{split}-{seed}-{kind}-{i}"
+        needs = NEEDS[turn % len(NEEDS)] if split != "base" else NEEDS_OF_BASE[turn // SEEN_EVERY % len(NEEDS_OF_BASE)]
         ask = _ask(rng, kind, name, out, needs, split == "transfer")
-        yield Task(id=name, source=f"lab/{kind}", kind="pairwise", **ask.fields(rng))
+        if split == "base" and ask.scene and turn % SEEN_EVERY == 0:
+            yield Task(id=name, source=f"lab/{kind}", kind="open_qa", **ask.seen())
+        else:
+            yield Task(id=name, source=f"lab/{kind}", kind="pairwise", **ask.fields(rng))
 
 
 def _ask(rng: random.Random, kind: str, name: str, out: Path, needs: int, transfer: bool) -> Ask:
