@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from types import TracebackType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 
 class ArmliteError(Exception):
@@ -76,12 +76,19 @@ def first_fault(error: Any, kind: Any = None) -> tuple[str, str]:
 
 
 def fields_of(model: Any, where: Iterable[str]) -> list[str]:
-    """The fields that a part of some settings or of a record knows; a number is a place in a list of such parts."""
+    """The fields that a part of some settings or of a record knows; a number is a place in a list of such parts, and a
+    mapping's keys are anybody's.
+    """
+    mapping = False
     for part in (part for part in where if not part.isdigit()):
+        if mapping:
+            mapping = False
+            continue
         fields = getattr(model, "model_fields", {})
         if part not in fields:
             return []
         hint = fields[part].annotation
+        mapping = get_origin(hint) is dict
         model = next((a for a in (hint, *get_args(hint)) if hasattr(a, "model_fields")), None)
     return list(getattr(model, "model_fields", {}))
 

@@ -10,7 +10,7 @@ LEVELS = (
     "calibration episode rewards rubric tournament votes",
     "journal loop runner",
     "data models pocket recipe rules view",
-    "adapters asking audit batch bench chat curation doctor evals judge label panel plan serve telemetry train",
+    "adapters asking audit batch bench chat claims curation doctor evals judge label panel plan serve telemetry train",
     "cli __init__ __main__",
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}

@@ -27,15 +27,28 @@ def train(
     seeds: Annotated[
         str | None, typer.Option(help="several runs with a control each, as 0,1,2; writes RECIPE.results.json")
     ] = None,
+    variants: Annotated[str | None, typer.Option(help="of a claims file these alone, as full,more_sft")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="of a claims file: seeds at once")] = 1,
     imports: ImportOption = None,
 ) -> None:
     """Train a judge: SFT cold start, GRPO stage 1 and 2, an evaluation after each, and a report.
 
     Example: armlite train recipes/pocket.yaml stages.sft.steps=200 --output runs/short
     """
+    from armlite.claims.settings import is_claims
+    from armlite.cli.screen import numbers
     from armlite.errors import ArmliteError, nearest
     from armlite.recipe import STAGES, load_recipe, saved_recipe
 
+    if is_claims(recipe):
+        from armlite.cli.claims import train_claims
+
+        asked = numbers(seeds) if seeds else None
+        alone = variants.split(",") if variants else None
+        train_claims(recipe, (overrides or [], imports or []), output, asked, alone, workers, dry_run)
+        return
+    if variants is not None or workers != 1:
+        raise ArmliteError(f"--variants and --workers are for claims files, and {recipe} is none (kind: claims)")
     if recipe.is_dir():
         recipe, output = _of_run(recipe, overrides, resume, output)
         loaded = load_recipe(recipe, (), imports) if imports else saved_recipe(recipe)
@@ -56,7 +69,6 @@ def train(
 
         prepare()
     folder = output or Path("runs") / loaded.name
-    from armlite.cli.screen import numbers
     from armlite.cli.training import draw_end, make_display
     from armlite.lock import command_line
     from armlite.train.processes import is_first

@@ -61,3 +61,14 @@ def moved(task: Task, root: Path, folder: Path) -> Task:
 def family(task: Task) -> str:
     """The group a task is reported and shown under: the last part of its source, else its kind."""
     return task.source.rsplit("/", 1)[-1] or task.kind.replace("_", " ")
+
+
+def calls_needed(task: Task) -> int | None:
+    """How many tool calls a task needs, where who made it said so: `meta["needs"]`, or the expert's one call of the
+    pocket world.
+    """
+    needs = task.meta.get("needs")
+    if type(needs) is int and needs >= 0:
+        return needs
+    expert = task.meta.get("expert")
+    return 1 if isinstance(expert, dict) and "call" in expert else None
