@@ -109,9 +109,8 @@ def _run(claims: Claims, variant: Variant, folder: Path, seed: int, notify: Noti
     saved = saved_recipe(run / "recipe.yaml") if (run / "recipe.yaml").is_file() else None
     if variant.control_of is not None:
         recipe = _with_time_of(recipe, run_of(folder, seed, variant.control_of), saved, claims, variant.control_of)
-    if saved is not None and recipe.data.build is None:
-        if change := difference(saved, recipe):
-            raise ArmliteError(f"{run} was made with another recipe: {change}; give another --output, or remove it")
+    if saved is not None and recipe.data.build is None and (change := difference(saved, recipe)):
+        raise ArmliteError(f"{run} was made with another recipe: {change}; give another --output, or remove it")
     if saved is not None and is_finished(run, recipe):
         return
     if not run.is_dir():
