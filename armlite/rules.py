@@ -14,6 +14,7 @@ from armlite.episode import EpisodeSettings
 from armlite.errors import ArmliteError
 from armlite.hub import fetch_file
 from armlite.imports import list_imports
+from armlite.pocket.shipped import folder_of
 from armlite.recipe import Recipe, saved_recipe
 from armlite.settings import read_yaml, validated
 from armlite.store import write_atomic
@@ -49,7 +50,7 @@ def read_rules(place: str | Path) -> Rules:
     Raises:
         ArmliteError: there are none, or they cannot be read.
     """
-    path = Path(place).expanduser()
+    path = folder_of(place)
     if (recipe := run_recipe(path)) is not None:
         return rules_of(recipe)
     file = path / FILE if path.is_dir() else path
@@ -63,7 +64,7 @@ def read_rules(place: str | Path) -> Rules:
 
 def carries_rules(place: str | Path) -> bool:
     """Whether a folder on this disk is a run, a checkpoint of one, or a model folder with rules."""
-    folder = Path(place).expanduser()
+    folder = folder_of(place)
     return run_of(folder) is not None or (folder / FILE).is_file()
 
 

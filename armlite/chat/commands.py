@@ -38,7 +38,13 @@ class Command(NamedTuple):
     act: Callable[[Chat, str], Said]
 
 
+def _check_files(chat: Chat) -> None:
+    if chat.texts_only:
+        raise ArmliteError(f"{chat.texts_only}, or /model NAME here")
+
+
 def _image(chat: Chat, text: str) -> Said:
+    _check_files(chat)
     found = [text] if is_url(text) or is_data_url(text) else written_paths(text)
     for path in found:
         if is_data_url(path):
@@ -57,6 +63,7 @@ def _image(chat: Chat, text: str) -> Said:
 def _document(chat: Chat, text: str) -> Said:
     from armlite.tools.documents.pages import open_document
 
+    _check_files(chat)
     path = written_path(text)
     open_document(Path(path))
     chat.remember()
@@ -133,6 +140,7 @@ def _model(chat: Chat, text: str) -> Said:
     if len(names) > 2:
         raise ArmliteError("one judge, or two side by side: /model NAME or /model NAME NAME")
     judges = [chat.load(name) for name in names]
+    chat.texts_only = None
     chat.judge, chat.second = judges[0], judges[1] if len(judges) == 2 else None
     return Said(f"{' and '.join(judge.model.name for judge in judges)} judge{'' if chat.second else 's'} from now on")
 

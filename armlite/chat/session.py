@@ -94,6 +94,8 @@ class Chat:
         self.second: Judge | None = None
         """Judges the same cases beside the first."""
         self.on_text: OnText | None = None
+        self.texts_only: str | None = None
+        """Why no picture or document is taken; None: they are."""
         self.kept = kept
         self.case, self.tools, self.votes = Case(), True, 1
         self.rubric: Rubric | None = None

@@ -11,7 +11,6 @@ import typer
 from armlite.cli.judge import (
     DeviceOption,
     MaxCallsOption,
-    ModelOption,
     OfflineOption,
     QuantizeOption,
     SeedOption,
@@ -39,7 +38,13 @@ if TYPE_CHECKING:
 
 
 def chat(
-    model: ModelOption,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Hub id, model folder, adapter, run directory, or openai:MODEL@URL.",
+            show_default="for texts pocket-judge",
+        ),
+    ] = None,
     max_calls: MaxCallsOption = None,
     temperature: TemperatureOption = 0.0,
     seed: SeedOption = 0,
@@ -72,6 +77,7 @@ def chat(
     from armlite.cli.watching import reach
     from armlite.judge import Judge
     from armlite.models.endpoint import shown
+    from armlite.pocket.knowledge import SHIPPED, TEXTS_ONLY, or_shipped
     from armlite.view.terminal import open_console
 
     human = sys.stdin.isatty()
@@ -83,7 +89,7 @@ def chat(
     elif human and not no_history:
         kept = Kept()
     console = open_console(stderr=json)
-    typer.echo(f"loading {shown(model)}", err=True)
+    typer.echo(f"loading {shown(model)}" if model else SHIPPED, err=True)
     how = {"device": device, "quantize": quantize, "temperature": temperature, "seed": seed, "max_calls": max_calls}
 
     def load(name: str) -> Judge:
@@ -92,7 +98,9 @@ def chat(
         reach(judge)
         return judge
 
-    session = Chat(load(model), offline=offline, kept=kept, load=load, edit=_editor if human else None)
+    [named] = or_shipped([model] if model else [], files=False)
+    session = Chat(load(named), offline=offline, kept=kept, load=load, edit=_editor if human else None)
+    session.texts_only = None if model else TEXTS_ONLY
     if resume:
         _say(console, session.resume(), json)
     talk(session, console, json, remember=not no_history)

@@ -33,11 +33,11 @@ QuantizeOption = Annotated[
     str | None, typer.Option(help="none or 4bit.", show_default="as the run was trained, else none")
 ]
 ModelsOption = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--model",
         help="Hub id, model folder, adapter, run directory, or openai:MODEL@URL; several are a panel.",
-        show_default=False,
+        show_default="for texts pocket-judge",
     ),
 ]
 TemperatureOption = Annotated[float, typer.Option(min=0, help="0: the likeliest word, always.")]
@@ -49,7 +49,7 @@ MaxCallsOption = Annotated[
 
 
 def judge(
-    models: ModelsOption,
+    models: ModelsOption = None,
     file: Annotated[
         Path | None,
         typer.Argument(
@@ -147,8 +147,10 @@ def judge(
         raise ArmliteError("--unless says when --first is believed; give --first, too")
     if first == "no-tools" and no_tools:
         raise ArmliteError("--first no-tools goes on with tools; leave out --no-tools")
-    several = (models, first, {} if unless is None else {"unless": unless})
+    sure = {} if unless is None else {"unless": unless}
     if file is not None:
+        if not models:
+            raise ArmliteError("give --model: a FILE of rows has no judge of its own")
         single = {"--question": question, "--response": response, "--image": image, "--document": document}
         single |= {"--constraint": constraint, "--save": save, "--stream": stream or None}
         how = {
@@ -177,7 +179,7 @@ def judge(
             own = {"quantize": quantize, **model_options(model, rules, endpoint, max_tokens, no_probe)}
             return {"device": device, **own}
 
-        _judge_file(file, several, out, single, json, {**how, "workers": workers, "options": options})
+        _judge_file(file, (models, first, sure), out, single, json, {**how, "workers": workers, "options": options})
         return
     budgets = (max_seconds, max_total_tokens, max_cost, price)
     if any(given is not None for given in (out, columns, n, cache, *budgets)) or retry_failed:
@@ -190,7 +192,7 @@ def judge(
     from armlite.cli.watching import Watching, watched
     from armlite.judge import Judge, check_folder
     from armlite.models.endpoint import shown
-    from armlite.pocket.knowledge import doubt
+    from armlite.pocket.knowledge import SHIPPED, doubt, or_shipped
     from armlite.remote import refuse_urls
     from armlite.types import Verdict
     from armlite.view.terminal import open_console
@@ -204,11 +206,13 @@ def judge(
     def load(model: str) -> Judge:
         return Judge.load(model, **how, **model_options(model, rules, endpoint, max_tokens, no_probe, workers))
 
-    judge = _several(load, *several)
-    progress = Progress(several=votes > 1 or swap or rank or rubric is not None or len(models) > 1)
-    progress.say(f"judging with {' and '.join(map(shown, models))}")
-    for model in models:
-        if warning := doubt(model, question):
+    named = or_shipped(models or [], files=bool(image or document))
+    judge = _several(load, named, first, sure)
+    progress = Progress(several=votes > 1 or swap or rank or rubric is not None or len(named) > 1)
+    if models:
+        progress.say(f"judging with {' and '.join(map(shown, models))}")
+    for warning in (None if models else SHIPPED, *(doubt(model, question) for model in named)):
+        if warning:
             progress.console.print(warning, style="dim", soft_wrap=True)
     given = (image or (), document, constraint or ())
     with Watching(progress.console, text=stream) as watching:

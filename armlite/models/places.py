@@ -21,6 +21,7 @@ from armlite.calibration import FILE as CALIBRATION
 from armlite.errors import ArmliteError, first_line
 from armlite.hub import patiently
 from armlite.models.bases import Base, find
+from armlite.pocket.shipped import FOLDER, folder_of
 from armlite.recipe import STAGES
 from armlite.tools.documents.text_cache import cache_folder
 
@@ -81,7 +82,7 @@ def folders_of(spec: str) -> list[Path]:
     Raises:
         ArmliteError: as `load`.
     """
-    place = resolve(spec) if Path(spec).expanduser().exists() else None
+    place = resolve(spec) if folder_of(spec).exists() else None
     found = []
     while place is not None:
         found += [Path(place.source)] if Path(place.source).is_dir() else []
@@ -94,14 +95,14 @@ def calibration_file(spec: str) -> Path:
     server or a hub.
     """
     found = folders_of(spec)
-    if found:
+    if found and found[0] != FOLDER:  # an installed package is not written to
         return found[0] / CALIBRATION
     return cache_folder() / "calibrations" / f"{hashlib.sha256(spec.encode()).hexdigest()[:32]}.json"
 
 
 def resolve(spec: str) -> Place:
     """Find out what a word for a model stands for, without loading it."""
-    folder = Path(spec).expanduser()
+    folder = folder_of(spec)
     if not folder.exists():
         if re.fullmatch(r"[\w.-]+/[\w.-]+", spec) and not spec.startswith("."):
             return _on_hub(spec)

@@ -8,6 +8,7 @@ from armlite.errors import ArmliteError
 from armlite.models import model_prefix
 from armlite.models.places import folders_of
 from armlite.pocket import words
+from armlite.pocket.shipped import NAME
 
 LARGEST = 256
 """Width (hidden size) of a language model up to which it is one of the pocket world; Qwen2.5-VL begins at 2,048."""
@@ -22,6 +23,29 @@ DOUBT = (
     "this judge was trained in the pocket world and knows its questions only (the stripes of a tile, the code on a "
     "page, a constraint); what it says of this one means nothing"
 )
+
+SHIPPED = (
+    f"no --model is given, so {NAME} judges: it comes along, was trained in the pocket world, and knows its questions "
+    'only, as "Which response keeps the constraint?"'
+)
+TEXTS_ONLY = (
+    f"without --model {NAME} judges, which knows nothing of a picture or document of yours: name a judge, as --model "
+    "runs/pocket or --model openai:MODEL@URL"
+)
+
+
+def or_shipped(models: list[str], files: bool) -> list[str]:
+    """The models that a user has named, else the shipped judge.
+
+    Args:
+        files: pictures or a document are to be judged.
+
+    Raises:
+        ArmliteError: none is named, and there are files.
+    """
+    if not models and files:
+        raise ArmliteError(TEXTS_ONLY)
+    return models or [NAME]
 
 
 def knows(question: str) -> bool:
