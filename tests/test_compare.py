@@ -121,6 +121,21 @@ def test_the_papers_numbers_stand_beside_with_what_differs(tmp_path, capsys):
     assert "ARM-Thinker-7B, with tools 67.8 %" in out and "p = " in out and "nan" not in out.lower()
 
 
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("Qwen/Qwen2.5-VL-7B-Instruct", True),
+        ("openai:qwen2.5-vl-7b", True),
+        ("runs/qwen2.5-vl-7b-24gb", False),
+        ("runs/arm-thinker/checkpoints/grpo2", False),
+    ],
+)
+def test_what_was_trained_from_the_papers_base_is_not_taken_for_it(name, same):
+    row = next(row for row in rows_of("vstar") if row.model == "Qwen2.5-VL-7B")
+    settings = EvalSettings(benchmark="vstar", model=name, tools=False, max_calls=0)
+    assert any(said.startswith("model: ") for said in differing(settings, row)) != same
+
+
 def test_each_number_of_the_paper_is_of_a_benchmark_we_have():
     from armlite.evals.benchmarks import MODULES
 

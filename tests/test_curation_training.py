@@ -9,7 +9,10 @@ from making_tasks import photo
 
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError
+from armlite.evals.figures import Figure
+from armlite.evals.report import shown
 from armlite.recipe import check_recipe
+from armlite.train.card import card
 from armlite.train.run import train
 from armlite.types import Task
 
@@ -63,6 +66,26 @@ def test_the_data_is_built_first_and_a_resumed_run_keeps_it(place):
     with pytest.raises(ArmliteError, match=r"run was begun with another data.yaml than there is now"):
         train(recipe(place), Path("run"), resume=True)
     assert (run / "data" / "build.json").read_bytes() == before
+
+
+def test_what_a_run_reports_on_is_left_out_of_its_data_and_the_card_says_so(place):
+    plain = recipe(place).model_dump(mode="json")
+    reported = {"benchmarks": [{"name": "pocket", "split": "train", "n": 5}], "benchmarks_at": ["last"]}
+    told = []
+    changed = check_recipe({**plain, "evaluation": {**plain["evaluation"], **reported}}, "small")
+    run = train(changed, Path("run"), notify=lambda event, values: told.append(values.get("line")))
+    assert told[0] == "benchmark pocket: being made" and "pocket.rows: being made" in told
+    assert len(read_tasks(run / "benchmarks/grpo2/pocket/tasks.jsonl")) == 5
+    text = card(run / "checkpoints/grpo2", str(place), "me/judge")
+    assert "| pocket | 19 of 24 rows | made by armlite | – |" in text
+    assert "0 rows and 5 tasks were left out, 5 of these because a benchmark holds them" in text
+    found = json.loads((run / "report.json").read_text())["benchmarks"][0]["cells"]["trained_tools"]["figure"]
+    assert (
+        f"| {shown('accuracy', Figure.model_validate(found))} |" in text.split("## Benchmarks")[1].split("## Data")[0]
+    )
+    [held_out, benchmark] = yaml.safe_load(text.split("---")[1])["model-index"][0]["results"]
+    assert benchmark["dataset"]["name"] == "pocket" and benchmark["metrics"][0]["value"] == round(found["value"], 4)
+    assert held_out["dataset"]["type"] == "held-out" and str(Path.cwd()) not in text
 
 
 def test_a_run_that_was_stopped_while_its_data_was_built_goes_on(place, monkeypatch):

@@ -160,7 +160,7 @@ def test_report_and_comparison_name_every_setting_that_differs_pixels_first(serv
         "shown_characters: 4,000 here, 1,000,000 there",
         "max_calls: 5 here, 15 there",
         "max_new_tokens: 2,048 here, 4,096 there",
-        "like: none here, vstar there",
+        "prompts and tool texts (none: armlite's own): none here, vstar there",
         "parse: strict here, lenient there",
         "repetition_penalty: not sent here, 1.0 there",
         "top_k: not sent here, -1 there",

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tiny_run import TINY
 
 from armlite.cli import main
 from armlite.data.tasks import write_tasks
@@ -28,49 +29,6 @@ from armlite.train.run import train
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore")
-PIXELS = {"image_max_pixels": 3136, "crop_max_pixels": 3136, "sheet_max_pixels": 784, "page_max_pixels": 784}
-BUDGET = {"max_new_tokens": 32, "max_context": 512}
-COMMON = {"learning_rate": 1e-3, "gradient_checkpointing": False}
-GRPO = {
-    **COMMON,
-    **BUDGET,
-    "steps": 2,
-    "save_steps": 1,
-    "num_generations": 8,
-    "tasks_per_step": 1,
-    "per_device_train_batch_size": 4,
-    "gradient_accumulation_steps": 2,
-    "train_overflow": True,
-    "temperature": 1.3,
-}
-TINY = {
-    "threads": 1,
-    "model": {"path": "pocket"},
-    "lora": {"r": 4, "dropout": 0.1},
-    "episode": {
-        "max_calls": 2,
-        "limits": {**PIXELS, "pages_per_query": 1, "page_max_characters": 60, "shown_characters": 24},
-    },
-    "data": {"n_traces": 40, "n_tasks": 8, "n_evaluation": 6, "expert_share": 0.4, "without_tools": 0.1},
-    "stages": {
-        # Long enough to end in answers, so that there are rewards to learn from.
-        "sft": {
-            **COMMON,
-            "adapter": "none",
-            "train_vision": True,
-            "steps": 20,
-            "learning_rate": 5e-3,
-            "warmup_ratio": 0.1,
-            "per_device_train_batch_size": 4,
-            "max_length": 512,
-            "save_steps": 10,
-        },
-        "grpo1": {**GRPO, "reward": "accuracy_only"},
-        "grpo2": {**GRPO, "filter_rollouts": 1},
-    },
-    "evaluation": {"batch": 4, **BUDGET, "swap": True},
-}
-"""As the pocket recipe, in seconds."""
 
 
 def tiny(**changes):
@@ -120,6 +78,7 @@ def test_a_run_leaves_what_the_design_says(run):
         "checkpoints",
         "eval",
         "report.md",
+        "report.json",
         "plots",
         "stages.json",
         "filter",
@@ -224,6 +183,7 @@ def test_resuming_a_finished_run_changes_nothing(copy):
         "recipe.yaml",
         "environment.json",
         "report.md",
+        "report.json",
     } | {file.name for file in (copy / "plots").glob("*.png")}
 
 

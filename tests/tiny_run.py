@@ -1,5 +1,5 @@
 """The pocket model, untrained, with a few tasks and a script of what it says: batches of rollouts as a trainer sees
-them.
+them; and a recipe whose run takes seconds.
 """
 
 import json
@@ -42,6 +42,50 @@ TURN, CONTEXT = 200, 600
 """Tokens of a turn, and of a conversation where nothing is to overflow."""
 UNFINISHED = "<|unfinished|>"
 """At the end of a scripted turn: it runs out of tokens there."""
+
+PIXELS = {"image_max_pixels": 3136, "crop_max_pixels": 3136, "sheet_max_pixels": 784, "page_max_pixels": 784}
+BUDGET = {"max_new_tokens": 32, "max_context": 512}
+COMMON = {"learning_rate": 1e-3, "gradient_checkpointing": False}
+GRPO = {
+    **COMMON,
+    **BUDGET,
+    "steps": 2,
+    "save_steps": 1,
+    "num_generations": 8,
+    "tasks_per_step": 1,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 2,
+    "train_overflow": True,
+    "temperature": 1.3,
+}
+TINY = {
+    "threads": 1,
+    "model": {"path": "pocket"},
+    "lora": {"r": 4, "dropout": 0.1},
+    "episode": {
+        "max_calls": 2,
+        "limits": {**PIXELS, "pages_per_query": 1, "page_max_characters": 60, "shown_characters": 24},
+    },
+    "data": {"n_traces": 40, "n_tasks": 8, "n_evaluation": 6, "expert_share": 0.4, "without_tools": 0.1},
+    "stages": {
+        # Long enough to end in answers, so that there are rewards to learn from.
+        "sft": {
+            **COMMON,
+            "adapter": "none",
+            "train_vision": True,
+            "steps": 20,
+            "learning_rate": 5e-3,
+            "warmup_ratio": 0.1,
+            "per_device_train_batch_size": 4,
+            "max_length": 512,
+            "save_steps": 10,
+        },
+        "grpo1": {**GRPO, "reward": "accuracy_only"},
+        "grpo2": {**GRPO, "filter_rollouts": 1},
+    },
+    "evaluation": {"batch": 4, **BUDGET, "swap": True},
+}
+"""A recipe like the pocket one's, in seconds."""
 
 
 @dataclass(frozen=True)

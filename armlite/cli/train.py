@@ -57,12 +57,7 @@ def train(
     if stage is not None and stage not in STAGES:
         raise ArmliteError(f"there is no stage {stage!r}.{nearest(stage, STAGES)} Stages: {', '.join(STAGES)}")
     if dry_run:
-        from armlite.cli.screen import print_plan
-
-        if loaded.data.build is not None:
-            _print_data_plan(loaded, recipe)
-        else:
-            print_plan(loaded)
+        _print_plans(loaded, recipe)
         return
     if loaded.model.backend == "unsloth":
         from armlite.models.unsloth import prepare
@@ -92,20 +87,25 @@ def train(
     draw_end(folder)
 
 
-def _print_data_plan(recipe: "Recipe", file: Path) -> None:
-    """The recipe, and behind it as comments what the build of its data will take."""
+def _print_plans(recipe: "Recipe", file: Path) -> None:
+    """The recipe, and behind it as comments what its stages, its benchmarks and the build of its data will take."""
     from armlite.cli.screen import print_plan
-    from armlite.curation.plan import make_plan, plan_lines
-    from armlite.curation.recipe import load_data_recipe
     from armlite.plan.seconds import read_profile
-    from armlite.train.building import check_data, with_rounds
+    from armlite.train.benchmark_plan import benchmark_lines, benchmark_plan
 
-    data = load_data_recipe(recipe.data.build or "")
-    recipe = with_rounds(recipe, data)
-    check_data(recipe, data)
+    profile, lines = read_profile(file.with_suffix(".bench.json")), []
+    if recipe.data.build is not None:
+        from armlite.curation.plan import make_plan, plan_lines
+        from armlite.curation.recipe import load_data_recipe
+        from armlite.train.building import check_data, with_rounds
+
+        data = load_data_recipe(recipe.data.build)
+        recipe = with_rounds(recipe, data)
+        check_data(recipe, data)
+        lines = plan_lines(make_plan(data, recipe.model.path, profile))
     print_plan(recipe)
-    plan = make_plan(data, recipe.model.path, read_profile(file.with_suffix(".bench.json")))
-    sys.stdout.write("".join(f"# {line}\n" for line in plan_lines(plan)))
+    lines = benchmark_lines(benchmark_plan(recipe, profile)) + lines
+    sys.stdout.write("".join(f"# {line}\n" for line in lines))
 
 
 def _of_run(folder: Path, overrides: list[str] | None, resume: bool, output: Path | None) -> tuple[Path, Path]:

@@ -18,6 +18,8 @@ from rich.text import Text
 EVERY = 60.0
 """Seconds between two lines of a log."""
 LEVELS = "▁▂▃▄▅▆▇█"
+ENDS = ("evaluated", "benchmark", "note")
+"""Events that something has ended with."""
 SPARK = 24
 """Columns of a curve."""
 KEPT = 400
@@ -135,6 +137,14 @@ def memory() -> str:
 
 def ended(values: dict[str, Any]) -> str:
     """A stage's evaluation, or what it took and used, in a line."""
+    if "round" in values:
+        from armlite.evals.figures import Figure
+        from armlite.evals.report import shown
+
+        summary, name = values["summary"], values["summary"]["main"]
+        figure = shown(name, Figure.model_validate(summary["figures"][name]))
+        took = duration(values["seconds"])
+        return f"{values['stage']}: {values['round']} {name} {figure}, {summary['items']} tasks ({took})"
     if "summary" in values:
         from armlite.train.report import percent
 
@@ -181,7 +191,7 @@ class TrainingLog:
             self._work = self._stage
             begun = f", after step {values['done']:,}" if values["done"] else ""
             self._say(f"{values['stage']}: {values['steps']:,} steps{begun}")
-        elif event in ("evaluated", "note"):
+        elif event in ENDS:
             self._say(ended(values))
             self._work = None
         elif event in COUNTED:
@@ -236,7 +246,9 @@ class TrainingScreen:
             self._stage, self._curves = Work(values["stage"], values["steps"]), {}
             self._stage.move(values["done"])
             self._work = self._stage
-        elif event in ("evaluated", "note"):
+        elif event == "data":
+            self._console.print(values["line"], highlight=False, markup=False)
+        elif event in ENDS:
             self._work = None
             self._console.print(ended(values), highlight=False)
         elif event in COUNTED:

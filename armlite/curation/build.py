@@ -13,7 +13,7 @@ from typing import Any, Literal
 from armlite.curation.holdout import hold_out
 from armlite.curation.recipe import DataRecipe, Origin, SourceSettings, fits_base
 from armlite.curation.rounds import TRACES, judged_how, make_round
-from armlite.curation.sources import check_left, digests, origin_inputs, read_rows, screen
+from armlite.curation.sources import check_left, digests, rows_step, screen
 from armlite.curation.steps import Steps, write_rows
 from armlite.data.making.checks import make_checks
 from armlite.data.making.filter import filter_tasks
@@ -115,14 +115,7 @@ class _Build:
         return lambda done, total: self._on_progress(step, done, total)
 
     def _rows(self, step: str, origin: Origin, name: str, out: Path) -> Path:
-        before = self.steps.before(step)
-        inputs = origin_inputs(origin, before)
-        if origin.set == "pocket":
-            inputs["seed"] = self.recipe.seed
-        # Asked for by its commit from the first, a set would lack in the cache the name that is looked up offline.
-        begun = inputs.get("revision") if inputs.get("revision") == before.get("revision") else None
-        asked = origin, name, out, begun, self.recipe.seed, self._shown(step)
-        self.steps.run(step, inputs, [out], lambda: read_rows(*asked))
+        rows_step(self.steps, step, origin, name, out, self.recipe.seed, self._shown(step))
         return out
 
     def _benchmark(self, number: int, origin: Origin) -> Path:

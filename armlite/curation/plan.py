@@ -33,10 +33,10 @@ def make_plan(recipe: DataRecipe, base: str | None = None, profile: Profile | No
         ArmliteError: the recipe asks for the base model, and there is none.
     """
     model = fits_base(recipe, base)
-    sources = {source.called: _source(source) for source in recipe.sources}
+    sources = {source.called: told_of(source) for source in recipe.sources}
     published = recipe.traces.published if recipe.traces is not None else None
     if published is not None:
-        sources["traces"] = _source(published)
+        sources["traces"] = told_of(published)
     tasks = [_most(source, sources[source.called]["rows"]) for source in recipe.sources]
     in_all = _sum(tasks) if recipe.total is None else recipe.total
     held = None if in_all is None else int(recipe.held_out.share * in_all)
@@ -58,7 +58,7 @@ def make_plan(recipe: DataRecipe, base: str | None = None, profile: Profile | No
     }
 
 
-def _source(origin: Origin) -> dict[str, Any]:
+def told_of(origin: Origin) -> dict[str, Any]:
     """What is known of a source without reading it."""
     row = {"set": origin.set, "from": str(origin.path or "here"), "rows": origin.rows, "licence": origin.licence}
     if origin.set == "pocket":
@@ -110,14 +110,21 @@ def _calls(
 def _hours(calls: dict[str, dict[str, Any]], model: str | None, profile: Profile | None) -> float | None:
     """Hours on the card that the rates were measured on, if all judgments are the local base model's."""
     counts = [row["judgments"] for row in calls.values()]
-    if not counts:
+    if None in counts or any(row["model"] not in (model, AFTER) for row in calls.values()):
+        return None
+    return judging_hours(sum(counts), profile)
+
+
+def judging_hours(judgments: int, profile: Profile | None) -> float | None:
+    """Hours of so many judgments of the local model on the card that the rates were measured on; None: none were."""
+    if not judgments:
         return 0.0
-    if profile is None or None in counts or any(row["model"] not in (model, AFTER) for row in calls.values()):
+    if profile is None:
         return None
     course, rates = Course(), profile.rates
     prefill = (course.prompt + course.observations) / rates["prefill_tokens_per_second"]
     decode = course.generated * rates["decode_step_seconds"] / 8  # eight at once, as the recipes have it
-    return round(sum(counts) * (prefill + decode) / 3600, 2)
+    return round(judgments * (prefill + decode) / 3600, 2)
 
 
 def licence_notes(licences: list[str]) -> list[str]:

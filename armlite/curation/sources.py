@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from armlite.curation.recipe import Origin, SourceSettings
+from armlite.curation.steps import Steps
 from armlite.data.convert import MISSING, REJECTS, Converted, convert
 from armlite.data.making.contamination import Benchmarks
 from armlite.data.making.output import Counts, rejects_of, write_rejects
@@ -19,6 +20,8 @@ from armlite.pocket.world import SPLITS, generate
 from armlite.store import file_digest, pieces_digest
 from armlite.types import Task
 
+MISSING_FILES = "its files are missing"
+"""Why a row is rejected that names pictures or documents which are not there."""
 POCKET = 300
 """Tasks of the pocket world where a recipe does not say how many."""
 
@@ -48,6 +51,29 @@ def origin_inputs(origin: Origin, before: dict[str, Any]) -> dict[str, Any]:
     from armlite.data.hub import revision_of
 
     return inputs | {"revision": dataset.revision or revision_of(dataset.hub)}
+
+
+def rows_step(
+    steps: Steps,
+    step: str,
+    origin: Origin,
+    name: str,
+    out: Path,
+    seed: int,
+    on_row: Progress = lambda done, total: None,
+) -> None:
+    """Read the rows of a source into a file of tasks, as a step that is done once for what is at its place.
+
+    Raises:
+        ArmliteError: as `origin_inputs` and `read_rows`.
+    """
+    before = steps.before(step)
+    inputs = origin_inputs(origin, before)
+    if origin.set == "pocket":
+        inputs["seed"] = seed
+    # Asked for by its commit from the first, a set would lack in the cache the name that is looked up offline.
+    begun = inputs.get("revision") if inputs.get("revision") == before.get("revision") else None
+    steps.run(step, inputs, [out], lambda: read_rows(origin, name, out, begun, seed, on_row))
 
 
 def read_rows(origin: Origin, name: str, out: Path, revision: str | None, seed: int, on_row: Progress) -> Counts:
@@ -108,7 +134,7 @@ def _rejects_of_rows(out: Path, name: str) -> list[dict[str, Any]]:
         {
             "row": row["row"],
             "file": row["file"],
-            "why": "its files are missing" if row["field"] == "(file)" else "breaks its schema",
+            "why": MISSING_FILES if row["field"] == "(file)" else "breaks its schema",
             "detail": f"{row['field']}: {row['why']}",
         }
         for row in rows

@@ -89,6 +89,8 @@ def changed(settings: EpisodeSettings, rules: Mapping[str, Any]) -> EpisodeSetti
     return made
 
 
+WORDS = {"like": "prompts and tool texts (none: armlite's own)"}
+"""Rules whose names say too little."""
 PHOTO = (3840, 2160)
 """Width and height of the picture that pixel limits are explained with."""
 _OF_DOCUMENTS_AND_CONSTRAINTS = (
@@ -118,7 +120,7 @@ def unlike(settings: EvalSettings) -> list[str]:
     wanted |= {"temperature": 0.0, "top_p": 1.0, "votes": 1, "quantize": None, "splitter": "nltk"}
     here |= {"temperature": settings.temperature, "votes": settings.votes}
     said = [
-        f"{name}: {_word(here[name])} here, {_word(value)} there{_seen(name, here[name], value)}"
+        f"{WORDS.get(name, name)}: {_word(here[name])} here, {_word(value)} there{_seen(name, here[name], value)}"
         for name, value in sorted(wanted.items(), key=lambda rule: not rule[0].endswith("_pixels"))
         if name not in left_out and name in here and here[name] != value
     ]

@@ -4,6 +4,7 @@ Figures only, in percent as printed, transcribed from summaries of the paper's t
 reliable summary gives is marked. `armlite eval compare --paper` lays them beside a run.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,10 @@ ASIDE = "given by one summary of the paper only, which contradicts others elsewh
 UNKNOWN = "not stated"
 TEXT_ONLY = ("rewardbench-2",)
 """No tool takes part in these, whatever a run's settings say."""
-MODELS = {"qwen2.5-vl-7b": "Qwen2.5-VL-7B", "arm-thinker": "ARM-Thinker-7B"}
-"""What a run's model name holds -> the paper's name of that model."""
+BASE, TRAINED = "Qwen2.5-VL-7B", "ARM-Thinker-7B"
+"""The paper's names of the model that it trains and of what comes of it."""
+MODELS = {r"qwen2\.5-vl-7b(-instruct)?": BASE, r"arm-thinker(-7b)?": TRAINED}
+"""What a run's model is called, without its owner and in lower case -> the paper's name of that model."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,10 @@ PAPER: tuple[Row, ...] = (
     *_ABLATION,
     Row("we-math", "ARM-Thinker-7B", 46.1, False, "reasoning benchmarks", ASIDE),
 )
+PAPER_CALLS = (
+    "In the paper's training (its figure 4) they end at about 0.7 a sample where only accuracy and format are "
+    "rewarded, at 1.15 with a fixed bonus for a call, and at 1.12 with its own reward."
+)
 PROTOCOL: dict[str, dict[str, Any]] = {
     "vl-rewardbench": {"figure": "average; whether over rows or over the three groups is not stated"},
     "rewardbench-2": {"figure": "average; over rows or over subsets, with or without Ties is not stated"},
@@ -100,9 +107,9 @@ def rows_of(bench: str) -> list[Row]:
 
 
 def same_model(settings: EvalSettings, row: Row) -> bool:
-    """Whether a run's model goes by the name of a row's."""
-    name = settings.model.casefold()
-    return any(part in name and row.model == model for part, model in MODELS.items())
+    """Whether a run's model goes by the name of a row's. What was made of it (`runs/qwen2.5-vl-7b-24gb`) does not."""
+    name = settings.model.casefold().rpartition("/")[2].rpartition(":")[2]
+    return any(re.fullmatch(pattern, name) and row.model == model for pattern, model in MODELS.items())
 
 
 def differing(settings: EvalSettings, row: Row) -> list[str]:

@@ -125,17 +125,50 @@ def run_benchmark(
         raise ArmliteError(f"there is no folder {path} to read {name} from")
     rules = _rules(name, asked)
     judge = _judge(name, model, rules, {**asked_at_once(model, workers), **(options or {})}, asked)
-    settings = _settings(benchmark, name, path, model, judge, rules, asked)
+    settings = settings_of(benchmark, name, path, model, judge, rules, asked)
     folder = (out or default_folder(model, settings.tools)) / Path(name).stem
+
+    def prepare() -> None:
+        check_model_of(model)
+        _prepare(name, path, folder, settings, on_progress or (lambda done, total: None))
+
+    return judge_folder(folder, settings, judge, prepare, workers, model_prefix(model) is not None, on_progress)
+
+
+def judge_folder(
+    folder: Path,
+    settings: EvalSettings,
+    judge: Judge,
+    prepare: Callable[[], None],
+    workers: int | None = None,
+    alone: bool | None = None,
+    on_progress: Told | None = None,
+) -> dict[str, Any]:
+    """Judge the tasks of a run's folder and score them, or go on with that.
+
+    Args:
+        folder: of the run.
+        settings: all that decides its figures.
+        judge: the model, and the rules that it judges by.
+        prepare: writes the folder's `tasks.jsonl`; called where the run has not been begun.
+        workers: episodes in flight; None: as many as the model can use.
+        alone: as for `judge_jobs`.
+        on_progress: called with (judgments made, of how many).
+
+    Returns:
+        The summary, as in `summary.json`.
+
+    Raises:
+        ArmliteError: the folder is another run's, or from `prepare` or the model.
+    """
     with held(folder):
         begun = is_begun(folder / TRAJECTORIES, settings.model_dump(mode="json"))
         if not begun or not (folder / TASKS).is_file():
-            check_model_of(model)
-            _prepare(name, path, folder, settings, on_progress or (lambda done, total: None))
+            prepare()
         journal = Journal(folder / TRAJECTORIES, settings.model_dump(mode="json"))
         jobs = jobs_of(read_tasks(folder / TASKS), judge.settings, folder, settings)
         journal.redo_faults(jobs)
-        judge_jobs(jobs, judge.model, journal, workers, model_prefix(model) is not None, on_progress)
+        judge_jobs(jobs, judge.model, journal, workers, alone, on_progress)
         return finish(folder)
 
 
@@ -166,7 +199,7 @@ def _judge(name: str, model: str, rules: Mapping[str, Any], options: Mapping[str
     return judge
 
 
-def _settings(
+def settings_of(
     benchmark: Benchmark,
     name: str,
     path: Path | None,

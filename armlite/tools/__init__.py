@@ -7,6 +7,7 @@ from armlite.errors import ArmliteError, nearest
 from armlite.imports import check_free, imports_hint
 from armlite.memory import Memory
 from armlite.tools.tool import Tool
+from armlite.types import Task
 
 _REGISTERED: dict[str, Tool] = {}
 
@@ -60,10 +61,21 @@ def tools_for(memory: Memory, names: Sequence[str] | None = None) -> list[Tool]:
     if names is not None:
         return [get_tool(name) for name in names]
     pictures = len(memory.images) - (memory.document is not None)
-    has = {
-        "image": pictures > 0,
-        "document": memory.document is not None,
-        "constraints": bool(memory.constraints) and bool(memory.texts),
-        "nothing": True,
-    }
+    return _fitting(pictures > 0, memory.document is not None, bool(memory.constraints) and bool(memory.texts))
+
+
+def shows_tools(task: Task, names: Sequence[str] | None = None) -> bool:
+    """Whether any tool is shown in a judgment of a task; nothing is opened.
+
+    Raises:
+        ArmliteError: an unknown name.
+    """
+    if names is not None:
+        return bool([get_tool(name) for name in names])
+    return bool(_fitting(bool(task.images), task.document is not None, bool(task.constraints and task.responses)))
+
+
+def _fitting(pictures: bool, document: bool, constraints: bool) -> list[Tool]:
+    """The tools whose needs are met."""
+    has = {"image": pictures, "document": document, "constraints": constraints, "nothing": True}
     return [t for t in all_tools().values() if has[t.needs]]

@@ -1,4 +1,6 @@
-"""A training recipe that names a data recipe: its data is built before the first stage, into `data/` of the run."""
+"""What is got before the first stage: the benchmarks that a run reports on, and the data of a data recipe, which holds
+none of their tasks.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from armlite.plan import check_fits
 from armlite.recipe import Recipe
 from armlite.rules import rules_of
 from armlite.store import read_json
+from armlite.train.benchmarks import FOLDER, origins_of, read_benchmarks, tasks_of
 from armlite.train.processes import on_first
 from armlite.train.rounds import Notify
 
@@ -21,31 +24,39 @@ FILES = {"tasks": TASKS, "traces": TRACES, "evaluation": HELD_OUT}
 
 
 def with_data(recipe: Recipe, run: Path, notify: Notify, force: bool = False) -> Recipe:
-    """The recipe with the files of its build, which is made or gone on with first; as it is where it names none.
+    """The recipe with the files of its build, which is made or gone on with first; as it is where it names none. Before
+    that the benchmarks that it reports on are read.
 
-    A run that has begun keeps its data: nothing is built again under it.
+    A run that has begun keeps both: nothing is built or read again under it.
 
     Raises:
-        ArmliteError: the data cannot be built, or the run was begun with another data recipe.
+        ArmliteError: a benchmark cannot be read, the data cannot be built or holds a benchmark, or the run was begun
+            with another data recipe.
     """
-    if recipe.data.build is None:
-        return recipe
-    data = load_data_recipe(recipe.data.build)
-    recipe = with_rounds(recipe, data)
-    check_data(recipe, data)
-    out = run / "data"
-    if (run / "recipe.yaml").is_file():
-        made = read_json(out / BUILD)
+    data = load_data_recipe(recipe.data.build) if recipe.data.build is not None else None
+    if data is not None:
+        recipe = with_rounds(recipe, data)
+        check_data(recipe, data)
+    origins = origins_of(recipe)
+    if not (run / "recipe.yaml").is_file():
+        if origins or data is not None:
+            _check_place(run)
+            if not force:
+                check_fits(recipe)
+        if origins:
+            on_first(lambda: _read(recipe, run, notify))
+        if data is not None:
+            on_first(lambda: _build(recipe, data, run, notify))
+    elif data is not None:
+        made = read_json(run / "data" / BUILD)
         if made is None or made["recipe"] != data.model_dump(mode="json"):
             raise ArmliteError(
                 f"{run} was begun with another {recipe.data.build} than there is now: put it back as it was, or give "
                 "another --output"
             )
-    else:
-        if not force:
-            check_fits(recipe)
-        on_first(lambda: _build(recipe, data, run, notify))
-    files = {key: str(out / name) for key, name in FILES.items() if getattr(recipe.data, key) == "pocket"}
+    if data is None:
+        return recipe
+    files = {key: str(run / "data" / name) for key, name in FILES.items() if getattr(recipe.data, key) == "pocket"}
     if data.traces is None:
         files.pop("traces", None)
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=files)})
@@ -91,13 +102,32 @@ def make_second_round(recipe: Recipe, run: Path, notify: Notify) -> None:
         torch.cuda.empty_cache()
 
 
+def got_before(recipe: Recipe) -> set[str]:
+    """The folders of a run directory that are there before anything else of a run."""
+    made = {"data": recipe.data.build is not None, FOLDER: bool(recipe.evaluation.benchmarks)}
+    return {name for name, there in made.items() if there}
+
+
+def _check_place(run: Path) -> None:
+    """See that a run directory is new, or was left while these were got."""
+    if run.is_dir() and any(not p.name.startswith(".") and p.name not in ("data", FOLDER) for p in run.iterdir()):
+        raise ArmliteError(f"{run} is not empty and holds no run; give another --output")
+
+
+def _read(recipe: Recipe, run: Path, notify: Notify) -> None:
+    with held(run):
+        read_benchmarks(recipe, run, lambda line: notify("data", {"line": f"benchmark {line}"}))
+
+
 def _build(recipe: Recipe, data: DataRecipe, run: Path, notify: Notify) -> None:
     import torch
 
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
+    own = recipe.model
+    base = Base(own.path, own.quantize, rules_of(recipe), tuple(tasks_of(run, recipe).values()))
     with held(run):
-        build(data, run / "data", base_of(recipe), None, *_telling(notify))
+        build(data, run / "data", base, None, *_telling(notify))
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
@@ -111,13 +141,8 @@ def _telling(notify: Notify) -> tuple[Callable[[str], None], Callable[[str, int,
     return lambda line: notify("data", {"line": line}), show
 
 
-def base_of(recipe: Recipe) -> Base:
-    """The model that the recipe trains, as a build asks it."""
-    return Base(recipe.model.path, recipe.model.quantize, rules_of(recipe))
-
-
 def check_data(recipe: Recipe, data: DataRecipe) -> None:
-    """See that what a data recipe makes is what a training recipe needs.
+    """See that what a data recipe makes is what a training recipe needs, and none of what it reports on.
 
     Raises:
         ArmliteError: it is not.
@@ -134,3 +159,5 @@ def check_data(recipe: Recipe, data: DataRecipe) -> None:
             f"the stages are evaluated on held-out tasks, and {recipe.data.build} holds none out: give it held_out, or "
             "name a file in data.evaluation"
         )
+    if why := data.overlap(origins_of(recipe).values()):
+        raise ArmliteError(f"{recipe.data.build}: {why} (evaluation.benchmarks of the training recipe)")

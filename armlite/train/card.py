@@ -10,11 +10,17 @@ from typing import Any
 
 import yaml
 
+from armlite.curation.build import BUILD
+from armlite.curation.recipe import Origin, SourceSettings
+from armlite.curation.rounds import TRACES
+from armlite.data.making.pairs import RULES
 from armlite.evals.benchmarks import get_set, set_names
 from armlite.evals.report import markdown_table
 from armlite.recipe import STAGES, Recipe, saved_recipe
 from armlite.rules import run_of
+from armlite.store import read_json
 from armlite.train.report import ROUNDS, percent, summaries, value_of
+from armlite.train.standing import paper_lines, standing
 
 USE = """\
 ```bash
@@ -62,23 +68,52 @@ def card(model: Path, base: str, name: str) -> str:
     stage = model.name if model.parent.name == "checkpoints" else next(reversed(found), "")
     origin = recipe.model.path if recipe is not None and not Path(recipe.model.path).exists() else base
     shown = {key: value for key, value in found.items() if key in ("base", stage)}
+    stands = standing(recipe, run, stage) if recipe is not None and run is not None else []
     title = name.rpartition("/")[2]
-    parts = [f"---\n{_metadata(title, origin, data, shown.get(stage))}---\n", f"# {title}\n"]
+    parts = [
+        f"---\n{_metadata(title, origin, data, [*_results(shown.get(stage)), *_benchmark_results(stands)])}---\n",
+        f"# {title}\n",
+    ]
     parts += ["A multimodal judge that looks, searches and checks with tools before it prefers a response.\n"]
     if recipe is not None and run is not None:
-        parts += ["## Figures\n", *_figures(shown), "", "## Data and licences\n", *_data(data), ""]
+        parts += ["## Figures\n", *_figures(shown), ""]
+        parts += paper_lines(stands, recipe) if any(stage in row["stages"] for row in stands) else []
+        parts += ["## Data and licences\n", *_data(data), *_built(run), ""]
         parts += ["## Recipe\n", *_recipe(recipe, origin), ""]
     parts += ["## Use\n", USE.format(name=name), "", "## Limits\n", LIMITS, ""]
     return "\n".join(parts)
 
 
 def sources(recipe: Recipe, run: Path) -> dict[str, dict[str, Any]]:
-    """Source of the training tasks -> how many there are, its licence, and its hub id where it has one."""
+    """Source of the training tasks -> how many there are, its licence, and its hub id where it has one.
+
+    Of data that was built for the run as its `build.json` says it, else by what the tasks and traces name.
+    """
+    if recipe.data.build is not None and (built := read_json(run / "data" / BUILD)):
+        return _sources_built(built)
     named = [(recipe.data.tasks, "train"), (recipe.data.traces, "traces")]
     counts: Counter[str] = Counter()
     for place, own in named:
         counts.update(_sources_in(run / "data" / own / "tasks.jsonl" if place == "pocket" else Path(place)))
     return {source: {"tasks": n, **_about(source)} for source, n in sorted(counts.items())}
+
+
+def _sources_built(built: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sources of a build: tasks that are trained on or held out, of so many rows that were read."""
+    steps = {row["step"]: row for row in built["table"]}
+    taken = {row["source"]: row["taken"] for row in steps["mixed"]["sources"]}
+    found = {}
+    for own in built["recipe"]["sources"]:
+        source = SourceSettings.model_validate(own)
+        place = source.hub or _about(source.set).get("hub")
+        rows = steps[f"{source.called}.rows"]["in"]
+        found[source.called] = {"tasks": taken[source.called], "rows": rows, "licence": source.licence, "hub": place}
+    published = (built["recipe"]["traces"] or {}).get("published")
+    if published is not None:
+        origin = Origin.model_validate(published)
+        rows, place = steps["traces"]["in"], origin.hub or _about(origin.set).get("hub")
+        found["traces"] = {"tasks": steps["traces"]["kept"], "rows": rows, "licence": origin.licence, "hub": place}
+    return found
 
 
 def _sources_in(file: Path) -> list[str]:
@@ -99,7 +134,7 @@ def _about(source: str) -> dict[str, Any]:
     return {"licence": dataset.licence, "hub": dataset.hub}
 
 
-def _metadata(title: str, origin: str, data: dict[str, dict[str, Any]], summary: dict[str, Any] | None) -> str:
+def _metadata(title: str, origin: str, data: dict[str, dict[str, Any]], results: list[dict[str, Any]]) -> str:
     about: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "image-text-to-text"}
     about["tags"] = ["armlite", "reward-model", "llm-as-a-judge", "tool-use", "qwen2_5_vl"]
     about |= _licence(data)
@@ -107,14 +142,39 @@ def _metadata(title: str, origin: str, data: dict[str, dict[str, Any]], summary:
         about["base_model"] = origin
     if hubs := [known["hub"] for known in data.values() if known.get("hub")]:
         about["datasets"] = hubs
-    if summary is not None and (accuracy := value_of(summary["greedy"], "accuracy")) is not None:
-        result = {
-            "task": {"type": "image-text-to-text", "name": "judging"},
-            "dataset": {"type": "held-out", "name": "held-out tasks of the run"},
-            "metrics": [{"type": "accuracy", "name": "accuracy (greedy, with tools)", "value": round(accuracy, 4)}],
-        }
-        about["model-index"] = [{"name": title, "results": [result]}]
+    if results:
+        about["model-index"] = [{"name": title, "results": results}]
     return yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
+
+
+def _results(summary: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The accuracy on held-out tasks, as the hub's metadata have it."""
+    if summary is None or (accuracy := value_of(summary["greedy"], "accuracy")) is None:
+        return []
+    return [_result("held-out", "held-out tasks of the run", "accuracy (greedy, with tools)", accuracy)]
+
+
+def _benchmark_results(stands: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The trained model's figures on benchmarks: with tools where it is shown some."""
+    found = []
+    for row in stands:
+        known = [(w, row["cells"].get(k)) for k, w in (("trained_tools", "with tools"), ("trained", "without tools"))]
+        way, cell = next(
+            ((w, c) for w, c in known if c and c["figure"] and c["figure"]["value"] is not None), ("", None)
+        )
+        if cell is not None:
+            kind = _about(row["benchmark"]).get("hub") or row["benchmark"]
+            label = f"{row['figure']} (greedy, {way}, {cell['n']} tasks)"
+            found.append(_result(kind, row["benchmark"], label, cell["figure"]["value"]))
+    return found
+
+
+def _result(kind: str, name: str, metric: str, value: float) -> dict[str, Any]:
+    return {
+        "task": {"type": "image-text-to-text", "name": "judging"},
+        "dataset": {"type": kind, "name": name},
+        "metrics": [{"type": "accuracy", "name": metric, "value": round(value, 4)}],
+    }
 
 
 def _licence(data: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -144,9 +204,40 @@ def _figures(found: dict[str, dict[str, Any]]) -> list[str]:
 def _data(data: dict[str, dict[str, Any]]) -> list[str]:
     if not data:
         return ["The files that the recipe names are not here any more."]
-    rows = [(name, f"{known['tasks']:,}", known["licence"], known.get("hub") or "–") for name, known in data.items()]
+    counts = {name: f"{known['tasks']:,}" + _of_rows(known) for name, known in data.items()}
+    rows = [(name, counts[name], known["licence"], known.get("hub") or "–") for name, known in data.items()]
     text = "The licence of the judge follows from these and from its base model's; of mixed ones the narrowest holds."
     return [*markdown_table(("source", "tasks and traces", "licence", "on the hub"), rows), "", text]
+
+
+def _of_rows(known: dict[str, Any]) -> str:
+    return f" of {known['rows']:,} rows" if "rows" in known else ""
+
+
+def _screened(built: dict[str, Any]) -> int:
+    """Tasks that are not trained on since a benchmark holds them."""
+    reasons = (reason for row in built["table"] for reason in row["rejected"].items())
+    return sum(n for why, n in reasons if why in set(RULES.values()))
+
+
+def _built(run: Path) -> list[str]:
+    """What became of the rows of a build, in a sentence each."""
+    if not (built := read_json(run / "data" / BUILD)):
+        return []
+    totals = {name: f"{n:,}" for name, n in built["totals"].items()}
+    lines = [
+        "",
+        f"{totals['rows']} rows were read; {totals['training_tasks']} tasks were trained on and {totals['held_out']} "
+        f"held out. {totals['rejected_rows']} rows and {totals['rejected_tasks']} tasks were left out, "
+        f"{_screened(built):,} of these because a benchmark holds them.",
+    ]
+    if (traces := run / "data" / TRACES).is_file() and not built["recipe"]["traces"]["published"]:
+        with traces.open("rb") as file:
+            n = sum(1 for _ in file)
+        by = built["recipe"]["traces"]["model"]
+        who = "the base model itself" if by == "base" else f"`{Path(by).name if Path(by).exists() else by}`"
+        lines[-1] += f" The cold start learnt from {n:,} judgments by {who} that were right and helped by a tool."
+    return lines
 
 
 def _recipe(recipe: Recipe, origin: str) -> list[str]:

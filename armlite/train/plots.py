@@ -6,6 +6,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from armlite.evals.figures import Figure
+from armlite.recipe import CHECKPOINTS
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -33,17 +36,24 @@ GRPO = (
 """Name, title, y axis, and key of `metrics.jsonl` -> label."""
 
 
-def draw_plots(run: Path, rows: Rows, found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+def draw_plots(
+    run: Path,
+    rows: Rows,
+    found: Mapping[str, Mapping[str, Any]],
+    calls: Mapping[str, Mapping[str, Figure]],
+) -> list[tuple[str, str]]:
     """Draw into `plots/`; returns (title, file) of each.
 
     Args:
         run: the run directory.
         rows: of `metrics.jsonl`.
         found: checkpoint -> its evaluation, in the order of the stages.
+        calls: tasks -> checkpoint -> tool calls a task.
     """
     from armlite.train.report import ROUNDS
 
     made = [_stages(run, found, ROUNDS)] if found else []
+    made += [_calls(run, calls)] if calls else []
     return made + [_draw(run, plot) for plot in plots(rows)]
 
 
@@ -101,25 +111,42 @@ def _draw(run: Path, plot: Plot) -> tuple[str, str]:
 
 
 def _stages(run: Path, found: Mapping[str, Mapping[str, Any]], rounds: Mapping[str, str]) -> tuple[str, str]:
-    """Accuracy after each stage, with 95 % intervals: points, as there is nothing between two stages."""
+    """Accuracy on held-out tasks after each stage, with 95 % intervals."""
     title = "Accuracy after each stage, with 95 % intervals"
     figure, axes = _axes(title, "checkpoint", "share that is right")
-    for number, (key, label) in enumerate(rounds.items()):
-        points = []
-        for x, summary in enumerate(found.values()):
-            figures = summary.get(key, {}).get("figures", {}).get("accuracy", {})
-            if figures.get("value") is not None:
-                value = figures["value"]
-                low, high = figures.get("ci95") or (value, value)
-                points.append((x + 0.12 * (number - 1), value, value - low, high - value))
-        if points:
-            x, y, down, up = zip(*points, strict=True)
-            clipped = [max(0.0, v) for v in down], [max(0.0, v) for v in up]
-            axes.errorbar(x, y, yerr=clipped, fmt="o", capsize=3, label=label, color=f"C{number}")
-    axes.set_xticks(range(len(found)), list(found))
+    series = {}
+    for key, label in rounds.items():
+        known = {name: s.get(key, {}).get("figures", {}).get("accuracy") for name, s in found.items()}
+        series[label] = {name: Figure.model_validate(value) for name, value in known.items() if value is not None}
+    _points(axes, list(found), series)
     axes.set_ylim(-0.03, 1.03)
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return _keep(run, figure, "stages", title)
+
+
+def _calls(run: Path, calls: Mapping[str, Mapping[str, Figure]]) -> tuple[str, str]:
+    """Tool calls a task at each checkpoint that was evaluated."""
+    title = "Tool calls a task over the stages, with 95 % intervals"
+    figure, axes = _axes(title, "checkpoint", "calls of a greedy judgment")
+    _points(axes, [name for name in CHECKPOINTS if any(name in of for of in calls.values())], calls)
+    axes.set_ylim(0, max(0.1, axes.get_ylim()[1]))
+    return _keep(run, figure, "calls", title)
+
+
+def _points(axes: Any, names: Sequence[str], series: Mapping[str, Mapping[str, Figure]]) -> None:
+    """Points with intervals side by side at each checkpoint, as there is nothing between two stages."""
+    for number, (label, of) in enumerate(series.items()):
+        points = []
+        for x, name in enumerate(names):
+            value = of[name].value if name in of else None
+            if value is not None:
+                low, high = of[name].ci95 or (value, value)
+                place = x + min(0.12, 0.8 / len(series)) * (number - (len(series) - 1) / 2)
+                points.append((place, value, max(0.0, value - low), max(0.0, high - value)))
+        if points:
+            x_, y, down, up = zip(*points, strict=True)
+            axes.errorbar(x_, y, yerr=(down, up), fmt="o", capsize=3, label=label, color=f"C{number}")
+    axes.set_xticks(range(len(names)), list(names))
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
 
 
 def _axes(title: str, xlabel: str, ylabel: str) -> tuple[Any, Any]:

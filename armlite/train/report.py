@@ -1,5 +1,6 @@
 """`report.md` of a run: what each stage did, in tables and plots, made from the run directory alone."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -8,11 +9,16 @@ from typing import Any
 import yaml
 
 from armlite.curation.rounds import round_rows
-from armlite.evals.report import markdown_table
-from armlite.recipe import CHECKPOINTS
+from armlite.evals.figures import Figure
+from armlite.evals.paper import PAPER_CALLS
+from armlite.evals.report import markdown_table, shown
+from armlite.recipe import CHECKPOINTS, saved_recipe
 from armlite.store import read_json, write_atomic
 from armlite.train.needed import needs_lines
 
+CALLS = "tool_calls_per_item"
+"""A figure that is counted, not a share."""
+HELD_OUT = "held-out tasks"
 ROUNDS = {"rollout": "rollout temperature", "greedy": "greedy", "no_tools": "greedy, no tools"}
 
 
@@ -22,18 +28,23 @@ def summaries(run: Path) -> dict[str, dict[str, Any]]:
 
 
 def write_report(run: Path) -> None:
-    """Write `report.md` and `plots/*.png` below a run directory."""
+    """Write `report.md`, `report.json` with its figures, and `plots/*.png` below a run directory."""
     from armlite.train.metrics import MetricsFile
     from armlite.train.plots import draw_plots
+    from armlite.train.standing import calls_of, paper_lines, stage_lines, standing
 
     rows = MetricsFile(run / "metrics.jsonl").read()
-    found = summaries(run)
-    plots = draw_plots(run, rows, found)
-    text = [f"# {run.name}", "", *_made_with(run, rows), "", "## Accuracy on held-out tasks", ""]
+    found, recipe = summaries(run), saved_recipe(run / "recipe.yaml")
+    stands = standing(recipe, run)
+    calls = {**_held_out_calls(found), **calls_of(stands)}
+    plots = draw_plots(run, rows, found, calls)
+    text = [f"# {run.name}", "", *_made_with(run, rows), ""]
+    text += [*paper_lines(stands, recipe), *stage_lines(stands)] if stands else []
+    text += ["## Accuracy on held-out tasks", ""]
     if blind := read_baselines(run):
         said = ", ".join(f"{name} {100 * value:.1f} %" for name, value in blind.items())
         text += [f"Policies that do not read the question, on the family they are made for: {said}.", ""]
-    text += [*_accuracy_table(found), "", "## Use of tools", "", *_tool_table(found), ""]
+    text += [*_accuracy_table(found), "", "## Use of tools", "", *_tool_table(found), "", *_call_lines(calls)]
     text += needs_lines(found)
     if made := round_table(run):
         text += ["## Traces of the cold start", "", *made, ""]
@@ -41,7 +52,34 @@ def write_report(run: Path) -> None:
     for title, file in plots:
         text += [f"## {title}", "", f"![{title}]({file})", ""]
     text += ["## Every trajectory", "", "They are on disk; in this folder:", "", "```bash", *commands(run), "```", ""]
+    told = {
+        "run": run.name,
+        "environment": read_json(run / "environment.json", {}),
+        "recipe": recipe.model_dump(mode="json"),
+        "benchmarks": stands,
+        "held_out": found,
+        "baselines": blind,
+        "stages": read_json(run / "stages.json", {}),
+    }
+    write_atomic(run / "report.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     write_atomic(run / "report.md", "\n".join(text))
+
+
+def _held_out_calls(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Figure]]:
+    """The greedy judgments of held-out tasks: checkpoint -> tool calls a task."""
+    calls = {name: s["greedy"]["figures"].get("tool_calls_per_task") for name, s in found.items() if "greedy" in s}
+    there = {name: Figure.model_validate(figure) for name, figure in calls.items() if figure is not None}
+    return {HELD_OUT: there} if there else {}
+
+
+def _call_lines(calls: Mapping[str, Mapping[str, Figure]]) -> list[str]:
+    """Tool calls a task over the checkpoints, greedy and with tools, and what the paper says of them."""
+    names = [name for name in CHECKPOINTS if any(name in of for of in calls.values())]
+    if not names:
+        return []
+    rows = [(what, *(shown(CALLS, of[at]) if at in of else "–" for at in names)) for what, of in calls.items()]
+    text = "Tool calls a task, greedy, with 95 % intervals. " + PAPER_CALLS
+    return [text, "", *markdown_table(("tasks", *names), rows), ""]
 
 
 def commands(run: Path) -> list[str]:

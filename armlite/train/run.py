@@ -25,7 +25,8 @@ from armlite.pocket.worlds import get_world
 from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, check_names, difference, saved_recipe
 from armlite.rules import rules_of, write_rules
 from armlite.store import TORN, read_json, write_atomic
-from armlite.train.building import make_second_round, with_data
+from armlite.train.benchmarks import forget, judge_benchmarks
+from armlite.train.building import got_before, make_second_round, with_data
 from armlite.train.cold_start import conversations, make_pocket, pocket_texts
 from armlite.train.processes import on_first
 from armlite.train.provenance import INPUTS, check_inputs, environment, inputs_of
@@ -35,7 +36,8 @@ from armlite.types import Task
 NOTES = "stages.json"
 """In a run directory: what each stage took and learnt from."""
 Notify = Callable[[str, dict[str, Any]], None]
-"""Called with an event (`data`, `building`, `stage`, `step`, `filter`, `evaluation`, `note`) and its figures."""
+"""Called with an event and its figures: `data`, `building`, `stage`, `step`, `filter`, `evaluation`, `benchmark`,
+`note`."""
 
 
 def plan(recipe: Recipe) -> list[dict[str, Any]]:
@@ -186,12 +188,12 @@ class _Run:
             raise ArmliteError(f"{self.output} is not empty and holds no run; give another --output")
 
     def _built(self) -> bool:
-        """Whether a run was stopped while its data was built, before anything else."""
-        return self.recipe.data.build is not None and (self.output / "data").is_dir()
+        """Whether a run was stopped while what it needs first was got, before anything else."""
+        return any((self.output / name).is_dir() for name in got_before(self.recipe))
 
     def _found(self) -> list[Path]:
-        """What is in the run directory beside the data that was built for it."""
-        return [p for p in self.output.iterdir() if p.name != "data" or self.recipe.data.build is None]
+        """What is in the run directory beside that."""
+        return [p for p in self.output.iterdir() if p.name not in got_before(self.recipe)]
 
     def _check_sources(self, only: StageName | None) -> None:
         """See that the model, the tasks and the traces are there and can be learnt from; writes nothing."""
@@ -386,6 +388,7 @@ class _Run:
             for old in (self.output / part / name for part in ("checkpoints", "work", "eval", "rollouts")):
                 discard(old)
             discard(draft_of(self.output / "eval" / name))
+            forget(self.output, name)
             for old in (self.output / "filter").glob(f"{name}.*"):
                 old.unlink()
         drop_spoilt(work)
@@ -406,12 +409,11 @@ class _Run:
         self.notify("note", {"stage": name, **values})
 
     def _evaluate(self, name: str, source: str) -> None:
-        """`eval/<name>/`: at the rollout temperature, greedy, and greedy without tools."""
+        """`eval/<name>/`: at the rollout temperature, greedy, and greedy without tools; then its benchmarks."""
         from armlite.train.checkpoints import publish
         from armlite.train.rounds import evaluate_checkpoint
 
-        done = self.output / "eval" / name
-        if done.is_dir():
-            return
         asked = self.recipe, name, source, self.held_out, self.held_out_root
-        publish(done, lambda folder: evaluate_checkpoint(*asked, folder, self.notify), go_on=True)
+        if not (done := self.output / "eval" / name).is_dir():
+            publish(done, lambda folder: evaluate_checkpoint(*asked, folder, self.notify), go_on=True)
+        judge_benchmarks(self.recipe, self.output, name, source, self.notify)

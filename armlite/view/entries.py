@@ -1,7 +1,8 @@
 """A row as it is looked for: where in its run it stands, and the fields that `--where` and `--sort` can name.
 
-A run keeps evaluations as `eval/STAGE/ROUND.jsonl` and the rollouts of training as `rollouts/STAGE/step_N.jsonl`; a
-file elsewhere has neither stage nor round. Advantages are worked out from the saved rewards, as TRL does from the same.
+A run keeps evaluations as `eval/STAGE/ROUND.jsonl`, those on benchmarks as `benchmarks/STAGE/NAME/trajectories.jsonl`
+(the round is the benchmark) and the rollouts of training as `rollouts/STAGE/step_N.jsonl`; a file elsewhere has neither
+stage nor round. Advantages are worked out from the saved rewards, as TRL does from the same.
 """
 
 import re
@@ -24,8 +25,9 @@ Fields = Mapping[str, tuple[Value, ...]]
 """Name -> values; a field that a row does not have is not there, and `tool` has several."""
 
 ROUNDS = {"greedy": "greedy", "rollout": "temperature", "no_tools": "no tools", "grpo": "GRPO step"}
-"""A round, and what is said of it."""
+"""A round, and what is said of it; a benchmark's name is said as it is."""
 _EVAL = re.compile(r"eval/([^/]+)/(greedy|rollout|no_tools)\.jsonl$")
+_BENCHMARK = re.compile(r"benchmarks/([^/]+?)(-no-tools)?/([^/]+)/trajectories\.jsonl$")
 _ROLLOUTS = re.compile(r"rollouts/([^/]+)/step_(\d+)\.jsonl$")
 _TOKENS = {StopReason.TURN_BUDGET, StopReason.CONTEXT_BUDGET, StopReason.CALL_LIMIT}
 ALWAYS = ("id", "file", "stage", "round", "step", "kind", "family", "source", "model", "rollout", "outcome", "status",
@@ -61,7 +63,8 @@ class Entry:
         """Stage and round in words, for a title: `grpo1`, `GRPO step 3`."""
         if "stage" not in self.fields:
             return []
-        said = ROUNDS[str(self.first("round"))]
+        name = str(self.first("round"))
+        said = ROUNDS.get(name, words.literal(name))
         return [
             words.literal(str(self.first("stage"))),
             f"{said} {self.first('step'):g}" if "step" in self.fields else said,
@@ -94,6 +97,8 @@ def place(path: Path | None) -> dict[str, tuple[Value, ...]]:
     name = path.resolve().as_posix() if path else ""
     if at := _EVAL.search(name):
         return {"stage": (at[1],), "round": (at[2],)}
+    if at := _BENCHMARK.search(name):
+        return {"stage": (at[1],), "round": (f"{at[3]}{at[2] or ''}",)}
     if at := _ROLLOUTS.search(name):
         return {"stage": (at[1],), "round": ("grpo",), "step": (float(at[2]),)}
     return {}

@@ -159,7 +159,9 @@ def columns(found: Sequence[Entry]) -> dict[str, Any]:
         seen: dict[tuple[Value, ...], int] = {}
         at = [seen.setdefault(values, len(seen)) if (values := _values(entry, name)) else -1 for entry in found]
         fields[name] = {"values": [list(map(_plain, values)) for values in seen], "at": at}
-    return {"count": len(found), "fields": fields, "stages": CHECKPOINTS, "rounds": ROUNDS, "marks": MARKS}
+    benchmarks = {str(name): str(name) for entry in found for name in entry.fields.get("round", ())}
+    rounds = {**benchmarks, **ROUNDS}
+    return {"count": len(found), "fields": fields, "stages": CHECKPOINTS, "rounds": rounds, "marks": MARKS}
 
 
 def _values(entry: Entry, name: str) -> tuple[Value, ...]:
