@@ -128,7 +128,8 @@ def _calls(run: Path, calls: Mapping[str, Mapping[str, Figure]]) -> tuple[str, s
     title = "Tool calls a task over the stages, with 95 % intervals"
     figure, axes = _axes(title, "checkpoint", "calls of a greedy judgment")
     _points(axes, [name for name in CHECKPOINTS if any(name in of for of in calls.values())], calls)
-    axes.set_ylim(0, max(0.1, axes.get_ylim()[1]))
+    top = max(0.1, axes.get_ylim()[1])
+    axes.set_ylim(-0.04 * top, top)
     return _keep(run, figure, "calls", title)
 
 

@@ -138,8 +138,8 @@ def paper_lines(found: Sequence[Mapping[str, Any]], recipe: Recipe) -> list[str]
     trained = f"trained is its checkpoint `{last}`" if last else "no trained checkpoint has been judged"
     text = [
         f"Base is `{called(recipe)}` as it was before training; {trained}. Judged greedily by the rules of the "
-        "recipe, with 95 % intervals where there are enough tasks for one. A dash: there is no figure, or no tool "
-        "that a task of the benchmark is shown."
+        "recipe, with 95 % intervals where there are enough tasks for one. A dash: no figure is known, or the "
+        "benchmark's tasks are shown no tool."
     ]
     if known:
         text += [
@@ -183,7 +183,7 @@ def _differences(found: Sequence[Mapping[str, Any]], known: Sequence[Mapping[str
     everywhere = _common([said for cells in both.values() for said in cells.values()])
     lines = ["### What differs from the paper's setting", ""]
     if everywhere:
-        lines += ["- **in every cell**", *(f"  - {word}" for word in everywhere)]
+        lines += ["- **in every cell with both**", *(f"  - {word}" for word in everywhere)]
     for name, cells in both.items():
         if not cells:
             lines.append(f"- **{name}**: no figure of this run stands beside one of the paper")

@@ -8,6 +8,8 @@ better?". In doubt a task counts as contaminated: plain pictures have like hashe
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +28,18 @@ NEAR = 2
 Rule = Literal["exact", "near", "document", "question"]
 Looks = tuple[frozenset[str], tuple[int, ...], str | None]
 """Content hashes and difference hashes of the images, content hash of the document."""
-_Known = dict[str, list[tuple[Looks, frozenset[str]]]]
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A benchmark's task; its pictures, some of which are large, are opened when its question is first met."""
+
+    task: Task
+    root: Path
+
+    @cached_property
+    def looks(self) -> Looks:
+        return looks(self.task, self.root)
 
 
 class Benchmarks:
@@ -36,26 +49,27 @@ class Benchmarks:
         files: JSONL files of tasks.
 
     Raises:
-        ArmliteError: a file, or a picture that it names, cannot be read.
+        ArmliteError: a file cannot be read.
     """
 
     def __init__(self, files: Iterable[Path]):
-        self._known: _Known = {}
+        self._known: dict[str, list[_Held]] = {}
         for file in files:
             for task in read_tasks(file):
-                self._known.setdefault(_asked(task), []).append((looks(task, file.parent), _answers(task)))
+                self._known.setdefault(_asked(task), []).append(_Held(task, file.parent))
 
     def rule(self, task: Task, root: Path) -> Rule | None:
         """The rule by which a task stands in a benchmark, or None. Pictures are opened only if the question is known.
 
         Raises:
-            ArmliteError: a picture cannot be read.
+            ArmliteError: a picture, the task's or the benchmark's, cannot be read.
         """
         same_question = self._known.get(_asked(task))
         if not same_question:
             return None
         files, hashes, document = looks(task, root)
-        for (other_files, other_hashes, other_document), answers in same_question:
+        for held in same_question:
+            other_files, other_hashes, other_document = held.looks
             if files & other_files:
                 return "exact"
             if any((a ^ b).bit_count() <= NEAR for a in hashes for b in other_hashes):
@@ -63,7 +77,7 @@ class Benchmarks:
             if document is not None and document == other_document:
                 return "document"
             nothing = not (files or other_files or document or other_document)
-            if nothing and answers & _answers(task):
+            if nothing and _answers(held.task) & _answers(task):
                 return "question"
         return None
 
