@@ -118,7 +118,7 @@ def made(out: Path) -> dict[str, str]:
     files = [out / "data" / name for name in ("tasks.jsonl", "held_out.jsonl", "traces.jsonl")]
     files += sorted(file for file in (out / "checkpoints").glob("*/*.safetensors"))
     found = {str(file.relative_to(out)): hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files}
-    for file in sorted((out / "eval").rglob("trajectories.jsonl")):
+    for file in sorted((out / "benchmarks").rglob("trajectories.jsonl")):
         rows = (json.loads(line) for line in file.open())
         said = sorted(json.dumps(_said(row.get("trajectory", row))) for row in rows)
         found[str(file.relative_to(out))] = hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
