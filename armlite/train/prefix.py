@@ -22,7 +22,7 @@ from armlite.models.bases import base_of
 from armlite.models.engine.decoder import base_model, rotary
 from armlite.models.engine.tokens import Span, TokenRecord, rope_positions
 from armlite.train.attention import Branches, packed_attention
-from armlite.train.lowrank import lora_linear
+from armlite.train.lowrank import lora_linear, lora_linears, put_side_by_side
 
 LOGITS = 1 << 24
 """Logits (tokens times vocabulary) that are in memory at once; 64 MiB in float32."""
@@ -174,6 +174,7 @@ def install_packed_forward(model: Any, temperature: float) -> None:
         temperature: that log-probabilities are taken at.
     """
     base = base_model(model)
+    put_side_by_side(base.model.language_model.layers)
     plain = base.forward
 
     @functools.wraps(type(base).forward)  # `generate` and PEFT read the signature
@@ -244,7 +245,8 @@ def _layer(
         rows: (M,) the tokens that are needed behind it, in any order and repeated; None: all.
     """
     a, h = layer.self_attn, layer.input_layernorm(x)
-    q, k, v = (lora_linear(p, h).view(len(x), -1, a.head_dim) for p in (a.q_proj, a.k_proj, a.v_proj))  # (N, H, D)
+    qkv = lora_linears((a.q_proj, a.k_proj, a.v_proj), h)
+    q, k, v = (made.view(len(x), -1, a.head_dim) for made in qkv)  # (N, H, D)
     if hasattr(a, "q_norm"):
         q, k = a.q_norm(q), a.k_norm(k)
     half = a.head_dim // 2
@@ -255,7 +257,8 @@ def _layer(
         x, mixed = x[rows], mixed[rows]
     x = x + lora_linear(a.o_proj, mixed)
     m, h = layer.mlp, layer.post_attention_layernorm(x)
-    return x + lora_linear(m.down_proj, m.act_fn(lora_linear(m.gate_proj, h)) * lora_linear(m.up_proj, h))
+    gate, up = lora_linears((m.gate_proj, m.up_proj), h)
+    return x + lora_linear(m.down_proj, m.act_fn(gate) * up)
 
 
 def _head(base: Any, x: torch.Tensor, targets: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
