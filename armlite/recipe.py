@@ -138,11 +138,11 @@ class GrpoSettings(StageSettings):
     train_overflow: bool = False
     """Train on rollouts whose last observation did not fit or whose turn ran out of tokens."""
     update_tokens: int | None = Field(None, gt=0)
-    """Tokens that go through the model at once in the update: each prompt once for its rollouts, and completions. The
-    same update whatever it is; None: `per_device_train_batch_size` rollouts.
+    """Tokens that go through the model at once in the update, what rollouts begin with alike once. The same update
+    whatever it is; None: `per_device_train_batch_size` rollouts.
     """
     shared_prefix: bool = True
-    """Compute a prompt once for all its rollouts in a part of the update; False: once for each, padded."""
+    """Compute what rollouts in a part of the update begin with alike once for all; False: once for each, padded."""
     filter_rollouts: int = Field(0, ge=0)
     """Before the stage: drop tasks that the model gets right in each of so many rollouts. Reference: 5; 0: no
     filter.

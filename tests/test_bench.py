@@ -53,13 +53,25 @@ def median(row, figure, who="ours"):
 def test_each_image_is_encoded_once_in_a_step_and_each_token_prefilled_once(row):
     crops = 2 * 2 * 2
     assert median(row, "images_encoded") == 2 + crops
-    # Of four prompts two are shared, but for their last tokens; and the last token of a rollout needs no forward.
-    shared = 2 * (median(row, "prompt_tokens") - 1)
-    assert median(row, "tokens_prefilled") + median(row, "tokens_decoded") == median(row, "tokens") - shared - 4
+    # Of four prompts two are copied, but for their last tokens; and the last token of a rollout needs no forward.
+    entered = median(row, "tokens_prefilled") + median(row, "tokens_copied") + median(row, "tokens_decoded")
+    assert entered == median(row, "tokens") - 4
+    assert median(row, "tokens_copied") >= 2 * (median(row, "prompt_tokens") - 1)
     assert median(row, "images_dropped") == 0
     # The stock loop: a prompt's image at each of 3 turns for all 4, crops in later turns, and all again in the update.
     assert median(row, "images_encoded", "stock") == 4 * (1 + 2 + 3) + 4 * 3
     assert median(row, "tokens_prefilled", "stock") > 2 * median(row, "tokens_prefilled")
+
+
+def test_rollouts_that_fork_late_take_a_third_of_the_tokens_of_rows_of_their_own(pocket):
+    """W3's shape, scaled, with a group of 8: both in the rollout and in the update."""
+    late = TABLE["W3-late"]
+    work = replace(late.scaled(), group=late.group)
+    (row,) = run(pocket, [work], repetitions=1)
+    rows = median(row, "tokens")
+    assert work.turns == 4 and work.alike == 3
+    assert median(row, "tokens_prefilled") + median(row, "tokens_decoded") <= rows / 3
+    assert median(row, "tokens_updated") <= rows / 3
 
 
 def test_both_loops_hold_the_same_tokens(row):
@@ -126,6 +138,7 @@ def test_random_weights_have_the_true_shape_and_can_be_measured(quantize):
 
 def test_workloads_are_chosen_by_id_and_typos_are_named():
     assert [w.id for w in chosen("W1, w4")] == ["W1", "W4-8", "W4-16", "W4-32"]
+    assert [w.id for w in chosen("W3,w3-late")] == ["W3", "W3-late"]
     with pytest.raises(ArmliteError, match=r"no workload 'defualt'. Did you mean 'default'\?"):
         chosen("defualt")
 

@@ -13,8 +13,9 @@ from tiny_qwen import converse, noise, plain, tiny, tokenizer
 from armlite.episode import Episode, EpisodeSettings
 from armlite.errors import ArmliteError
 from armlite.models.bases import BASES
+from armlite.models.engine.prefix_cache import LEAST
 from armlite.models.engine.sampler import sample_tokens
-from armlite.models.engine.tokens import Span, Tokens
+from armlite.models.engine.tokens import Span, Tokens, common_prefix
 from armlite.models.engine.vision import VisionCache
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.local import EngineSettings, LocalModel, Sampling
@@ -177,12 +178,51 @@ def test_a_token_is_prefilled_once_a_prompt_once_a_group_and_an_image_encoded_on
     conversations, plans = mixed()
     session, _ = converse(LocalModel(*qwen, WARM, EngineSettings(max_slots=slots)), conversations, plans)
     records = [session.tokens(c) for c in conversations]
-    prompts = sum(len(records[i].prompt_ids) - 1 for i in (0, 4))
+    stats = session.stats
     entered = sum(len(r.mask) - _after_last_sampled(r) for r in records)
-    assert session.stats.tokens_decoded == sum(sum(r.mask) for r in records)
-    # A decode step takes one token in and gives one; all others but a group's further prompts were prefilled.
-    assert session.stats.tokens_prefilled == prompts + entered - session.stats.tokens_decoded
+    assert stats.tokens_decoded == sum(sum(r.mask) for r in records)
+    # A decode step takes one token in and gives one; each other token was prefilled, or copied from whoever has it.
+    every = sum(len(r.prompt_ids) - 1 for r in records) + entered - stats.tokens_decoded
+    assert stats.tokens_prefilled + stats.tokens_copied == every
+    prompts = sum(len(records[i].prompt_ids) - 1 for i in (0, 4))
+    alike = common_prefix(records[0].path, records[4].path)  # what two tasks' prompts begin with
+    one_by_one = prompts + entered - stats.tokens_decoded
+    assert stats.tokens_prefilled == one_by_one - alike * (slots > 1) and alike > 20
     assert session.stats.images_encoded == len(PICTURES)
+
+
+@pytest.mark.parametrize(
+    "cut", [{}, {"prefill_tokens": 37}, {"max_slots": 3}], ids=["at once", "in bits", "in 3 slots"]
+)
+def test_rollouts_that_said_the_same_share_what_they_were_shown(qwen, cut):
+    """A group that forks in its third turn: the crops of the first two are prefilled once, the last one's for each.
+
+    One of them is shown another picture after equal words: it shares nothing from there on.
+    """
+    turns = [[70 + turn] * 9 for turn in range(2)]
+    conversations = group(rollouts=4, images=(PICTURES[0],))
+    plan = [Message("tool", "a crop", (PICTURES[1],)), Message("tool", "and another one", (PICTURES[3],))]
+    plans = [[*plan, Message("tool", "the last", (PICTURES[2],))] for _ in conversations]
+    plans[3][1] = Message("tool", "and another one", (PICTURES[2],))
+
+    def script(conversation):
+        return turns[conversation.turns] if conversation.turns < 2 else [80 + conversation.rollout] * 5
+
+    local = LocalModel(*qwen, WARM, EngineSettings(**cut), script=script)
+    session, _ = converse(local, conversations, plans)
+    records = [session.tokens(c) for c in conversations]
+    for record in records:
+        mask = torch.tensor(record.mask).bool()
+        right = plain(*qwen, record, WARM.temperature)
+        assert (right[mask] - torch.tensor(record.logprobs)[mask]).abs().max() <= 1e-5
+    stats, fork = session.stats, common_prefix(records[0].path, records[1].path)
+    assert stats.tokens_copied > 0 and common_prefix(records[0].path, records[3].path) < fork - 30
+    if cut == {}:
+        sampled = 2 * 9  # of the turns before the fork
+        behind = sum(len(r.path) - fork - sum(r.mask) + sampled + 1 for r in records[:3])  # prefilled by each itself
+        alone = len(records[3].path) - common_prefix(records[0].path, records[3].path)
+        assert stats.tokens_prefilled <= (fork - sampled) + behind + alone + LEAST  # so few are not worth waiting for
+        assert stats.tokens_prefilled < 0.5 * (stats.tokens_prefilled + stats.tokens_copied)
 
 
 def _after_last_sampled(record):

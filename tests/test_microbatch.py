@@ -19,7 +19,9 @@ def rows(*groups):
     made = []
     for group, (prompt, lengths) in enumerate(groups):
         for n in lengths:
-            record = TokenRecord([7] * prompt, [8] * n, [1] * n, [0.0] * n, (), (), bytes([group]), True)
+            record = TokenRecord(
+                [group] * prompt, [100 + len(made)] * n, [1] * n, [0.0] * n, (), (), bytes([group]), True
+            )
             made.append(Row(len(made), record, tuple(range(n))))
     return made
 
@@ -28,7 +30,7 @@ def numbers(parts):
     return [[row.number for row in part] for part in parts]
 
 
-TWO = ((10, [5, 9, 1, 7]), (30, [2, 3]))
+TWO = ((20, [5, 9, 1, 7]), (40, [2, 3]))
 
 
 @pytest.mark.parametrize(
@@ -38,10 +40,10 @@ TWO = ((10, [5, 9, 1, 7]), (30, [2, 3]))
         (Budget(6), [[0, 1, 2, 3, 4, 5]]),
         (Budget(4), [[4, 5], [0, 1, 2, 3]]),
         (Budget(1), [[5], [4], [1], [3], [0], [2]]),
-        (Budget(None, 33), [[4, 5], [0, 1, 2, 3]]),
-        (Budget(None, 24), [[5], [4], [1, 3], [0, 2]]),
+        (Budget(None, 43), [[4, 5], [0, 1, 2, 3]]),
+        (Budget(None, 34), [[5], [4], [1, 3], [0, 2]]),
         (Budget(None, 1), [[5], [4], [1], [3], [0], [2]]),
-        (Budget(None, 66, packed=False), [[4, 5], [0, 1, 3], [2]]),
+        (Budget(None, 87, packed=False), [[0, 1, 3], [4, 5], [2]]),
     ],
 )
 def test_groups_stay_together_as_far_as_they_fit(budget, expected):
@@ -52,10 +54,10 @@ def test_groups_stay_together_as_far_as_they_fit(budget, expected):
 
 
 def test_a_rollout_of_which_nothing_is_wanted_takes_no_room():
-    given = rows((10, [5, 5, 5]))
+    given = rows((20, [5, 5, 5]))
     given[1] = Row(1, given[1].record, ())
-    assert Budget(None, 18).cost(given) == 10 + 4 + 4
-    assert numbers(split_rows(given, Budget(None, 18))) == [[0, 1, 2]]
+    assert Budget(None, 28).cost(given) == 20 + 4 + 4
+    assert numbers(split_rows(given, Budget(None, 28))) == [[0, 1, 2]]
 
 
 def test_processes_that_need_fewer_parts_make_as_many_as_the_others():

@@ -13,6 +13,7 @@ from armlite.models.engine.vision import VisionCache
 from armlite.train.attention import Branches, packed_attention
 from armlite.train.lowrank import lora_linear
 from armlite.train.prefix import install_packed_forward, pack_rows, rows_from_records, why_not_packed
+from armlite.train.tree import pieces_of
 
 torch.set_num_threads(1)
 TEMPERATURE = 0.7
@@ -28,7 +29,9 @@ def batch_of(model, processor, rollouts):
     def ids_of(parts, start):
         ids, spans = [], []
         for part in parts:
-            if isinstance(part, int):
+            if isinstance(part, list):
+                ids += part
+            elif isinstance(part, int):
                 ids += torch.randint(3, 200, (part,), generator=random).tolist()
             else:
                 spans.append(Span(start + len(ids), look(part), 2))
@@ -165,8 +168,71 @@ def test_rollouts_that_show_other_images_in_the_same_prompt_share_nothing():
     batch = batch_of(model, processor, [([6, noise(56, 56, 1)], [5]), ([6, noise(56, 56, 2)], [5])])
     assert batch.lines[0][0] == batch.lines[1][0]
     found, _, made = packed_logps(model, batch)
-    assert len(made.branches.groups) == 2
+    assert [end == stop for _, end, stop in made.branches.pieces] == [True, True]
     assert (found - plain_logps(other, batch)[0]).abs().max() <= 5e-5
+
+
+def late_forks(model, processor):
+    """A group that forks late, twice over: equal turns, an equal crop, then other words; a copy, and one cut short."""
+    big, crop, other = noise(84, 112), noise(56, 84, 1), noise(56, 84, 2)
+    words, more, end = [[i] * 20 for i in (11, 12, 13)]
+    prompt = [40, big, 12]
+    said = [words, crop, more]
+    return batch_of(
+        model,
+        processor,
+        [
+            (prompt, [*said, end, [1, 2]]),
+            (prompt, [*said, end, [3]]),
+            (prompt, [*said, [5] * 7, crop, [2]]),
+            (prompt, [*said, end, [1, 2]]),
+            (prompt, [*said, end]),
+            (prompt, [words, other, more]),
+            (prompt, [words, crop]),  # all wanted: it ends amid an image
+            ([40, other, 12], [words]),
+        ],
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["in parts", "in one"])
+def test_rollouts_that_fork_late_share_all_that_came_before_and_keep_their_numbers(dtype):
+    model, other, processor = pair(adapter=True)
+    model, other = model.to(dtype), other.to(dtype)
+    batch = late_forks(model, processor)
+    batch.images = [{k: v.to(dtype) if v.is_floating_point() else v for k, v in made.items()} for made in batch.images]
+    weights = torch.randn(len(batch.lines), batch.keep, generator=torch.Generator().manual_seed(5))
+    found, entropies, made = packed_logps(model, batch)
+    right, right_entropies = plain_logps(other, batch)
+    assert (found - right).abs().max() <= 1e-5
+    assert (entropies - right_entropies).abs().max() <= 5e-5
+    (found * weights).sum().backward()
+    (right * weights).sum().backward()
+    mine, theirs = gradients(model), gradients(other)
+    assert mine.keys() == theirs.keys()
+    for name, gradient in theirs.items():
+        assert (mine[name] - gradient).norm() <= 1e-4 * gradient.norm(), name
+    every = sum(map(len, (p + c for p, c in batch.lines)))
+    paths = [row.path for row in rows_from_records(batch.records)]
+    assert len(made.ids) == sum(piece.length for piece in pieces_of(paths)) < every / 3
+    assert len(made.targets) < len(made.which) == sum(len(completion) for _, completion in batch.lines)
+
+
+def test_short_beginnings_are_not_shared_and_longer_ones_behind_them_are():
+    def found(paths, least):
+        return [(p.rows, p.start, p.end, p.below) for p in pieces_of(paths, least)]
+
+    one, two, three = [1] * 5 + [2] * 9 + [3], [1] * 5 + [2] * 9 + [4] * 2, [1] * 5 + [5]
+    assert found([one, two, three], 4) == [
+        ((0, 1, 2), 0, 5, 13),
+        ((0, 1), 5, 14, 3),
+        ((0,), 14, 15, 0),
+        ((1,), 14, 16, 0),
+        ((2,), 5, 6, 0),
+    ]
+    assert found([one, two, three], 6) == [((0, 1), 0, 14, 3), ((0,), 14, 15, 0), ((1,), 14, 16, 0), ((2,), 0, 6, 0)]
+    assert found([one, one, [1] * 5], 6) == [((0, 1), 0, 15, 0), ((2,), 0, 5, 0)]
+    assert found([one, one, [1] * 5], 5) == [((0, 1, 2), 0, 5, 10), ((0, 1), 5, 15, 0)]
+    assert found([], 1) == []
 
 
 def test_many_logits_are_made_a_few_at_a_time(monkeypatch):
@@ -185,7 +251,18 @@ def test_many_logits_are_made_a_few_at_a_time(monkeypatch):
 @pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (4, 2), (6, 1)])
 def test_both_ways_to_attend_are_the_same(heads, kv_heads):
     torch.manual_seed(0)
-    branches = Branches(((0, 40, ((40, 61), (61, 61), (61, 62))), (62, 3, ()), (65, 5, ((70, 100),))))
+    branches = Branches(
+        (
+            (0, 40, 62),
+            (40, 55, 61),
+            (55, 58, 58),
+            (58, 61, 61),
+            (61, 62, 62),
+            (62, 65, 65),
+            (65, 70, 100),
+            (70, 100, 100),
+        )
+    )
     made = [torch.randn(100, n, 16, dtype=torch.float64) for n in (heads, kv_heads, kv_heads)]
     weights = torch.randn(100, heads, 16)
     results = []

@@ -27,10 +27,12 @@ def make(stats=None, **settings):
 def sequence(name, length, key=b"", prompt=None):
     """A conversation whose turn has been asked for, the tokens up to `prompt` being the prompt."""
     tokens = Tokens()
-    tokens.extend(list(range(prompt or length)), [])
+    key = key or name.encode()
+    first = sum(key) * 1000  # prompts of other keys begin otherwise
+    tokens.extend([first + i for i in range(prompt or length)], [])
     if prompt is not None and length > prompt:
         tokens.extend(list(range(length - prompt)), [])
-    tokens.prompt_key = key or name.encode()
+    tokens.prompt_key = key
     return Sequence(Conversation(name), tokens=tokens, active=True)
 
 
@@ -88,7 +90,8 @@ def test_a_prompt_is_copied_from_whoever_holds_it_and_outlives_its_last_holder_w
     first, second, other = sequence("a", 9, b"p"), sequence("b", 9, b"p"), sequence("c", 9, b"q")
     scheduler.waiting.extend([first, second, other])
     scheduler.schedule()
-    assert not scheduler.copy_shared_prompt(first), "nobody has it yet"
+    scheduler.copy_shared(first)
+    assert first.cached == 0, "nobody has it yet"
     for tensor in (*scheduler.cache.keys, *scheduler.cache.values):
         tensor[0, :, :8] = 7.0
     first.cached = 8
@@ -97,12 +100,14 @@ def test_a_prompt_is_copied_from_whoever_holds_it_and_outlives_its_last_holder_w
     assert scheduler.active == [second]
     for tensor in (*scheduler.cache.keys, *scheduler.cache.values):
         tensor.zero_()
-    assert scheduler.copy_shared_prompt(second) and second.cached == 8
+    scheduler.copy_shared(second)
+    assert second.cached == 8
     assert all(bool((tensor[0, :, :8] == 7.0).all()) for tensor in (*scheduler.cache.keys, *scheduler.cache.values))
     scheduler.remove(second)
     scheduler.drop_unused_prefixes()
     scheduler.schedule()
-    assert scheduler.active == [other] and not scheduler.copy_shared_prompt(other)
+    scheduler.copy_shared(other)
+    assert scheduler.active == [other] and other.cached == 0
 
 
 def test_a_shortage_empties_the_cache_and_halves_what_comes_back():

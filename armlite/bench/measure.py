@@ -191,7 +191,7 @@ class Ours(System):
             yield
 
     def _counts(self) -> Figures:
-        return {"images_encoded": self._chat.vision.encoded}
+        return {"images_encoded": self._chat.vision.encoded, "tokens_updated": self.trainer.tokens_updated}
 
     def _figures(self, rollout_only: bool) -> Figures:
         figures = super()._figures(rollout_only)
@@ -201,6 +201,7 @@ class Ours(System):
         engine = sum(figures[f"{phase}_seconds"] for phase in ("vision", "prefill", "decode"))
         figures["tools_seconds"] = figures["rollout_seconds"] - engine
         figures["tokens_prefilled"] = sum(s.tokens_prefilled for s in stats) / n
+        figures["tokens_copied"] = sum(s.tokens_copied for s in stats) / n
         figures["tokens_decoded"] = sum(s.tokens_decoded for s in stats) / n
         held = sum(len(images) for result in self.results for images in result[7]) / n
         figures["images_dropped"] = self.play.images * self.play.work.rollouts - held

@@ -90,7 +90,8 @@ def write_play(work: Workload, vision: VisionCache, vocabulary: Vocabulary, root
         task = _padded(_task(work, root, number, cell, rng), work.prompt_tokens, settings, root, vision, vocabulary)
         tasks.append(task)
         for rollout in range(work.group):
-            turns[task.id, rollout] = _turns(work, vocabulary, rollout, shown, cell, rng)
+            own = _turns(work, vocabulary, rollout, shown, cell, rng)
+            turns[task.id, rollout] = [*turns[task.id, 0][: work.alike], *own[work.alike :]] if rollout else own
     return Play(work, settings, root, tuple(tasks), turns)
 
 

@@ -80,6 +80,8 @@ class Workload:
     """Sampled tokens of a turn, on average."""
     spread: float = 0.2
     """By what share of `turn_tokens` a turn may be shorter or longer."""
+    alike: int = 0
+    """So many first turns are said alike by all rollouts of a prompt: they fork after these."""
     steps: int = 1
     """Optimisation steps that make one repetition."""
     varying: bool = False
@@ -119,6 +121,17 @@ DEFAULT = Workload(
 )
 POCKET = replace(DEFAULT, goals=(Goal("ratio_step", least=2.2),))
 """The same for the pocket model, of whose steps calls and copies are a larger part."""
+_W3 = Workload(
+    "W3",
+    "long judge: 4 pages, 4 turns, 1,024 generated tokens, a context of 8k, one group of 8",
+    (Goal("reserved_gib", most=22.5), Goal("images_dropped", most=0)),
+    image_tokens=0,
+    prompt_tokens=1500,
+    crops=(),
+    pages=(2, 1, 1),
+    page_tokens=1024,
+    turn_tokens=256,
+)
 _W2 = Workload(
     "W2",
     "image tools: an image of 768 tokens, one group of 8, 2 turns, one crop, 200 generated tokens",
@@ -144,17 +157,8 @@ TABLE = {
             turn_tokens=272,
         ),
         _W2,
-        Workload(
-            "W3",
-            "long judge: 4 pages, 4 turns, 1,024 generated tokens, a context of 8k, one group of 8",
-            (Goal("reserved_gib", most=22.5), Goal("images_dropped", most=0)),
-            image_tokens=0,
-            prompt_tokens=1500,
-            crops=(),
-            pages=(2, 1, 1),
-            page_tokens=1024,
-            turn_tokens=256,
-        ),
+        _W3,
+        replace(_W3, id="W3-late", what="W3, whose rollouts fork in their last turn", alike=3),
         *(
             replace(
                 _W2,
@@ -231,7 +235,8 @@ def chosen(words: str) -> list[Workload]:
     found: list[Workload] = []
     for word in words.split(","):
         name = word.strip()
-        same = [w for key, w in TABLE.items() if name.lower() in (key.lower(), key.partition("-")[0].lower())]
+        same = [w for key, w in TABLE.items() if name.lower() == key.lower()]
+        same = same or [w for key, w in TABLE.items() if name.lower() == key.partition("-")[0].lower()]
         if not same:
             known = sorted({key.partition("-")[0] for key in TABLE})
             raise ArmliteError(f"there is no workload {name!r}.{nearest(name, known)} Workloads: {', '.join(known)}")

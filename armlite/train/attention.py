@@ -1,9 +1,8 @@
-"""Attention in a stream of prompts and of the completions that go on from them, for `prefix`.
+"""Attention in a stream of pieces that go on from one another, for `prefix`.
 
-A prompt sees itself causally; a completion sees all of its prompt and itself causally, and nothing of its siblings.
+A token sees the pieces that its own goes on from, and its own piece causally: nothing of what goes on otherwise.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +12,16 @@ from torch.nn.functional import scaled_dot_product_attention
 
 @dataclass(frozen=True)
 class Branches:
-    """Where prompts and completions are in the stream."""
+    """Where the pieces are in the stream."""
 
-    groups: tuple[tuple[int, int, tuple[tuple[int, int], ...]], ...]
-    """(start, length, ((start, end) of each completion, ...)) of each prompt; completions follow their prompt."""
+    pieces: tuple[tuple[int, int, int], ...]
+    """(start, end, stop) of each, in the stream's order, without gaps: its own tokens, and where what goes on from it
+    ends, which follows it at once.
+    """
 
     def sizes(self) -> list[int]:
-        """Lengths of all pieces, in the stream's order."""
-        return [n for _, length, spans in self.groups for n in (length, *(e - s for s, e in spans))]
+        """Lengths of all pieces."""
+        return [end - start for start, end, _ in self.pieces]
 
 
 def packed_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, branches: Branches) -> torch.Tensor:
@@ -36,31 +37,31 @@ def packed_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, branches
         (N, heads, head_dim)
     """
     if q.device.type == "cpu" and q.dtype == k.dtype == v.dtype == torch.float32:
-        return _TwoParts.apply(q, k, v, branches)  # type: ignore[no-any-return]
+        return _InParts.apply(q, k, v, branches)  # type: ignore[no-any-return]
     repeat = q.shape[1] // k.shape[1]  # grouped-query attention: so many heads share a key head
     if repeat > 1:
         k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
     # Split, not slices: the gradient of each slice would be a tensor as long as the stream.
     pieces = [t.transpose(0, 1)[None].split(branches.sizes(), 2) for t in (q, k, v)]
-    mixed, at = [], iter(zip(*pieces, strict=True))
-    for _, length, spans in branches.groups:
-        query, key, value = next(at)
-        mixed.append(scaled_dot_product_attention(query, key, value, is_causal=True))
-        width = max((e - s for s, e in spans), default=0)
-        # (T, prompt + T): all of the prompt, and of itself what came before. Shorter completions use a corner of it.
-        allowed = torch.ones(width, length + width, dtype=torch.bool, device=q.device).tril(length)
-        for s, e in spans:
-            query, own_key, own_value = next(at)
-            if s == e:
-                continue
-            keys, values = torch.cat((key, own_key), 2), torch.cat((value, own_value), 2)
-            mask = allowed[: e - s, : length + e - s]
-            mixed.append(scaled_dot_product_attention(query, keys, values, attn_mask=mask))
+    seen: list[tuple[int, torch.Tensor, torch.Tensor]] = []  # (stop, keys, values) of what a piece goes on from
+    mixed = []
+    for (start, _, stop), query, key, value in zip(branches.pieces, *pieces, strict=True):
+        while seen and seen[-1][0] <= start:
+            seen.pop()
+        own, before = query.shape[2], sum(keys.shape[2] for _, keys, _ in seen)
+        keys = torch.cat([*(t for _, t, _ in seen), key], 2) if seen else key
+        values = torch.cat([*(t for _, _, t in seen), value], 2) if seen else value
+        mask = None
+        if seen:  # (T, before + T): all of what it goes on from, and of itself what came before
+            mask = torch.ones(own, before + own, dtype=torch.bool, device=q.device).tril(before)
+        mixed.append(scaled_dot_product_attention(query, keys, values, attn_mask=mask, is_causal=mask is None))
+        seen.append((stop, key, value))
     return torch.cat(mixed, 2)[0].transpose(0, 1)
 
 
-class _TwoParts(torch.autograd.Function):
-    """What a completion sees, in two parts: its prompt without any mask, all completions at once, and itself causally.
+class _InParts(torch.autograd.Function):
+    """What a token sees, in parts: its own piece causally, and each piece that this goes on from without a mask, which
+    is done for all that go on from it at once.
 
     Softmax over the keys A and B together is softmax over A times exp(logsumexp_A - logsumexp_AB), and likewise for B:
     the parts add up exactly. In backward, flash attention's kernel needs only the output and the logsumexp of the whole
@@ -69,67 +70,63 @@ class _TwoParts(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, branches: Branches) -> torch.Tensor:
-        kv, mixed, sums = k.shape[1], torch.empty_like(q), []  # q (N, heads, D); k, v (N, kv_heads, D)
-        for prompt, rest, spans in _pieces(branches):
-            out, total = _mix(q[prompt], k[prompt], v[prompt], kv, True)
-            mixed[prompt] = out
-            sums.append(total)
-            if rest.start == rest.stop:
-                continue
-            out, total = _mix(q[rest], k[prompt], v[prompt], kv, False)  # total: (kv_heads, groups, T) logsumexp
-            for own in spans:
-                here = slice(own.start - rest.start, own.stop - rest.start)
-                more, its = _mix(q[own], k[own], v[own], kv, True)
-                both = torch.logaddexp(total[:, :, here], its)
-                mixed[own] = out[here] * _share(total[:, :, here], both) + more * _share(its, both)
-                total[:, :, here] = both
-            sums.append(total)
+        kv, mixed = k.shape[1], torch.empty_like(q)  # q (N, heads, D); k, v (N, kv_heads, D)
+        sums = q.new_empty(kv, q.shape[1] // kv, len(q))  # logsumexp of all that a token sees
+        known = 0  # up to here the stream has something already: what it goes on from
+
+        def add(here: slice, seen: slice, causal: bool) -> None:
+            out, total = _mix(q[here], k[seen], v[seen], kv, causal)
+            if here.start >= known:
+                mixed[here], sums[:, :, here] = out, total
+                return
+            both = torch.logaddexp(sums[:, :, here], total)
+            mixed[here] = mixed[here] * _share(sums[:, :, here], both) + out * _share(total, both)
+            sums[:, :, here] = both
+
+        for start, end, stop in branches.pieces:
+            own = slice(start, end)
+            add(own, own, True)
+            if stop > end:
+                add(slice(end, stop), own, False)
+            known = max(known, stop)
         ctx.branches = branches
-        ctx.save_for_backward(q, k, v, mixed, *sums)
+        ctx.save_for_backward(q, k, v, mixed, sums)
         return mixed
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:  # type: ignore[override]
-        q, k, v, mixed, *sums = ctx.saved_tensors
+        q, k, v, mixed, sums = ctx.saved_tensors
         dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-        totals = iter(sums)
+        kv, groups, known = k.shape[1], q.shape[1] // k.shape[1], 0
 
-        def back(own: slice, seen: slice, total: torch.Tensor, causal: bool) -> tuple[torch.Tensor, ...]:
-            """Gradients of queries (T, heads, D), and of those of their keys and values (S, kv_heads, D) that are seen.
+        def back(here: slice, seen: slice, causal: bool) -> None:
+            """Gradients of queries, and of those of their keys and values that are seen.
 
-            `total` and the output are of the whole that these keys are a part of, not of the part.
+            The logsumexp and the output are of the whole that these keys are a part of, not of the part.
             """
-            kv = k.shape[1]
-            groups = q.shape[1] // kv
-            out, queries, mixture = (_heads(t[own], kv) for t in (gradient, q, mixed))
+            out, queries, mixture = (_heads(t[here], kv) for t in (gradient, q, mixed))
             keys, values = (_shared(t[seen], groups) for t in (k, v))
             to_q, to_k, to_v = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                out, queries, keys, values, mixture, total, 0.0, causal
+                out, queries, keys, values, mixture, sums[:, :, here], 0.0, causal
             )
             # Keys were expanded to all heads that share them, so their gradient is the sum over these.
-            return to_q.flatten(0, 1).transpose(0, 1), to_k.sum(1).transpose(0, 1), to_v.sum(1).transpose(0, 1)
+            sides = ((dk, to_k.sum(1)), (dv, to_v.sum(1)))
+            for whole, place, part, is_first in (
+                (dq, here, to_q.flatten(0, 1), here.start >= known),
+                *((whole, seen, part, causal) for whole, part in sides),
+            ):
+                if is_first:
+                    whole[place] = part.transpose(0, 1)
+                else:
+                    whole[place] += part.transpose(0, 1)
 
-        for prompt, rest, spans in _pieces(ctx.branches):
-            dq[prompt], dk[prompt], dv[prompt] = back(prompt, prompt, next(totals), True)
-            if rest.start == rest.stop:
-                continue
-            total = next(totals)
-            dq[rest], to_keys, to_values = back(rest, prompt, total, False)
-            dk[prompt] += to_keys
-            dv[prompt] += to_values
-            for own in spans:
-                here = total[:, :, own.start - rest.start : own.stop - rest.start]
-                to_queries, dk[own], dv[own] = back(own, own, here, True)
-                dq[own] += to_queries
+        for start, end, stop in ctx.branches.pieces:
+            own = slice(start, end)
+            back(own, own, True)
+            if stop > end:
+                back(slice(end, stop), own, False)
+            known = max(known, stop)
         return dq, dk, dv, None
-
-
-def _pieces(branches: Branches) -> Iterator[tuple[slice, slice, list[slice]]]:
-    """Each prompt, all of its completions, and each of them that is not empty."""
-    for start, length, spans in branches.groups:
-        end = start + length
-        stop = max((e for _, e in spans), default=end)
-        yield slice(start, end), slice(end, stop), [slice(s, e) for s, e in spans if e > s]
 
 
 def _heads(t: torch.Tensor, kv: int) -> torch.Tensor:

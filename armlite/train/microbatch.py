@@ -14,6 +14,7 @@ import torch
 from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
 from armlite.train.prefix import Row
+from armlite.train.tree import pieces_of
 
 BY_TOKENS = ("cispo", "dapo", "vespo")
 """Losses that TRL divides by `num_items_in_batch`, the trained tokens of all rows: their parts simply add up."""
@@ -39,15 +40,14 @@ class Budget:
     tokens: int | None = None
     """Tokens, padding included where there is any."""
     packed: bool = True
-    """Rows share their prompt and are not padded."""
+    """Rows share what they begin with and are not padded."""
 
     def cost(self, rows: Sequence[Row]) -> int:
         """Tokens that some rows take together."""
         if not self.packed:
             prompt = max((len(r.record.prompt_ids) for r in rows), default=0)
             return len(rows) * (prompt + max((len(r.record.completion_ids) for r in rows), default=0))
-        used = [r for r in rows if r.wanted]
-        return sum({r.group: len(r.record.prompt_ids) for r in used}.values()) + sum(r.length for r in used)
+        return sum(piece.length for piece in pieces_of([r.path for r in rows if r.wanted]))
 
     def fits(self, rows: Sequence[Row]) -> bool:
         """Whether some rows may go through the model together; one alone always may."""

@@ -1,9 +1,9 @@
-"""The update's forward pass: log-probabilities of a group's rollouts, with the prompt that they share computed once.
+"""The update's forward pass: log-probabilities of rollouts, with all that they begin with alike computed once.
 
-A batch is packed into one stream without padding: each prompt once, then the completions that go on from it. Every
-layer runs on the whole stream; only attention and the positions know where a rollout begins. The model's own modules do
-the arithmetic, so LoRA, 4-bit layers, dropout and hooks work as they are, and a checkpointed layer recomputes prompt
-and completions together. Numbers are those of a plain forward of each rollout alone, up to rounding. Called by the
+A batch is packed into one stream without padding: a tree (`tree`), each piece of which is followed by what goes on
+from it. Every layer runs on the whole stream; only attention and the positions know where a rollout begins. The model's
+own modules do the arithmetic, so LoRA, 4-bit layers, dropout and hooks work as they are, and a checkpointed layer
+recomputes all of it together. Numbers are those of a plain forward of each rollout alone, up to rounding. Called by the
 trainer through `model.forward`, and with it through whatever wraps the model.
 """
 
@@ -12,6 +12,7 @@ import math
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from armlite.models.engine.decoder import base_model, rotary
 from armlite.models.engine.tokens import Span, TokenRecord, rope_positions
 from armlite.train.attention import Branches, packed_attention
 from armlite.train.lowrank import lora_linear, lora_linears, put_side_by_side
+from armlite.train.tree import pieces_of
 
 LOGITS = 1 << 24
 """Logits (tokens times vocabulary) that are in memory at once; 64 MiB in float32."""
@@ -51,6 +53,11 @@ class Row:
         """Tokens of the completion that must go through the model: those before the last one wanted."""
         return self.wanted[-1] if self.wanted else 0
 
+    @cached_property
+    def path(self) -> list[int]:
+        """Its tokens that go through the model, images told by what they show."""
+        return self.record.path[: len(self.record.prompt_ids) + self.length]
+
     def images(self) -> Iterator[tuple[Span, slice]]:
         """Its images, and the rows of `pixel_values` of each."""
         at = self.first_patch
@@ -70,17 +77,19 @@ class Pack:
     """(3, N) M-RoPE positions."""
     branches: Branches
     sources: torch.Tensor
-    """(M,) token of the stream that predicts each target."""
+    """(U,) token of the stream that predicts each target."""
     targets: torch.Tensor
-    """(M,) token ids."""
+    """(U,) token ids; no pair of source and target comes twice."""
+    which: torch.Tensor
+    """(M,) which of these is wanted: rollouts that are alike so far want the same."""
     places: tuple[torch.Tensor, torch.Tensor]
     """(M,) each: row and column of the batch."""
     pixel_values: torch.Tensor | None
     """(patches, d) of the images in the stream, in its order."""
     image_grid_thw: torch.Tensor | None
     """(images, 3)"""
-    visual_tokens: tuple[int, ...]
-    """How many visual tokens of each image are in the stream: a row may end amid its last one."""
+    visual_tokens: tuple[slice, ...]
+    """Which visual tokens of each image are in the stream: a row may end amid its last one."""
     visual_places: torch.Tensor
     """Where the stream has visual tokens."""
 
@@ -107,62 +116,59 @@ def pack_rows(rows: Sequence[Row], model: Any, pixel_values: torch.Tensor | None
     """Put rows into one stream; those of which nothing is wanted are left out.
 
     Args:
-        rows: of one batch; those of a group need not be neighbours.
+        rows: of one batch.
         model: tells where the tensors go.
         pixel_values: (patches, d) of the batch.
     """
     device = base_model(model).model.language_model.embed_tokens.weight.device
-    groups: dict[bytes, list[Row]] = {}
-    for row in rows:
-        if row.wanted:
-            groups.setdefault(row.group, []).append(row)
+    used = [row for row in rows if row.wanted]
     ids: list[int] = []
     positions: list[np.ndarray] = []
-    layout: list[tuple[int, int, list[tuple[int, int]]]] = []
-    found: list[tuple[int, int, int, int]] = []
+    layout: list[tuple[int, int, int]] = []
+    places: list[list[int]] = [[] for _ in used]  # of each row's tokens in the stream
     shown: list[tuple[Span, slice]] = []
-    visual: list[range] = []  # the places in the stream of each one's tokens
-
-    def append(row: Row, start: int, end: int) -> None:
-        """Tokens `start` to `end` of a row, counted from its prompt's first."""
-        shift = len(ids) - start  # from a token's index in its row to its place in the stream
-        ids.extend((row.record.prompt_ids + row.record.completion_ids)[start:end])
-        positions.append(rope_positions(row.record.spans, start, end))
+    visual: list[tuple[int, int, int]] = []  # of each image: which of its tokens are in the piece, and where
+    for piece in pieces_of([row.path for row in used]):
+        row, at = used[piece.rows[0]], len(ids)
+        ids.extend((row.record.prompt_ids + row.record.completion_ids)[piece.start : piece.end])
+        positions.append(rope_positions(row.record.spans, piece.start, piece.end))
+        layout.append((at, len(ids), len(ids) + piece.below))
+        for number in piece.rows:
+            places[number] += range(at, len(ids))
         for span, patches in row.images():
-            if start <= span.start < end:
+            low, high = max(span.start, piece.start), min(span.end, piece.end)
+            if low < high:
                 shown.append((span, patches))
-                visual.append(range(span.start + shift, min(span.end, end) + shift))
-
-    for members in groups.values():
-        start, prompt = len(ids), len(members[0].record.prompt_ids)
-        append(members[0], 0, prompt)
-        branches: list[tuple[int, int]] = []
-        for row in members:
-            first = len(ids)
-            append(row, prompt, prompt + row.length)
-            branches.append((first, len(ids)))
-            # A token is predicted by the one before it: a completion's first by the prompt's last.
-            last = start + prompt - 1
-            target = row.record.completion_ids
-            found += [(first + t - 1 if t else last, target[t], row.number, t) for t in row.wanted]
-        layout.append((start, prompt, branches))
-    sources, targets, places, columns = torch.tensor(found, device=device).T
+                visual.append((low - span.start, high - span.start, at + low - piece.start))
+    found: dict[tuple[int, int], int] = {}  # (what predicts a token, the token), for all that are alike so far
+    which, cells = [], []
+    for row, own in zip(used, places, strict=True):
+        prompt = len(row.record.prompt_ids)
+        for t in row.wanted:
+            pair = own[prompt + t - 1], row.record.completion_ids[t]
+            which.append(found.setdefault(pair, len(found)))
+            cells.append((row.number, t))
     pixels = grids = None
     if shown:
         assert pixel_values is not None
         pixels = torch.cat([pixel_values[patches] for _, patches in shown])
         grids = torch.tensor([span.picture.grid for span, _ in shown], device=pixels.device)
+    sources, targets = torch.tensor(list(found), device=device).T
+    rows_of, columns = torch.tensor(cells, device=device).T
     return Pack(
         ids=torch.tensor(ids, device=device),
         positions=torch.from_numpy(np.concatenate(positions, -1)).to(device),
-        branches=Branches(tuple((s, n, tuple(b)) for s, n, b in layout)),
+        branches=Branches(tuple(layout)),
         sources=sources,
         targets=targets,
-        places=(places, columns),
+        which=torch.tensor(which, device=device),
+        places=(rows_of, columns),
         pixel_values=pixels,
         image_grid_thw=grids,
-        visual_tokens=tuple(map(len, visual)),
-        visual_places=torch.tensor([i for part in visual for i in part], dtype=torch.long, device=device),
+        visual_tokens=tuple(slice(low, high) for low, high, _ in visual),
+        visual_places=torch.tensor(
+            [at + i for low, high, at in visual for i in range(high - low)], dtype=torch.long, device=device
+        ),
     )
 
 
@@ -200,18 +206,18 @@ def why_not_packed(model: Any) -> str | None:
 
 
 def packed_logprobs(base: Any, packed: Pack, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities (M,) of the targets under softmax(logits / temperature), and entropies (M,) without gradient.
+    """Log-probabilities (M,) of what is wanted at a temperature, and entropies (M,) without gradient.
 
     Args:
         base: the model, in no wrapper.
         packed: the stream.
-        temperature: see above.
+        temperature: log-probabilities are under softmax(logits / temperature).
     """
     text = base.model.language_model
     x, seen = _embed(base, packed)  # (N, hidden)
     cos, sin = rotary(base_of(base), text, packed.positions, x.dtype)  # (N, 1, head_dim)
     for i, layer in enumerate(text.layers):
-        # Behind the last attention only the tokens that predict a target are needed: N becomes M.
+        # Behind the last attention only the tokens that predict a target are needed: N becomes U.
         rows = packed.sources if layer is text.layers[-1] else None
         if layer.training and getattr(layer, "gradient_checkpointing", False) and torch.is_grad_enabled():
             x = checkpoint(_layer, layer, x, cos, sin, packed.branches, rows, use_reentrant=False)
@@ -219,7 +225,8 @@ def packed_logprobs(base: Any, packed: Pack, temperature: float = 1.0) -> tuple[
             x = _layer(layer, x, cos, sin, packed.branches, rows)
         if i < len(seen):
             x = x.index_add(0, packed.visual_places, seen[i])
-    return _head(base, text.norm(x), packed.targets, temperature)
+    logps, entropies = _head(base, text.norm(x), packed.targets, temperature)  # (U,)
+    return logps[packed.which], entropies[packed.which]
 
 
 def _embed(base: Any, packed: Pack) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -231,7 +238,7 @@ def _embed(base: Any, packed: Pack) -> tuple[torch.Tensor, list[torch.Tensor]]:
     if packed.pixel_values is None:
         return x, []
     features = base_of(base).features(base.model.get_image_features(packed.pixel_values, packed.image_grid_thw))
-    seen = torch.cat([f[:n] for f, n in zip(features, packed.visual_tokens, strict=True)]).to(x)
+    seen = torch.cat([f[own] for f, own in zip(features, packed.visual_tokens, strict=True)]).to(x)
     first, *later = seen.split(x.shape[1], 1)
     return x.index_copy(0, packed.visual_places, first), later
 

@@ -1,6 +1,6 @@
 """LeanGRPOTrainer: TRL's GRPOTrainer with a leaner update; what is learnt is the same.
 
-An optimisation step gets all its rollouts at once and cuts them itself: a group's prompt goes forward once (`prefix`),
+An optimisation step gets all its rollouts at once and cuts them itself: what they share goes forward once (`prefix`),
 the parts are as large as memory allows (`microbatch`), and when memory runs out the step is done again in smaller ones.
 Log-probabilities are computed of trained tokens only, and only of rollouts that teach something. The loss stays TRL's.
 """
@@ -39,7 +39,7 @@ class LeanGRPOTrainer(GRPOTrainer):
     Args:
         args: `per_device_train_batch_size` is the most rollouts in a part, unless `update_tokens` is given.
         update_tokens: the most tokens in a part, padding included where there is any.
-        shared_prefix: compute a prompt once for all its rollouts in a part.
+        shared_prefix: compute what rollouts in a part begin with alike once for all.
         kwargs: of GRPOTrainer.
     """
 
@@ -57,6 +57,8 @@ class LeanGRPOTrainer(GRPOTrainer):
         if shared_prefix:
             install_packed_forward(self.model, self.temperature)
         self._budget = Budget(rows, update_tokens, packed=shared_prefix)
+        self.tokens_updated = 0
+        """Tokens that have gone through the model in updates, what rollouts begin with alike once."""
         self._shortages = 0
         """Times that memory has run out in the step at hand."""
         self._at_hand: tuple[Sequence[TokenRecord], torch.Tensor | None] | None = None
@@ -226,6 +228,8 @@ class LeanGRPOTrainer(GRPOTrainer):
             return empty, empty, None
         bare = self.accelerator.unwrap_model(model)
         packed = pack_rows(rows, bare, fields.get("pixel_values"))
+        if torch.is_grad_enabled():
+            self.tokens_updated += len(packed.ids)
         with self.accelerator.autocast():
             logps, entropies = model(packed=packed)
         return empty.index_put(packed.places, logps), empty.index_put(packed.places, entropies), None

@@ -48,10 +48,10 @@ class KVCache:
                 side[i] = old.new_zeros(slots, old.shape[1], length, old.shape[3])
                 side[i][:rows, :, :tokens] = old[:rows, :, :tokens]
 
-    def copy(self, source: int, target: int, tokens: int) -> None:
-        """Copy the first tokens of a slot to another."""
+    def copy(self, source: int, target: int, tokens: int, start: int = 0) -> None:
+        """Copy the tokens of a slot from `start` up to `tokens` to another."""
         for tensor in (*self.keys, *self.values):
-            tensor[target, :, :tokens] = tensor[source, :, :tokens]
+            tensor[target, :, start:tokens] = tensor[source, :, start:tokens]
 
     def read(self, slot: int, tokens: int) -> list[torch.Tensor]:
         """A copy of the first tokens of a slot, for `write`: (kv_heads, tokens, head_dim) each."""

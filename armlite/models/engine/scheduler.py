@@ -64,9 +64,9 @@ class Scheduler:
             self.waiting.remove(sequence)
         self._release(sequence)
 
-    def copy_shared_prompt(self, sequence: Sequence) -> bool:
-        """Copy a prompt that is known already into a sequence's slot; False where it is not."""
-        return self._prefixes.fill(sequence, self.held, self.cache)
+    def copy_shared(self, sequence: Sequence) -> None:
+        """Copy what others have of a sequence's missing tokens into its slot."""
+        self._prefixes.fill(sequence, self.held, self.cache)
 
     def drop_unused_prefixes(self) -> None:
         """Forget the prompts that nobody waits for."""

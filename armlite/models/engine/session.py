@@ -1,10 +1,11 @@
 """The rollout engine: many conversations at once with one local model, token in, token out. A `ChatSession`.
 
-A conversation keeps its slot of the key-value cache from turn to turn, so each token goes through the model once, and a
-group's shared prompt once for all (`prefix_cache`). A turn that ends leaves the decode batch at once and another takes
-its place (`scheduler`); nobody waits for the slowest. Tools run between two decode steps: beside them they would make
-who comes back first the clock's choice, to save 4 % of a training step (measured on a CPU). What is sampled depends on
-(seed, task, rollout, turn), not on who shares the batch: across batches log-probabilities differ by rounding only.
+A conversation keeps its slot of the key-value cache from turn to turn, so each token goes through the model once, and
+what several begin with alike is prefilled once for all (`prefix_cache`). A turn that ends leaves the decode batch at
+once and another takes its place (`scheduler`); nobody waits for the slowest. Tools run between two decode steps: beside
+them they would make who comes back first the clock's choice, to save 4 % of a training step (measured on a CPU). What
+is sampled depends on (seed, task, rollout, turn), not on who shares the batch: across batches log-probabilities differ
+by rounding only.
 """
 
 import time
@@ -19,6 +20,7 @@ from armlite.loop import OnText, Reply
 from armlite.models.engine.decoder import Chunk, Decoder
 from armlite.models.engine.graphs import GraphedDecoder
 from armlite.models.engine.oom import retry_on_oom
+from armlite.models.engine.prefix_cache import later_from
 from armlite.models.engine.sampler import sample_tokens, top_logprobs
 from armlite.models.engine.scheduler import Scheduler
 from armlite.models.engine.sequence import Sequence, Stats
@@ -193,14 +195,13 @@ class EngineSession:
     def _prefill(self) -> None:
         """Bring all that is known of active conversations into the cache, but the last token of each."""
         while todo := [s for s in self._scheduler.active if s.cached < s.length - 1]:
-            # Of those with the same prompt one prefills it; the others find it to copy in a later round of this loop.
-            first = {s.prompt_key: s for s in todo if 0 < s.cached < s.prefix}
+            # Of those that go on alike one computes it; the others find it to copy in a later round of this loop.
             work: list[Sequence] = []
             for sequence in todo:
-                begun = sequence.cached > 0 or self._scheduler.copy_shared_prompt(sequence)
-                if not begun and first.setdefault(sequence.prompt_key, sequence) is not sequence:
-                    continue
-                if sequence.cached < sequence.length - 1:
+                before = sequence.cached
+                self._scheduler.copy_shared(sequence)
+                self.stats.tokens_copied += sequence.cached - before
+                if sequence.cached < sequence.length - 1 and not any(later_from(sequence, w) for w in work):
                     work.append(sequence)
             self._prefill_batch(work)
         self._scheduler.drop_unused_prefixes()

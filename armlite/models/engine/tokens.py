@@ -6,11 +6,15 @@ Text that a model sampled is never tokenised again; a `TokenRecord` is exactly w
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from PIL import Image
 
 from armlite.models.engine.vision import Picture
+
+STRIDE = 64
+"""Tokens that are compared at once."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,30 @@ def rope_positions(spans: Sequence[Span], start: int, end: int) -> np.ndarray:
     return places
 
 
+def path_of(ids: Sequence[int], spans: Sequence[Span], start: int = 0) -> list[int]:
+    """Ids with those of an image told by what it shows: conversations that show the same have the same path so far.
+
+    Args:
+        spans: the images in it.
+        start: where the first of the ids is in its conversation.
+    """
+    path = list(ids)
+    for span in spans:
+        low, high = max(span.start - start, 0), span.end - start
+        path[low:high] = [-1 - int(span.picture.key[:15], 16)] * len(path[low:high])
+    return path
+
+
+def common_prefix(one: Sequence[int], other: Sequence[int], start: int = 0) -> int:
+    """How many tokens two paths begin with alike, given that they do up to `start`."""
+    n, at = min(len(one), len(other)), start
+    while at + STRIDE <= n and one[at : at + STRIDE] == other[at : at + STRIDE]:
+        at += STRIDE
+    while at < n and one[at] == other[at]:
+        at += 1
+    return at
+
+
 @dataclass(frozen=True, eq=False)
 class TokenRecord:
     """A conversation as token ids, for a trainer."""
@@ -81,6 +109,11 @@ class TokenRecord:
         """All images, in order."""
         return self.prompt_spans + self.completion_spans
 
+    @cached_property
+    def path(self) -> list[int]:
+        """All ids, images told by what they show; see `path_of`."""
+        return path_of(self.prompt_ids + self.completion_ids, self.spans)
+
     @property
     def images(self) -> list[Image.Image]:
         """The pixels of all images, in order."""
@@ -95,6 +128,8 @@ class Tokens:
     sampled: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
+    path: list[int] = field(default_factory=list)
+    """See `path_of`."""
     prompt: int = 0
     """Length of the prompt; 0 before there is one."""
     prompt_spans: int = 0
@@ -104,6 +139,7 @@ class Tokens:
 
     def extend(self, ids: Sequence[int], spans: Sequence[Span]) -> None:
         """Append rendered tokens; the first ones are the prompt."""
+        self.path.extend(path_of(ids, spans, len(self.ids)))
         self.ids.extend(ids)
         self.sampled.extend([0] * len(ids))
         self.logprobs.extend([0.0] * len(ids))
@@ -115,6 +151,7 @@ class Tokens:
     def push(self, token: int, logprob: float) -> None:
         """Append a sampled token."""
         self.ids.append(token)
+        self.path.append(token)
         self.sampled.append(1)
         self.logprobs.append(logprob)
 
