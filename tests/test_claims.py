@@ -49,7 +49,7 @@ TINY = {
         "grpo1": {**GRPO, "train_overflow": True, "reward": "encourage_tools"},
         "grpo2": {**GRPO, "train_overflow": True},
     },
-    "evaluation": {"batch": 3, **BUDGET},
+    "evaluation": {"batch": 3, **BUDGET, "benchmarks": [{"name": "pocket", "n": 2}], "benchmarks_at": ["base"]},
 }
 CLAIMS = {
     "kind": "claims",
@@ -269,6 +269,8 @@ def test_stages_that_variants_have_in_common_are_trained_once(finished):
     assert parts == {True}
     for run in (full, accuracy, direct):
         assert (run / "report.md").is_file()
+        judged = run / "benchmarks/base/pocket/trajectories.jsonl"
+        assert judged.samefile(full / "benchmarks/base/pocket/trajectories.jsonl"), "nor is a benchmark judged again"
         assert len(rows_of(run, "grpo2")) == 2
 
 

@@ -24,6 +24,7 @@ from armlite.errors import ArmliteError
 from armlite.lock import held
 from armlite.recipe import STAGES, Recipe, StageName, difference, saved_recipe
 from armlite.store import read_json, write_atomic
+from armlite.train.benchmarks import finished_parts
 from armlite.train.run import NOTES, Notify, train
 
 LINKED = ("data", "base")
@@ -159,6 +160,7 @@ def _take_over(donor: Path, stages: Sequence[StageName], recipe: Recipe, run: Pa
         done = [stage for stage in stages if (donor / "checkpoints" / stage).is_dir()]
         links = [*LINKED, "eval/base"]
         links += [f"{part}/{stage}" for stage in done for part in ("checkpoints", "eval", "rollouts")]
+        links += finished_parts(donor, ["base", *done])
         copies = [*COPIED, *(f"filter/{stage}.json" for stage in done)]
         rows = [row for row in MetricsFile(donor / "metrics.jsonl").read() if row["stage"] in done]
         notes = {stage: note for stage, note in read_json(donor / NOTES, {}).items() if stage in done}

@@ -7,7 +7,7 @@ them, which `armlite eval compare` takes. What is made of them in words stands i
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +204,13 @@ def _settings(
     asked = {"n": own.n, "tools": judge.settings.tools != (), "seed": recipe.seed}
     found = settings_of(benchmark_of(word), word, None, model, judge, {}, asked)  # type: ignore[arg-type]
     return found.model_copy(update={"digest": file_digest(file), "writer": writer})
+
+
+def finished_parts(run: Path, checkpoints: Iterable[str]) -> list[str]:
+    """Folders below a run: the tasks of its benchmarks, and the finished evaluations of some checkpoints on them."""
+    ways = [folder_of(run, checkpoint, tools, ".") for checkpoint in checkpoints for tools in (True, False)]
+    done = [file.parent for way in ways for file in sorted(way.glob(f"*/{SUMMARY}"))]
+    return [str(folder.relative_to(run)) for folder in (run / FOLDER / "tasks", *done) if folder.is_dir()]
 
 
 def results_of(run: Path) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
