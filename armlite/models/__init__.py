@@ -68,7 +68,11 @@ def asked_at_once(spec: str, in_flight: int | None) -> dict[str, Any]:
 
 
 def load_chat_model(
-    spec: str, sampling: Sampling | None = None, settings: EngineSettings | None = None, **options: Any
+    spec: str,
+    sampling: Sampling | None = None,
+    settings: EngineSettings | None = None,
+    called: str | None = None,
+    **options: Any,
 ) -> ChatModel:
     """The model that a user's word for it stands for.
 
@@ -76,6 +80,7 @@ def load_chat_model(
         spec: `openai:MODEL@URL`, `mine:NAME` of a `@chat_model`, else what `armlite.models.loading.load` takes.
         sampling: how it writes.
         settings: memory and speed of the local engine; for no other.
+        called: what trajectories call a local model; None: as `spec` does.
         options: of `OpenAIModel`, of the user's function, or of `load`.
 
     Raises:
@@ -87,4 +92,4 @@ def load_chat_model(
     from armlite.models.local import LocalModel
 
     model, processor = load(spec, **options)
-    return LocalModel(model, processor, sampling, settings, name=spec)
+    return LocalModel(model, processor, sampling, settings, name=called or spec)

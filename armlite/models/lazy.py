@@ -16,7 +16,7 @@ from armlite.store import pieces_digest
 
 BESIDE = (
     *("settings", "device", "workers", "api_key", "headers", "timeout", "retries", "backoff", "patience"),
-    *("probe", "ruled"),
+    *("probe", "ruled", "called"),
 )
 """Options that do not decide what a model writes, but where, how fast and how patiently."""
 WEIGHTS = (".safetensors", ".bin", ".json", ".jinja")

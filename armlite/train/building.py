@@ -94,7 +94,7 @@ def make_second_round(recipe: Recipe, run: Path, notify: Notify) -> None:
 
     data = load_data_recipe(recipe.data.build or "")
     assert data.traces is not None
-    options = {"temperature": data.traces.temperature, "seed": data.seed, "top_logprobs": 0}
+    options = {"temperature": data.traces.temperature, "seed": data.seed, "top_logprobs": 0, "called": "grpo1"}
     judge = Judge.load(run / "checkpoints" / "grpo1", **options)  # the run directory says the rest
     second_round(data, run / "data", judge, "grpo1", *_telling(notify))
     judge.release()
