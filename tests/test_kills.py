@@ -66,11 +66,9 @@ RUN = {
 KILLS = 5
 
 
-def start(folder: Path, *words: str, **options) -> subprocess.Popen:
+def start(folder: Path, *words: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "armlite", "train", *words]
-    return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options
-    )
+    return subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def train(folder: Path, *words: str) -> float:
@@ -88,14 +86,13 @@ def kill_again_and_again(folder: Path, seed: int, seconds: float) -> list[str]:
     rng, told = random.Random(seed), []
     for number in range(KILLS):
         wait = rng.uniform(0, seconds / KILLS)
-        process = start(
-            folder, "run.yaml", "--output", "killed", *(["--resume"] if (folder / "killed").exists() else [])
-        )
-        process.stderr.readline()
+        again = ["--resume"] if (folder / "killed").exists() else []
+        process = start(folder, "run.yaml", "--output", "killed", *again)
+        first = process.stderr.readline()
         time.sleep(wait)
         process.send_signal(signal.SIGKILL)
-        last = process.communicate()[1].splitlines()
-        told.append(f"kill {number + 1} after {wait:.2f} s (status {process.returncode}): {last[-1] if last else ''}")
+        said = [first, *process.communicate()[1].splitlines()][-1].strip()
+        told.append(f"kill {number + 1} after {wait:.2f} s (status {process.returncode}), last heard: {said}")
         print(told[-1], flush=True)
     train(folder, "run.yaml", "--output", "killed", "--resume")
     return told
