@@ -52,7 +52,16 @@ def validated(kind: type[Model], raw: dict[str, Any], origin: str) -> Model:
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        raise ArmliteError(f"{origin}: " + "; ".join(_sentence(kind, e) for e in error.errors()[:5])) from error
+        errors = error.errors()
+        # Of a list one of whose items is wrong pydantic says, too, that it is too short without the item.
+        told = [e for e in errors if e["type"] != "too_short" or not any(_within(other, e) for other in errors)]
+        raise ArmliteError(f"{origin}: " + "; ".join(_sentence(kind, e) for e in told[:5])) from error
+
+
+def _within(error: Any, other: Any) -> bool:
+    """Whether an error is about a part of what another one is about."""
+    size = len(other["loc"])
+    return len(error["loc"]) > size and error["loc"][:size] == other["loc"]
 
 
 def _sentence(kind: Any, error: Any) -> str:

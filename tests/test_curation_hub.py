@@ -1,14 +1,18 @@
 """A whole build of several sets through the hub's own clients: faults of the hub, a gated set, and no network."""
 
 import os
+import random
+import resource
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 from hub import environment, serve_hub
+from PIL import Image
 from published import deepeyes, llava_critic, mmif_23k, mp_docvqa
 
 SOURCES = [
@@ -39,10 +43,14 @@ def build(hub, process, tmp_path):
     data = {"sources": SOURCES, "held_out": {"share": 0.3}, "traces": traces}
     (tmp_path / "data.yaml").write_text(yaml.safe_dump(data))
 
-    def run(out, home, **more):
+    def run(out, home, limit=None, **more):
+        """`limit`: bytes of the largest file that the disk takes."""
         told = os.environ | environment(hub, tmp_path / home) | more
-        words = [sys.executable, "-m", "armlite", "data", "build", "data.yaml", "--out", out]
-        done = subprocess.run(words, capture_output=True, text=True, env=told, cwd=tmp_path, check=False)
+        words = [sys.executable, "-m", "armlite", "data", "build", "data.yaml", "--workers", "2", "--out", out]
+        small = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit)) if limit else None
+        done = subprocess.run(
+            words, capture_output=True, text=True, env=told, cwd=tmp_path, check=False, preexec_fn=small
+        )
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, done.stderr
 
@@ -81,3 +89,30 @@ def test_a_gated_set_in_a_build_is_one_sentence_with_the_page_to_visit_and_what_
     assert code == 2 and f"it is gated: ask for access at {hub.url}/datasets/me/mmif, then hf auth login" in error
     code, said = build("out", "home", HF_TOKEN="hf_local")
     assert code == 0 and "deepeyes.rows: is there" in said
+
+
+def test_a_disk_that_is_full_in_a_download_is_one_sentence_and_the_same_command_goes_on(hub, build, tmp_path):
+    noise = Image.frombytes("RGB", (90, 90), random.Random(0).randbytes(90 * 90 * 3))
+    noise.save(tmp_path / "published/mmif/images/sea.jpg", "PNG")
+    hub.add("datasets/me/mmif", tmp_path / "published/mmif")
+    code, said = build("out", "home", limit=20_000)
+    error = said.splitlines()[-1]
+    assert code == 2 and "cannot keep mmif-23k in the hub's cache" in error and "make room" in error
+    code, said = build("out", "home")
+    assert code == 0 and "llava-critic.rows: is there" in said and "mmif-23k.rows: being made" in said
+
+
+def test_a_server_that_dies_while_it_makes_traces_is_one_sentence_and_what_it_made_is_kept(build, process, tmp_path):
+    process.script(faults=[*[None] * 12, *[{"status": 400, "error": "out of service"}] * 400])
+    code, said = build("out", "home")
+    assert code == 2 and "out of service" in said.splitlines()[-1] and "what is done is kept" in said.splitlines()[-1]
+    rows = (tmp_path / "out/traces.screened.jsonl.work/rows.jsonl").read_text().splitlines()
+    assert rows
+    process.script()
+    code, said = build("out", "home")
+    asked = len(process.record())
+    assert code == 0 and "traces: being made" in said
+    process.script()
+    assert build("whole", "home")[0] == 0
+    assert asked < len(process.record())
+    assert (tmp_path / "out/traces.jsonl").read_bytes() == (tmp_path / "whole/traces.jsonl").read_bytes()

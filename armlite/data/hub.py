@@ -3,6 +3,7 @@
 Images stay encoded as published. What a folder holds is read by `armlite.data.files`, which calls this.
 """
 
+import errno
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -15,6 +16,9 @@ from armlite.data.row import Row
 from armlite.errors import ArmliteError
 from armlite.hub import PAUSES, causes_of, fetch_all, may_pass, patiently, transport_error
 from armlite.remote import open_client
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the operating system says of a disk, or of a user's share of it, that is full."""
 
 
 def stream(dataset: DataSet, pictures: Pictures) -> Iterator[Row]:
@@ -121,6 +125,8 @@ def download(dataset: DataSet) -> Path:
 
 def _first_that_answers(dataset: DataSet, fetch: Any) -> Any:
     """Try the set's own repository at its pinned revision, then the mirrors at whatever they hold now."""
+    from huggingface_hub import constants
+
     if dataset.hub is None:
         raise ArmliteError(f"{dataset.name} is on no hub that is known; give its folder with --path")
     if not Path(dataset.hub).is_dir():
@@ -131,6 +137,11 @@ def _first_that_answers(dataset: DataSet, fetch: Any) -> Any:
         try:
             return patiently(partial(fetch, hub, revision))
         except _failures() as error:
+            if full := next((c for c in causes_of(error) if isinstance(c, OSError) and c.errno in FULL), None):
+                raise ArmliteError(
+                    f"cannot keep {dataset.name} in the hub's cache, {constants.HF_HUB_CACHE}: {full.strerror}; make "
+                    "room, or set HF_HOME to a larger disk: what has arrived is kept, and the same command goes on"
+                ) from error
             said.append(f"{hub}: {_said(error, hub)}")
     raise ArmliteError(f"cannot get {dataset.name} ({'; '.join(said)}); give a file, or a local folder with --path")
 
@@ -161,10 +172,12 @@ def _failures() -> tuple[type[Exception], ...]:
 
 def _said(error: Exception, hub: str = "") -> str:
     from huggingface_hub import constants
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     if constants.HF_HUB_OFFLINE and hub and any(isinstance(c, LocalEntryNotFoundError) for c in causes_of(error)):
         return f"it is not in the hub's cache; where there is a network: hf download {hub} --repo-type dataset"
     if any(isinstance(cause, GatedRepoError) for cause in causes_of(error)):
         return f"it is gated: ask for access at {constants.ENDPOINT}/datasets/{hub}, then hf auth login"
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes_of(error)):
+        return f"{constants.ENDPOINT} has no data set of that name that you may see; hf auth login shows it who you are"
     return " ".join(str(error).split())[:160] or type(error).__name__
