@@ -127,6 +127,18 @@ def test_a_data_recipe_that_does_not_do_is_told_before_anything_is_made(change, 
     assert not Path("run").exists()
 
 
+def test_a_share_too_small_to_hold_a_task_out_is_told_and_a_larger_one_goes_on(place):
+    plain = yaml.safe_load(Path("data.yaml").read_text())
+    for share in (0.01, 0.3):
+        Path("data.yaml").write_text(yaml.safe_dump(plain | {"held_out": {"share": share}}))
+        if share < 0.1:
+            with pytest.raises(ArmliteError, match="of 24 tasks none is held out to evaluate the stages on"):
+                train(recipe(place), Path("run"))
+    told = []
+    train(recipe(place), Path("run"), resume=True, notify=lambda event, values: told.append(values.get("line")))
+    assert told[0] == "pocket.rows: is there" and read_tasks("run/data/held_out.jsonl")
+
+
 def test_a_cold_start_without_traces_and_a_model_that_is_not_there_are_told(place):
     sft = recipe(place).model_dump(mode="json")
     sft["stages"] = {"sft": {"steps": 1}}

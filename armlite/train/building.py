@@ -127,7 +127,12 @@ def _build(recipe: Recipe, data: DataRecipe, run: Path, notify: Notify) -> None:
     own = recipe.model
     base = Base(own.path, own.quantize, rules_of(recipe), tuple(tasks_of(run, recipe).values()))
     with held(run):
-        build(data, run / "data", base, None, *_telling(notify))
+        totals = build(data, run / "data", base, None, *_telling(notify))["totals"]
+    if recipe.data.evaluation == "pocket" and not totals["held_out"]:
+        raise ArmliteError(
+            f"{recipe.data.build}: of {totals['training_tasks']} tasks none is held out to evaluate the stages on: "
+            "give a larger held_out.share or more rows; what is built is kept"
+        )
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
