@@ -4,7 +4,8 @@
 `capture` is what `armlite view` prints of the trained pocket judge's trajectory in `recipes/pocket.example/`, or, while
 there is none, of the scripted demo. `results` is the table of `recipes/pocket.results.json`, `bench` that of
 `recipes/*.bench.json`, `goals` what these have of the workloads for a card, `operators` what a decode step asks of one,
-`sets` that of the published sets. The annotated tree is written by hand and checked against the folders.
+`sets` that of the published sets, `rounds` those of `recipes/self-taught.results.json`. The annotated tree is written
+by hand and checked against the folders.
 `tests/test_readme.py` runs the check.
 """
 
@@ -32,6 +33,7 @@ PAGES = ROOT / "armlite" / "docs"
 EXAMPLE = "recipes/pocket.example"
 """A run's folder with `trajectories.jsonl` and `images/`; its first trajectory is shown."""
 RESULTS = "recipes/pocket.results.json"
+SELF_TAUGHT = "recipes/self-taught.results.json"
 COMMAND = "armlite train recipes/pocket.yaml --seeds"
 WIDTH = 100
 """Columns of the capture."""
@@ -193,10 +195,61 @@ def operators() -> str:
     return "\n".join([*tables, "Made by `armlite bench --operators`."])
 
 
+def rounds() -> str:
+    """What two rounds of self-made traces kept, and what was learnt from them."""
+    path = ROOT / SELF_TAUGHT
+    if not path.is_file():
+        return "Not measured yet: `armlite train recipes/self-taught.yaml` makes the figures."
+    found = json.loads(path.read_text(encoding="utf-8"))
+    lines = [
+        "| round | judged by | rollouts | format | verdict | a tool helped | pass all | learnt from |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row, judge in zip(found["rounds"], ("the base", "the judge after GRPO stage 1"), strict=True):
+        shares = [f"{100 * row[screen]:.1f} %" for screen in ("format", "verdict", "tool")]
+        families = ", ".join(f"{n} {family}" for family, n in row["families"].items())
+        cells = [row["round"], judge, f"{row['judged']:,}", *shares, f"{row['passed']:,}"]
+        lines.append(f"| {' | '.join(map(str, cells))} | {row['kept']:,} ({families}) |")
+    lines += [
+        "",
+        "| after | seconds | accuracy, greedy (95 %) | zoom | document | instruction | calls per task | that succeed |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, figures in found["greedy"].items():
+        low, high = (100 * end for end in figures["accuracy"]["ci95"])
+        cells = [_percent(figures, f"accuracy/{family}") for family in ("zoom", "document", "instruction")]
+        calls = figures["tool_calls_per_task"]["value"]
+        lines.append(
+            f"| {ROUNDS[name]} | {found['stages'].get(name, {}).get('seconds', '')} | "
+            f"{_percent(figures, 'accuracy')} ({low:.1f} to {high:.1f}) | {' | '.join(cells)} | {calls:.2f} | "
+            f"{_percent(figures, 'tool_success_rate')} |"
+        )
+    around = found["environment"]
+    about = (
+        f"`recipes/self-taught.yaml` on {around['threads']} CPU thread of a busy machine ({found['date']}, torch "
+        f"{around['versions']['torch']}), {found['items']} held-out tasks; `tests/real/self_taught.py` wrote it down."
+    )
+    return "\n".join([*lines, "", about])
+
+
+ROUNDS = {
+    "base": "the base: 200 steps of SFT, a fifth of its traces call a tool",
+    "sft": "SFT on round 1",
+    "grpo1": "GRPO stage 1",
+    "sft2": "SFT from the base on rounds 1 and 2",
+    "grpo2": "GRPO stage 2",
+}
+
+
+def _percent(figures: dict[str, Any], name: str) -> str:
+    value = figures.get(name, {}).get("value")
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
 BLOCKS: dict[Path, dict[str, Callable[[], str]]] = {
     README: {"capture": capture, "results": results},
     PAGES / "cards.md": {"bench": bench, "goals": goals, "operators": operators},
-    PAGES / "data.md": {"sets": sets},
+    PAGES / "data.md": {"sets": sets, "rounds": rounds},
 }
 """File -> its marked blocks, and what makes them."""
 PICTURE = PAGES / "pictures" / "terminal.svg"
