@@ -98,6 +98,15 @@ def test_no_picture_is_on_both_sides_and_all_can_be_opened(place):
     assert shown["tasks"] and shown["held_out"] and not shown["tasks"] & shown["held_out"]
 
 
+def test_tasks_without_a_picture_are_held_out_by_question_and_constraint(place):
+    build(recipe(sources=[{**POCKET, "rows": 60}], benchmarks=[]), Path("out"))
+    said = [
+        {(t.question, *(c.text for c in t.constraints)) for t in read_tasks(f"out/{name}.jsonl") if t.constraints}
+        for name in ("tasks", "held_out")
+    ]
+    assert all(said) and not said[0] & said[1]
+
+
 def test_a_source_can_be_held_out_whole(place):
     build(recipe(held_out={"share": 0, "sources": ["good"]}), Path("out"))
     assert {task.meta["data"] for task in read_tasks("out/held_out.jsonl")} == {"good"}

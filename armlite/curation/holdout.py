@@ -1,7 +1,7 @@
 """The held-out part: of each source a share, and no picture or document on both sides.
 
 Tasks that show the same picture (equal pixels) or document (equal content) are one group, over all sources; of those
-that show nothing, the same question makes a group. A group is held out whole or not at all.
+that show nothing, the same question with the same constraints makes a group. A group is held out whole or not at all.
 """
 
 import random
@@ -54,7 +54,9 @@ def _groups(tasks: list[Task], root: Path) -> list[list[Task]]:
     for i, task in enumerate(tasks):
         images, _, document = looks(task, root)
         keys: list[Any] = [*images, *([document] if document else [])]
-        for key in keys or [("question", normalised(task.question))]:
+        # A question such as "Which response keeps the constraint?" says little without the constraint.
+        asked = normalised(task.question), *sorted(normalised(c.text) for c in task.constraints)
+        for key in keys or [("question", *asked)]:
             a, b = find(first.setdefault(key, i)), find(i)
             parent[max(a, b)] = min(a, b)
     groups: dict[int, list[Task]] = defaultdict(list)
