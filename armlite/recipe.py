@@ -76,6 +76,8 @@ class DataSettings(Settings):
     """lab only: how many tasks of the transfer split each stage is evaluated on, too; None: none."""
     expert_share: float = Field(0.5, ge=0, le=1)
     """pocket only: share of the traces that use the tool; the others guess. How good the cold start is."""
+    idle_share: float = Field(0.0, ge=0, le=1)
+    """lab only: share of the traces with tools that call what is of no use, and believe what it brings."""
     without_tools: float = Field(0.0, ge=0, le=1)
     """Share of traces and of GRPO tasks played without tools, so that the model can still judge when it has none."""
 
@@ -295,8 +297,12 @@ class Recipe(Settings):
             raise ValueError("episode.parse: lenient is for judging with checkpoints made elsewhere, not for training")
         if self.base is not None and (self.model.path != "pocket" or self.data.world == "pocket"):
             raise ValueError("base: is for model.path: pocket with data.world: lab; other models are trained already")
-        if self.data.n_transfer is not None and self.data.world == "pocket":
-            raise ValueError("data.n_transfer: the pocket world has no transfer split; data.world: lab has one")
+        if (self.data.n_transfer or self.data.idle_share) and self.data.world == "pocket":
+            raise ValueError(
+                "data.n_transfer and data.idle_share: the pocket world has neither; data.world: lab has both"
+            )
+        if self.data.idle_share + self.data.expert_share > 1:
+            raise ValueError("data.idle_share and data.expert_share are shares of the same traces: at most 1 together")
         if self.model.pocket and self.data.traces != "pocket":
             raise ValueError("model.path: a pocket model needs data.traces: pocket, which its tokenizer is trained on")
         return self

@@ -46,4 +46,6 @@ def conversations(recipe: Recipe, run: Path, name: str, left_out: Mapping[str, s
     root, world = run / "data" / "traces", get_world(data.world)
     tasks = read_tasks(root / "tasks.jsonl")[: data.n_traces]
     shares = data.expert_share, data.without_tools
-    return [e.conversation for e in world.expert_episodes(tasks, recipe.episode, root, *shares, recipe.seed)]
+    idle = {"idle": data.idle_share} if data.idle_share else {}
+    episodes = world.expert_episodes(tasks, recipe.episode, root, *shares, recipe.seed, **idle)
+    return [e.conversation for e in episodes]

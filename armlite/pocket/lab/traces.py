@@ -81,7 +81,13 @@ def _answer(think: str, best: int) -> str:
 
 
 def expert_episodes(
-    tasks: Iterable[Task], settings: EpisodeSettings, root: Path, share: float, without_tools: float, seed: int
+    tasks: Iterable[Task],
+    settings: EpisodeSettings,
+    root: Path,
+    share: float,
+    without_tools: float,
+    seed: int,
+    idle: float = 0.0,
 ) -> Iterator[Episode]:
     """Play one trace for each task: what needs no call is answered at once.
 
@@ -92,11 +98,14 @@ def expert_episodes(
         share: share of traces, among those of tasks that need calls, that make them; the others guess.
         without_tools: share of traces whose episode shows no tools.
         seed: of the draw which is which.
+        idle: share of all traces with tools that call what is of no use, and believe it.
     """
 
     def part(task: Task, order: tuple[int, ...], rng: random.Random, blind: bool) -> Part:
-        expert = task.meta["expert"]
-        if blind or rng.random() >= share:
+        expert, drawn = task.meta["expert"], rng.random()
+        if not blind and drawn >= 1 - idle:
+            return _wandering(task, order, rng)
+        if blind or drawn >= share:
             return Part(task, order, rng)
         return Part(task, order, rng, expert["calls"], expert["plans"], expert=True)
 
@@ -112,10 +121,16 @@ def base_episodes(
     """
 
     def part(task: Task, order: tuple[int, ...], rng: random.Random, blind: bool) -> Part:
-        calls = [] if blind or task.kind != "pairwise" else wander(task, rng)
-        return Part(task, order, rng, calls, ["I look somewhere."] * len(calls))
+        if blind or task.kind != "pairwise":
+            return Part(task, order, rng)
+        return _wandering(task, order, rng)
 
     return _play(tasks, settings, root, without_tools, seed, part)
+
+
+def _wandering(task: Task, order: tuple[int, ...], rng: random.Random) -> Part:
+    calls = wander(task, rng)
+    return Part(task, order, rng, calls, ["I look somewhere."] * len(calls))
 
 
 def describe(seen: Message) -> str:
@@ -173,8 +188,9 @@ def _play(
 def sample_texts(tasks: Iterable[Task], settings: EpisodeSettings, root: Path, seed: int) -> list[str]:
     """Rendered conversations of both kinds, to train a tokenizer on."""
     tasks = list(tasks)
+    pairs = [task for task in tasks if task.kind == "pairwise"]
     episodes = [
-        *expert_episodes(tasks, settings, root, share=0.8, without_tools=0.1, seed=seed),
+        *expert_episodes(pairs, settings, root, share=0.8, without_tools=0.1, seed=seed),
         *base_episodes(tasks, settings, root, without_tools=0.1, seed=seed),
     ]
     return [render(e.conversation.messages, e.conversation.tools, add_generation_prompt=False) for e in episodes]
