@@ -44,19 +44,18 @@ def mosaic_ask(rng: random.Random, name: str, out: Path, needs: int, transfer: b
     scene = dict.fromkeys(range(CELLS**2), "nothing")
     image, noise = ground(), np.random.default_rng(rng.getrandbits(32))
     ways, bright = rng.choices(WAYS, k=4), rng.randrange(4)
-    colours = rng.choices(list(words.COLOURS), k=TILES)
-    for place, colour in zip((cell, *others), colours, strict=True):
+    for place in (cell, *others):
         kind = rng.random() if place != cell else (0.9 if corner else 0.0)
         if kind > 0.6:
             mine = (ways, bright) if place == cell else (rng.choices(WAYS, k=4), rng.randrange(4))
             width = {1: FINE, 2: HAIR}[needs] if place == cell else rng.choice((FINE, HAIR))
             scene[place] = "corners"
-            draw_corners(image, place, colour, tuple(mine[0]), mine[1], width, noise)
+            draw_corners(image, place, tuple(mine[0]), mine[1], width, noise)
         else:
             way = ways[bright] if place == cell else rng.choice(WAYS)
             width = {0: COARSE, 1: FINE}[needs] if place == cell else rng.choice((COARSE, FINE))
             scene[place] = way if width == COARSE else "fine"
-            draw_tile(image, place, colour, way, width, noise)
+            draw_tile(image, place, way, width, noise)
     image.save(out / "images" / f"{name}.png", compress_level=1)
     what = "in the bright corner of the tile" if corner else "of the tile"
     box, way = box_of(cell), ways[bright]

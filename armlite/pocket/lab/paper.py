@@ -1,6 +1,6 @@
 """The paper family: a document of four pages, each with a topic of two words, a code and a striped figure.
 
-What a page's colour is can be seen on the sheet; its code and fine stripes on the page; the stripes in the bright
+Which colours there are can be seen on the sheet; a page's code and fine stripes on the page; the stripes in the bright
 corner of its figure in a crop of that page. Each topic shares each of its words with another page, so that a query of
 one word, or a wrong one, finds another page.
 """
@@ -38,31 +38,31 @@ class Page:
         return self.ways[self.bright or 0]
 
 
-def draw_pages(rng: random.Random, transfer: bool) -> list[Page]:
-    """Four pages in random order; on the first is what the task asks for.
+def draw_pages(rng: random.Random, corners: bool, transfer: bool) -> list[Page]:
+    """Four pages of two colours; on the first is what the task asks for.
 
     Args:
+        corners: figures may have a bright corner.
         transfer: the first page's topic is one that is kept for the transfer split.
     """
     while True:
         firsts, seconds = rng.sample(words.FILLER, 2), rng.sample(words.TOPICS, 2)
         if kept_topic(firsts[0], seconds[0]) == transfer:
             break
+    colours = rng.sample(COLOURS, 2)
     topics = [(a, b) for a in firsts for b in seconds]
     pages = []
     for topic in topics:
-        bright = rng.choice((None, rng.randrange(4)))
+        bright = rng.choice((None, rng.randrange(4))) if corners else None
         ways = tuple(rng.choices(WAYS, k=4))
-        pages.append(Page(topic, rng.choice(words.CODES), rng.choice(COLOURS), ways, bright))  # type: ignore[arg-type]
+        pages.append(Page(topic, rng.choice(words.CODES), rng.choice(colours), ways, bright))  # type: ignore[arg-type]
     return pages
 
 
 def write_pages(pages: list[Page], path: Path) -> None:
     """The document as a PDF."""
     lines = [(f'topic "{" ".join(p.topic)}"', f'code "{p.code}"') for p in pages]
-    figures = [
-        page_figure(p.colour, p.way) if p.bright is None else page_corners(p.colour, p.ways, p.bright) for p in pages
-    ]
+    figures = [page_figure(p.colour, p.way) if p.bright is None else page_corners(p.ways, p.bright) for p in pages]
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(write_pdf(lines, (PAPER, PAPER), size=5, gap=1, figures=figures, top=2))
 
@@ -70,16 +70,17 @@ def write_pages(pages: list[Page], path: Path) -> None:
 def paper_ask(rng: random.Random, name: str, out: Path, needs: int, transfer: bool) -> Ask:
     """A document and a question about one of its pages that needs so many calls.
 
-    The transfer split alone asks for the colour of some pages of some colours, for topics that are kept for it, and for
+    The transfer split alone asks to choose between some pairs of colours, for topics that are kept for it, and for
     a bright corner on a page by its number, which elsewhere is asked for by its topic.
     """
     what = {0: "colour", 1: rng.choice(("code", "stripes")), 2: "corner"}[needs]
     while True:
-        pages = draw_pages(rng, transfer)
+        pages = draw_pages(rng, what != "colour", transfer)
         meant = pages[0]
         rng.shuffle(pages)
         number, title = pages.index(meant) + 1, rng.choice(words.TITLES)
-        if what == "code" or _fits(what, meant, number, transfer):
+        right, wrong = _truth(rng, what, meant, pages)
+        if what == "code" or _fits(what, meant, (right, wrong), transfer):
             break
     write_pages(pages, out / "documents" / name / f"{title}.pdf")
     by_topic = {"colour": False, "corner": not transfer}.get(what, transfer or rng.random() < 0.5)
@@ -88,7 +89,6 @@ def paper_ask(rng: random.Random, name: str, out: Path, needs: int, transfer: bo
     if meant.bright is not None:
         calls.append(zoom("observation_1", CORNERS[meant.bright]))
         plans.append(f"I look at the corner {CORNERS[meant.bright][0]} {CORNERS[meant.bright][1]}.")
-    right, wrong = _truth(rng, what, meant)
     return Ask(
         question=_question(what, where),
         right=right,
@@ -97,14 +97,14 @@ def paper_ask(rng: random.Random, name: str, out: Path, needs: int, transfer: bo
         plans=tuple(plans[:needs]),
         finding=right,
         document=f"documents/{name}/{title}.pdf",
-        scene=", ".join(f"page {n} {p.colour}" for n, p in enumerate(pages, 1)),
+        scene=", ".join(c for c in COLOURS if any(p.colour == c for p in pages)) if what == "colour" else "",
     )
 
 
-def _fits(what: str, page: Page, number: int, transfer: bool) -> bool:
-    """Whether a page is one that a question about its figure may be asked of."""
+def _fits(what: str, page: Page, pair: tuple[str, str], transfer: bool) -> bool:
+    """Whether a page, or a pair of colours, is one that a question may be asked of."""
     if what == "colour":
-        return ((COLOURS.index(page.colour) + number) % 4 == 0) == transfer
+        return (sum(map(COLOURS.index, pair)) % 4 == 0) == transfer
     return (page.bright is not None) == (what == "corner")
 
 
@@ -120,16 +120,17 @@ def look_up(title: str, page: Page, number: int, by_topic: bool) -> tuple[dict[s
 
 def _question(what: str, where: str) -> str:
     return {
-        "colour": f"Which colour has the figure on {where}?",
+        "colour": "Which colour is there on a page?",
         "code": f"Which code stands on {where}?",
         "stripes": f"Which way do the stripes on {where} run?",
         "corner": f"Which way do the stripes in the bright corner on {where} run?",
     }[what]
 
 
-def _truth(rng: random.Random, what: str, page: Page) -> tuple[str, str]:
+def _truth(rng: random.Random, what: str, page: Page, pages: list[Page]) -> tuple[str, str]:
     """The right response and a wrong one."""
-    if what in ("colour", "code"):
-        right, known = (page.colour, COLOURS) if what == "colour" else (page.code, words.CODES)
-        return right, rng.choice([other for other in known if other != right])
+    if what == "colour":
+        return page.colour, rng.choice([other for other in COLOURS if other not in {p.colour for p in pages}])
+    if what == "code":
+        return page.code, rng.choice([other for other in words.CODES if other != page.code])
     return page.way, WAYS[1 - WAYS.index(page.way)]

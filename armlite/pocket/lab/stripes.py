@@ -22,20 +22,25 @@ COARSE, FINE, HAIR = 24, 4, 1
 SHRUNK = 8
 """Pixels of a mosaic to one of the prompt's; noise comes in blocks of that size, for there it has to hide things."""
 CONTRAST, NOISE = 55, 6
-DARK = 50
-"""By how much the corners of a tile that are not meant are darker."""
+SHADE = 35
+"""By how much the bright corner is brighter than its mean, and the others are darker."""
 PAPER = 112
 """Side of a page in points. The sheet shows a quarter of that, a fetched page a half, a quarter of a page all of it."""
 PAGE_FINE, PAGE_HAIR = 2, 1
 """Widths in points of a page's stripes: seen on the fetched page, in a crop of it."""
 TOP = 16
 """Points at the head of a page that are kept for its lines."""
+LIGHT = (70, 125, 180)
+"""Red of the tiles of a column, from west to east, and green of those of a row, from north to south: a place is known
+by its colour, as a small model has little else to know it by."""
+TINTS = ((200, 70, 70), (60, 125, 60), (80, 80, 200), (120, 110, 40))
+"""Colours of the four quarters of what has a bright corner, as bright as each other; likewise."""
 Corners = tuple[Way, Way, Way, Way]
 """Which way the stripes of each quarter run: top left, top right, bottom left, bottom right."""
 
 
 def ground() -> Image.Image:
-    """An empty mosaic, lit from the side and from below, so that each place looks its own."""
+    """An empty mosaic, lit from the side and from below."""
     side = CELLS * CELL
     light = np.rint(np.linspace(50, 205, side)).astype(np.uint8)
     pixels = np.full((side, side, 3), 128, dtype=np.uint8)
@@ -43,14 +48,16 @@ def ground() -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def draw_tile(image: Image.Image, cell: int, colour: str, way: Way, width: int, noise: np.random.Generator) -> None:
+def draw_tile(image: Image.Image, cell: int, way: Way, width: int, noise: np.random.Generator) -> None:
     """A tile whose stripes all run one way."""
+    row, column = divmod(cell, CELLS)
     inside = CELL - 2 * MARGIN
-    _paste(image, cell, colour, CONTRAST * _waves(inside, way, width), noise)
+    mean = np.array((LIGHT[column], LIGHT[row], 128))
+    _paste(image, cell, mean + CONTRAST * _waves(inside, way, width)[:, :, None], noise)
 
 
 def draw_corners(
-    image: Image.Image, cell: int, colour: str, ways: Corners, bright: int, width: int, noise: np.random.Generator
+    image: Image.Image, cell: int, ways: Corners, bright: int, width: int, noise: np.random.Generator
 ) -> None:
     """A tile of four quarters with stripes of their own, one of them bright.
 
@@ -58,9 +65,11 @@ def draw_corners(
         bright: number of the bright quarter.
     """
     half = CELL // 2 - MARGIN
-    waves = [CONTRAST * _waves(half, way, width) - (0 if i == bright else DARK) for i, way in enumerate(ways)]
-    waves[bright] += DARK
-    _paste(image, cell, colour, np.block([[waves[0], waves[1]], [waves[2], waves[3]]]), noise)
+    parts = []
+    for i, way in enumerate(ways):
+        mean = np.array(TINTS[i]) + (SHADE if i == bright else -SHADE)
+        parts.append(mean + CONTRAST * _waves(half, way, width)[:, :, None])
+    _paste(image, cell, np.block([[[parts[0]], [parts[1]]], [[parts[2]], [parts[3]]]]), noise)
 
 
 def _waves(side: int, way: Way, width: int) -> np.ndarray:
@@ -74,13 +83,12 @@ def _waves(side: int, way: Way, width: int) -> np.ndarray:
     return across * ramp[:, None] * ramp[None, :]
 
 
-def _paste(image: Image.Image, cell: int, colour: str, waves: np.ndarray, noise: np.random.Generator) -> None:
-    blocks = noise.uniform(-NOISE, NOISE, (len(waves) // SHRUNK, len(waves) // SHRUNK, 3))
-    grain = blocks.repeat(SHRUNK, axis=0).repeat(SHRUNK, axis=1)
-    pixels = np.array(words.COLOURS[colour]) + waves[:, :, None] + grain
+def _paste(image: Image.Image, cell: int, tile: np.ndarray, noise: np.random.Generator) -> None:
+    blocks = noise.uniform(-NOISE, NOISE, (len(tile) // SHRUNK, len(tile) // SHRUNK, 3))
+    pixels = tile + blocks.repeat(SHRUNK, axis=0).repeat(SHRUNK, axis=1)
     row, column = divmod(cell, CELLS)
-    tile = Image.fromarray(np.rint(np.clip(pixels, 0, 255)).astype(np.uint8))
-    image.paste(tile, (column * CELL + MARGIN, row * CELL + MARGIN))
+    drawn = Image.fromarray(np.rint(np.clip(pixels, 0, 255)).astype(np.uint8))
+    image.paste(drawn, (column * CELL + MARGIN, row * CELL + MARGIN))
 
 
 def page_figure(colour: str, way: Way) -> str:
@@ -89,13 +97,13 @@ def page_figure(colour: str, way: Way) -> str:
     return _striped(6, 6, side, side - TOP + 4, words.COLOURS[colour], way, PAGE_FINE)
 
 
-def page_corners(colour: str, ways: Corners, bright: int) -> str:
+def page_corners(ways: Corners, bright: int) -> str:
     """A page's figure of four quarters, one of them bright, whose stripes are hairs."""
     drawn, half = [], PAPER // 2
     for i, way in enumerate(ways):
         row, column = divmod(i, 2)
-        shade = DARK if i == bright else -DARK
-        mean = tuple(min(max(v + shade, CONTRAST), 255 - CONTRAST) for v in words.COLOURS[colour])
+        shade = SHADE if i == bright else -SHADE
+        mean = tuple(min(max(v + shade, CONTRAST), 255 - CONTRAST) for v in TINTS[i])
         high = half - 8 if row else half - TOP - 2
         drawn.append(
             _striped(6 + column * (half - 4), 6 + (1 - row) * (half - 4), half - 8, high, mean, way, PAGE_HAIR)
