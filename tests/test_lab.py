@@ -170,6 +170,9 @@ def test_expert_traces_call_what_is_needed_and_are_right(world):
     assert all(r.decision == r.task.gold and len(r.calls) == r.task.meta["needs"] for r in records)
     guessed = [e.trajectory() for e in expert_episodes(tasks[:90], RULES, root, 0.0, 0.0, 0)]
     assert all(not r.calls and (r.decision == r.task.gold or r.task.meta["needs"]) for r in guessed)
+    idle = [e.trajectory() for e in expert_episodes(tasks[:90], RULES, root, 0.0, 0.0, 0, idle=1.0)]
+    assert all(r.calls for r in idle)
+    assert sum(r.decision == r.task.gold for r in idle) < 60, "what they call is of no use"
 
 
 def test_base_traces_are_right_where_they_see_and_hurt_by_the_tools_that_they_call(world):

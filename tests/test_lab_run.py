@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from armlite.errors import ArmliteError
 from armlite.evals.figures import Answer, Item
 from armlite.evals.tasks import score
 from armlite.pocket.lab.traces import expert_episodes
@@ -59,3 +60,18 @@ def test_figures_tell_accuracy_and_calls_by_the_calls_that_tasks_need(tmp_path):
         assert figures[f"accuracy_by_needs/{needs}"].value == 1.0
         assert figures[f"calls_by_needs/{needs}"].value == needs
         assert figures[f"calls_by_needs/{needs}"].n == 9
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["data.world=pocket"], "base: is for model.path: pocket with data.world: lab"),
+        (["data.world=pocket", "base=null"], "the pocket world has neither"),
+        (["data.idle_share=0.9"], "at most 1 together"),
+        (["data.world=lob"], "lab"),
+    ],
+    ids=["base elsewhere", "transfer elsewhere", "shares", "no such world"],
+)
+def test_settings_of_the_lab_world_that_fit_nothing_are_named(overrides, said):
+    with pytest.raises(ArmliteError, match=said):
+        load_recipe("recipes/lab.yaml", overrides)
