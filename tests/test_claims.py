@@ -17,16 +17,17 @@ from command_line import is_one_line, runner
 from PIL import Image
 
 from armlite.claims.checks import judge_check, overall, parse_check
+from armlite.claims.figures import values_of
 from armlite.claims.intervals import seeds_interval
 from armlite.claims.runs import seconds_of, shared_stages
 from armlite.claims.settings import load_claims
 from armlite.cli.claims import train_claims
-from armlite.data.tasks import calls_needed
 from armlite.errors import ArmliteError
 from armlite.recipe import check_recipe, saved_recipe
 from armlite.rewards import is_right
-from armlite.store import read
+from armlite.store import Saved, read, save
 from armlite.train.metrics import MetricsFile
+from armlite.types import Observation, Step, Task, Trajectory, Turn
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -141,6 +142,32 @@ def test_the_interval_is_students_over_seeds_and_never_narrower_than_that_of_the
 def test_what_is_no_check_is_told_with_what_one_looks_like(text):
     with pytest.raises(ArmliteError, match=r"is no inequality: write `A < B`"):
         parse_check(text)
+
+
+def test_figures_are_of_first_judgments_of_a_family_or_of_tasks_that_need_so_many_calls(tmp_path):
+    look = Step(turn=Turn(text="t"), observation=Observation(ok=True, text="o", tool="zoom"))
+    end = Step(turn=Turn(text="t", answer="a"))
+
+    def judged(name, needs, calls, decision, rollout=0):
+        about = {"source": f"lab/{name[0]}", "meta": {} if needs is None else {"needs": needs}}
+        task = Task(id=name, kind="pairwise", question="q", responses=("x", "y"), gold=1, **about)
+        steps = (*[look] * calls, end)
+        made = Trajectory(task=task, steps=steps, stop="answered", decision=decision, rollout=rollout)
+        return Saved(trajectory=made)
+
+    rows = [judged("a1", 2, 0, 2, rollout=1), judged("a1", 2, 1, 1), judged("a2", 0, 2, 2), judged("b1", None, 1, None)]
+    save(tmp_path / "eval" / "sft" / "greedy.jsonl", rows)
+    asked = tmp_path, "last", "greedy"
+    assert values_of(*asked, "accuracy") == {"a1": 1.0, "a2": 0.0, "b1": 0.0}
+    assert values_of(*asked, "calls") == {"a1": 1.0, "a2": 2.0, "b1": 1.0}
+    assert values_of(*asked, "distance") == {"a1": 1.0, "a2": 2.0}
+    assert values_of(*asked, "calls", "a") == {"a1": 1.0, "a2": 2.0}
+    assert values_of(*asked, "accuracy", "needs=2") == {"a1": 1.0}
+    assert values_of(tmp_path, "grpo1", "greedy", "calls") is None
+    with pytest.raises(ArmliteError, match="has no round 'gredy'; it has greedy"):
+        values_of(tmp_path, "sft", "gredy", "calls")
+    with pytest.raises(ArmliteError, match="none of its 3 tasks of needs=7 has the figure calls"):
+        values_of(*asked, "calls", "needs=7")
 
 
 # --- the file --------------------------------------------------------------------------------------------------------
@@ -298,7 +325,6 @@ def test_the_table_has_the_figures_of_the_runs(finished):
     assert (check["left"], check["right"], check["n"], check["seeds"]) == (right, 1.5, 3, 1)
     figures = judged["variants"]["full"]["runs"]["0"]["eval"]["grpo2"]["greedy"]
     assert figures == {"accuracy": right, "calls": sum(len(t.calls) for t in rows) / 3}
-    assert [calls_needed(t.task) for t in rows] == [1, 1, 1]
     page = (out / "claims.md").read_text()
     assert "| share | no share is above 1 | holds |" in page
     assert re.search(r"\| more_sft \| sft \| [\d.]+ % \|", page)

@@ -9,8 +9,6 @@ from typing import Any
 from armlite.recipe import CHECKPOINTS
 
 COLOURS = {"holds": "tab:green", "does not hold": "tab:red", "undecided": "tab:orange"}
-BACK = "white"
-"""Opaque, so that a page in a dark theme shows dark words on it, too."""
 
 
 def draw(file: Path, judged: Mapping[str, Any]) -> None:
@@ -23,23 +21,19 @@ def draw(file: Path, judged: Mapping[str, Any]) -> None:
     reached = {name for v in judged["variants"].values() for run in v["runs"].values() for name in run["eval"]}
     places = [name for name in CHECKPOINTS if name in reached]
     checks = [(claim["id"], row) for claim in judged["claims"] for row in claim["checks"] if "difference" in row]
-    height = 3.6 + 0.32 * len(checks)
-    figure, axes = plt.subplot_mosaic(
-        [["accuracy", "calls"], ["checks", "checks"]],
-        figsize=(11, height + 1.4),
-        height_ratios=[3.4, 0.6 + 0.32 * len(checks)],
-        layout="constrained",
-        facecolor=BACK,
-    )
-    for name, label in (("accuracy", "greedy accuracy"), ("calls", "calls a task, greedy")):
-        _draw_variants(axes[name], judged["variants"], name, places)
-        axes[name].set(xlabel="checkpoint", ylabel=label)
-        axes[name].set_xticks(range(len(places)), places)
-        axes[name].grid(alpha=0.25)
-    handles, labels = axes["accuracy"].get_legend_handles_labels()
+    heights = 3.9, 0.9 + 0.32 * len(checks)
+    figure = plt.figure(figsize=(11, sum(heights)), layout="constrained", facecolor="white")  # words stay dark on dark
+    above, below = figure.subfigures(2, 1, height_ratios=heights)
+    pair = above.subplots(1, 2)
+    for axes, name, label in zip(pair, ("accuracy", "calls"), ("greedy accuracy", "calls a task, greedy"), strict=True):
+        _draw_variants(axes, judged["variants"], name, places)
+        axes.set(xlabel="checkpoint", ylabel=label)
+        axes.set_xticks(range(len(places)), places)
+        axes.grid(alpha=0.25)
+    handles, labels = pair[0].get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
-    _draw_checks(axes["checks"], checks)
+        above.legend(handles, labels, loc="outside upper center", ncols=6, frameon=False)
+    _draw_checks(below.subplots(), checks)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110, metadata={"Software": None})
     plt.close(figure)

@@ -64,11 +64,6 @@ def family(task: Task) -> str:
 
 
 def calls_needed(task: Task) -> int | None:
-    """How many tool calls a task needs, where who made it said so: `meta["needs"]`, or the expert's one call of the
-    pocket world.
-    """
+    """The calls without which a task is a guess, where its maker says so in `meta["needs"]`."""
     needs = task.meta.get("needs")
-    if type(needs) is int and needs >= 0:
-        return needs
-    expert = task.meta.get("expert")
-    return 1 if isinstance(expert, dict) and "call" in expert else None
+    return needs if isinstance(needs, int) else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from armlite.data.tasks import family
+from armlite.data.tasks import calls_needed, family
 from armlite.evals.benchmarks.shares import share
 from armlite.evals.figures import Benchmark, Figure, Figures, Item
 from armlite.evals.intervals import mean_interval
@@ -33,8 +33,8 @@ def score(items: Sequence[Item]) -> Figures:
     for stop in sorted({stop for stop in stops if stop is not None}):
         figures[f"not_judged/{stop}"] = share([found == stop for found in stops])
     figures["tool_calls_per_task"] = _calls(items)
-    for needs in sorted({n for item in marked if (n := _needs(item)) is not None}):
-        own = [item for item in marked if _needs(item) == needs]
+    for needs in sorted({n for item in marked if (n := calls_needed(item.task)) is not None}):
+        own = [item for item in marked if calls_needed(item.task) == needs]
         figures[f"accuracy_by_needs/{needs}"] = share([right[item.task.id] for item in own])
         figures[f"calls_by_needs/{needs}"] = _calls(own)
     return figures
@@ -44,12 +44,6 @@ def _calls(items: Sequence[Item]) -> Figure:
     """Tool calls a task, of first judgments."""
     calls = [float(len(item.answers[0].trajectory.calls)) for item in items]
     return Figure(value=sum(calls) / len(calls) if calls else None, n=len(calls), ci95=mean_interval(calls))
-
-
-def _needs(item: Item) -> int | None:
-    """The calls without which a task is a guess, where its maker says so."""
-    needs = item.task.meta.get("needs")
-    return needs if isinstance(needs, int) else None
 
 
 def _why_not(item: Item) -> str:
