@@ -129,7 +129,8 @@ def _named(notify: Notify, name: str) -> Notify:
     """The same, with the stages named as those of a variant."""
 
     def tell(event: str, values: dict[str, Any]) -> None:
-        notify(event, {**values, "stage": f"{name} {values['stage']}"} if "stage" in values else values)
+        said = {key: f"{name} {values[key]}" for key in ("stage", "line") if key in values and event != "data"}
+        notify(event, {**values, **said})
 
     return tell
 

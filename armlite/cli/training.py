@@ -194,6 +194,8 @@ class TrainingLog:
         elif event in ENDS:
             self._say(ended(values))
             self._work = None
+        elif event == "health":
+            self._say(values["line"])
         elif event in COUNTED:
             name = name_of(event, values)
             if self._work is None or self._work.name != name:
@@ -251,6 +253,8 @@ class TrainingScreen:
         elif event in ENDS:
             self._work = None
             self._console.print(ended(values), highlight=False)
+        elif event == "health":
+            self._console.print(Text(values["line"], style="yellow"))
         elif event in COUNTED:
             name = name_of(event, values)
             if self._work is None or self._work.name != name:

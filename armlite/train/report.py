@@ -14,6 +14,7 @@ from armlite.evals.paper import PAPER_CALLS
 from armlite.evals.report import markdown_table, shown
 from armlite.recipe import CHECKPOINTS, saved_recipe
 from armlite.store import read_json, write_atomic
+from armlite.train.health import health_lines
 from armlite.train.needed import needs_lines
 
 CALLS = "tool_calls_per_item"
@@ -49,6 +50,8 @@ def write_report(run: Path) -> None:
     if made := round_table(run):
         text += ["## Traces of the cold start", "", *made, ""]
     text += ["## Stages", "", *_stage_table(run), ""]
+    if said := health_lines(rows):
+        text += ["## Health of the stages", "", *said, ""]
     for title, file in plots:
         text += [f"## {title}", "", f"![{title}]({file})", ""]
     text += ["## Every trajectory", "", "They are on disk; in this folder:", "", "```bash", *commands(run), "```", ""]

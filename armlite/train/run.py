@@ -36,7 +36,7 @@ from armlite.types import Task
 NOTES = "stages.json"
 """In a run directory: what each stage took and learnt from."""
 Notify = Callable[[str, dict[str, Any]], None]
-"""Called with an event and its figures: `data`, `building`, `stage`, `step`, `filter`, `evaluation`, `benchmark`,
+"""Called with an event and its figures: `data`, `building`, `stage`, `step`, `health`, `filter`, `evaluation`, `benchmark`,
 `note`."""
 
 
@@ -159,10 +159,17 @@ class _Run:
 
     def _ready(self) -> None:
         """What each process holds."""
+        from armlite.train.health import HealthWatch
         from armlite.train.metrics import MetricsFile
 
+        def stepped(row: dict[str, Any]) -> None:
+            self.notify("step", row)
+            for sign in health.see(row):
+                self.notify("health", {"stage": sign.stage, "line": sign.line()})
+
         self._settle()
-        self.metrics = MetricsFile(self.output / "metrics.jsonl", lambda row: self.notify("step", row))
+        self.metrics = MetricsFile(self.output / "metrics.jsonl", stepped)
+        health = HealthWatch(self.metrics.read())
         self._read_tasks()
 
     def _check_folder(self, only: StageName | None, resume: bool) -> None:
