@@ -96,7 +96,7 @@ def _plot(
 
 
 def _draw(run: Path, plot: Plot) -> tuple[str, str]:
-    figure, axes = _axes(plot.title, plot.xlabel, plot.ylabel)
+    figure, axes = new_axes(plot.title, plot.xlabel, plot.ylabel)
     for number, (label, pieces) in enumerate(plot.lines.items()):
         style = {"color": f"C{number}", "linewidth": 2.2 if label == "total" else 1.4}
         for at, (x, y) in enumerate(pieces):
@@ -107,33 +107,33 @@ def _draw(run: Path, plot: Plot) -> tuple[str, str]:
                       color="dimgrey", fontsize=8)  # fmt: skip
     if len(plot.lines) > 1:
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    return _keep(run, figure, plot.name, plot.title)
+    return keep_plot(run, figure, plot.name, plot.title)
 
 
 def _stages(run: Path, found: Mapping[str, Mapping[str, Any]], rounds: Mapping[str, str]) -> tuple[str, str]:
     """Accuracy on held-out tasks after each stage, with 95 % intervals."""
     title = "Accuracy after each stage, with 95 % intervals"
-    figure, axes = _axes(title, "checkpoint", "share that is right")
+    figure, axes = new_axes(title, "checkpoint", "share that is right")
     series = {}
     for key, label in rounds.items():
         known = {name: s.get(key, {}).get("figures", {}).get("accuracy") for name, s in found.items()}
         series[label] = {name: Figure.model_validate(value) for name, value in known.items() if value is not None}
-    _points(axes, list(found), series)
+    draw_points(axes, list(found), series)
     axes.set_ylim(-0.03, 1.03)
-    return _keep(run, figure, "stages", title)
+    return keep_plot(run, figure, "stages", title)
 
 
 def _calls(run: Path, calls: Mapping[str, Mapping[str, Figure]]) -> tuple[str, str]:
     """Tool calls a task at each checkpoint that was evaluated."""
     title = "Tool calls a task over the stages, with 95 % intervals"
-    figure, axes = _axes(title, "checkpoint", "calls of a greedy judgment")
-    _points(axes, [name for name in CHECKPOINTS if any(name in of for of in calls.values())], calls)
+    figure, axes = new_axes(title, "checkpoint", "calls of a greedy judgment")
+    draw_points(axes, [name for name in CHECKPOINTS if any(name in of for of in calls.values())], calls)
     top = max(0.1, axes.get_ylim()[1])
     axes.set_ylim(-0.04 * top, top)
-    return _keep(run, figure, "calls", title)
+    return keep_plot(run, figure, "calls", title)
 
 
-def _points(axes: Any, names: Sequence[str], series: Mapping[str, Mapping[str, Figure]]) -> None:
+def draw_points(axes: Any, names: Sequence[str], series: Mapping[str, Mapping[str, Figure]]) -> None:
     """Points with intervals side by side at each checkpoint, as there is nothing between two stages."""
     for number, (label, of) in enumerate(series.items()):
         points = []
@@ -150,7 +150,8 @@ def _points(axes: Any, names: Sequence[str], series: Mapping[str, Mapping[str, F
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
 
 
-def _axes(title: str, xlabel: str, ylabel: str) -> tuple[Any, Any]:
+def new_axes(title: str, xlabel: str, ylabel: str) -> tuple[Any, Any]:
+    """A figure as all plots of a report are, and its axes."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -162,7 +163,8 @@ def _axes(title: str, xlabel: str, ylabel: str) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _keep(run: Path, figure: Any, name: str, title: str) -> tuple[str, str]:
+def keep_plot(run: Path, figure: Any, name: str, title: str) -> tuple[str, str]:
+    """Write a figure to `plots/NAME.png` and close it; returns its title and file."""
     import matplotlib.pyplot as plt
 
     figure.tight_layout()

@@ -33,12 +33,13 @@ def write_report(run: Path) -> None:
     from armlite.train.metrics import MetricsFile
     from armlite.train.plots import draw_plots
     from armlite.train.standing import calls_of, paper_lines, stage_lines, standing
+    from armlite.train.task_plots import draw_task_plots
 
     rows = MetricsFile(run / "metrics.jsonl").read()
     found, recipe = summaries(run), saved_recipe(run / "recipe.yaml")
     stands = standing(recipe, run)
     calls = {**_held_out_calls(found), **calls_of(stands)}
-    plots = draw_plots(run, rows, found, calls)
+    plots = [*draw_plots(run, rows, found, calls), *draw_task_plots(run, found)]
     text = [f"# {run.name}", "", *_made_with(run, rows), ""]
     text += [*paper_lines(stands, recipe), *stage_lines(stands)] if stands else []
     text += ["## Accuracy on held-out tasks", ""]

@@ -36,8 +36,8 @@ from armlite.types import Task
 NOTES = "stages.json"
 """In a run directory: what each stage took and learnt from."""
 Notify = Callable[[str, dict[str, Any]], None]
-"""Called with an event and its figures: `data`, `building`, `stage`, `step`, `health`, `filter`, `evaluation`, `benchmark`,
-`note`."""
+"""Called with an event and its figures: `data`, `building`, `stage`, `step`, `health`, `filter`, `evaluation`,
+`benchmark`, `note`."""
 
 
 def plan(recipe: Recipe) -> list[dict[str, Any]]:
