@@ -41,12 +41,12 @@ def run(tmp_path):
     folder = small_run(tmp_path / "a run")
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in STEPS), "utf-8")
     (folder / "recipe.yaml").write_text(
-        "seed: 7\nmodel: {path: some/model, quantize: nf4, backend: unsloth}\n", "utf-8"
+        "seed: 7\nmodel: {path: some/model, quantize: 4bit, backend: unsloth}\nstages: {sft: {}}\n", "utf-8"
     )
     around = {"python": "3.12.1", "platform": "Linux", "versions": {"torch": "2.13.0"}, "gpu": "A card", "git": "abc"}
     (folder / "environment.json").write_text(json.dumps(around), "utf-8")
     (folder / "stages.json").write_text('{"sft": {"seconds": 60.5}, "grpo1": {"seconds": 40}}', "utf-8")
-    figures = {"accuracy": {"value": 0.5, "ci95": [0.4, 0.6]}, "tool_calls_per_task": {"value": 1.0}}
+    figures = {"accuracy": {"value": 0.5, "n": 4, "ci95": [0.4, 0.6]}, "tool_calls_per_task": {"value": 1.0, "n": 4}}
     summary = {name: {"items": 4, "figures": figures} for name in ("rollout", "greedy", "no_tools")}
     for stage in ("sft", "grpo1"):
         (folder / "eval" / stage / "summary.json").write_text(json.dumps(summary), "utf-8")
@@ -57,7 +57,7 @@ def run(tmp_path):
 def test_the_report_says_with_what_a_run_was_made_and_shows_its_plots(run):
     text = (run / "report.md").read_text("utf-8")
     for said in (
-        "some/model, quantize nf4",
+        "some/model, quantize 4bit",
         "| seed | 7 |",
         "torch 2.13.0",
         "A card; Linux",
@@ -66,7 +66,7 @@ def test_the_report_says_with_what_a_run_was_made_and_shows_its_plots(run):
     ):
         assert said in text
     shown = re.findall(r"!\[.*?\]\((plots/\w+\.png)\)", text)
-    assert len(shown) == 6
+    assert len(shown) == 7
     assert all(Image.open(run / file).size == (880, 352) for file in shown)
 
 
