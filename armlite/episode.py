@@ -68,6 +68,8 @@ class Episode:
         self.decision: Decision | None = None
         self.fault: Fault | None = None
         self.probabilities: dict[str, float] = {}
+        self.chances: tuple[float, ...] = ()
+        """As of `Trajectory.chances`; set from outside."""
         self.model = ""
         self.hurried: Callable[[], bool] | None = None
         """Says whether the model has to answer now: its next call is not run. None: never."""
@@ -230,9 +232,9 @@ class Episode:
 
     def _decide(self, answer: str) -> Decision | None:
         decision = parse_decision(answer, self.task.kind, len(self.task.responses), self.task.options)
-        return None if decision is None else self._in_own_order(decision)
+        return None if decision is None else self.in_own_order(decision)
 
-    def _in_own_order(self, decision: Decision) -> Decision:
+    def in_own_order(self, decision: Decision) -> Decision:
         """A verdict on presented responses in the caller's numbers."""
         numbered = self.task.kind in ("pairwise", "listwise") and decision
         return self.order[int(decision) - 1] if numbered else decision
@@ -240,7 +242,7 @@ class Episode:
     def _probabilities(self, logprobs: Sequence[TokenLogprobs]) -> dict[str, float]:
         kind, count = self.task.kind, len(self.task.responses)
         found = answer_probabilities(logprobs, kind, count, self.task.options)
-        return {decision_key(self._in_own_order(verdict)): share for verdict, share in found.items()}
+        return {decision_key(self.in_own_order(verdict)): share for verdict, share in found.items()}
 
     def trajectory(self) -> Trajectory:
         """The record of the episode so far.
@@ -263,6 +265,7 @@ class Episode:
             stop=self.stop,
             decision=self.decision,
             probabilities=self.probabilities,
+            chances=self.chances,
             model=self.model,
             rollout=self.conversation.rollout,
             fault=self.fault,

@@ -29,6 +29,8 @@ class Reward:
     """Takes a Trajectory; where it has a keyword `success`, `counting` sets it."""
     weights: Mapping[str, float]
     """Part -> its size when it is earned in full."""
+    chances: bool = False
+    """It looks at `Trajectory.chances`, which training measures for such a reward only."""
 
     @property
     def name(self) -> str:
@@ -82,23 +84,27 @@ REWARDS: dict[str, Reward] = {}
 """The rewards that a recipe may name."""
 
 
-def reward(function: Callable[..., Any] | None = None, *, weights: Mapping[str, float] | None = None) -> Any:
+def reward(
+    function: Callable[..., Any] | None = None, *, weights: Mapping[str, float] | None = None, chances: bool = False
+) -> Any:
     """Make a reward of a function from a Trajectory to how much of each part was earned, usually 0 to 1 (or a bool).
 
     Args:
         function: has a docstring; its name is the reward's.
         weights: part -> its size, unless a recipe says otherwise. None: a single part, called as the function, of
             weight 1; the function gives a number.
+        chances: it looks at `Trajectory.chances`: training then asks after each observation how likely the right answer
+            is.
 
     Raises:
         TypeError: no docstring.
         ArmliteError: there is another reward of that name, shipped or from another file.
     """
     if function is None:
-        return lambda f: reward(f, weights=weights)
+        return lambda f: reward(f, weights=weights, chances=chances)
     if not inspect.getdoc(function):
         raise TypeError(f"{function.__name__} needs a docstring: it says what is rewarded")
-    made = Reward(function, dict(weights or {function.__name__: 1.0}))
+    made = Reward(function, dict(weights or {function.__name__: 1.0}), chances)
     check_free("reward", made.name, made, REWARDS.get(made.name))
     REWARDS[made.name] = made
     return made
@@ -205,6 +211,25 @@ def fixed_bonus(trajectory: Trajectory, success: Success = "returned") -> dict[s
     fine = format_ok(trajectory)
     right = fine and bool(is_right(trajectory.task, trajectory.decision))
     return {"format": fine, "answer": right, "success": fine and succeeded(trajectory, success)}
+
+
+@reward(weights={"format": 0.3, "attempt": 0.1, "answer": 0.7, "gain": 0.5}, chances=True)
+def credit(trajectory: Trajectory) -> dict[str, float]:
+    """Ours: as `hierarchical`, but instead of a bonus for a successful call the share of the doubt that calls removed.
+
+    With c the chances of the right answer before the first call and after the last: (c_last - c_first) / (1 - c_first),
+    at least 0, where the answer is right. A call that shows nothing new earns nothing, whatever it returned.
+    """
+    fine, known = format_ok(trajectory), trajectory.chances
+    right = fine and bool(is_right(trajectory.task, trajectory.decision))
+    doubt = 1 - known[0] if known else 0.0
+    gain = max(0.0, known[-1] - known[0]) / doubt if doubt > 0.01 else 0.0
+    return {
+        "format": fine,
+        "attempt": fine and not right and tried(trajectory),
+        "answer": right,
+        "gain": min(1.0, gain) if right else 0.0,
+    }
 
 
 Rule = Literal["tools", "general", "instruction"]

@@ -261,6 +261,9 @@ class Trajectory(Record):
     probabilities: dict[str, float] = {}
     """Decision (`decision_key`, in the caller's own order) -> how likely the model was to answer so after what it had
     thought and seen, from the tokens of its answer; empty where they are not known."""
+    chances: tuple[float, ...] = ()
+    """How likely the right answer was before the first call and after each call's observation, where that was measured
+    (`armlite.models.chances`): the difference of two is what a call was worth."""
     model: str = ""
     rollout: int = 0
     """Number of this rollout of the task; part of its random stream."""

@@ -73,6 +73,12 @@ def evaluate(
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="leave out items whose image files are not there")
     ] = False,
+    faithfulness: Annotated[
+        bool,
+        typer.Option(
+            "--faithfulness", help="then swap observations, and say how often verdicts follow; local models only"
+        ),
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="folder for all results  [default: runs/eval/MODEL]")] = None,
     imports: ImportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
@@ -94,6 +100,7 @@ def evaluate(
     if context.invoked_subcommand is not None:
         return
     from armlite.cli.evaluation import RETRIEVAL, check_benchmarks, run_all
+    from armlite.models import model_prefix
 
     names = [name.strip() for name in benchmark.split(",")]
     check_benchmarks(names)
@@ -114,7 +121,9 @@ def evaluate(
         "like": like,
         "rule": rule or (),
     }
-    run_all(names, model, path, out, as_json, options)
+    if faithfulness and (model_prefix(model or "") is not None or RETRIEVAL in names):
+        raise ArmliteError(f"--faithfulness needs a model on this machine that judges, not {model or RETRIEVAL}")
+    run_all(names, model, path, out, as_json, options, faithfulness)
 
 
 @app.command()

@@ -43,8 +43,10 @@ def run_all(
     out: Path | None,
     as_json: bool,
     options: dict[str, Any],
+    faithfulness: bool = False,
 ) -> None:
-    """Run benchmarks in turn; the JSON of several is a mapping by name. Exits with 1 where no judgment could be made.
+    """Run benchmarks in turn, with `faithfulness` swap their observations. The JSON of several is a mapping by name.
+    Exits with 1 where no judgment could be made.
 
     Raises:
         ArmliteError: as `armlite.evals.run.run_benchmark`.
@@ -57,6 +59,13 @@ def run_all(
         summaries[name] = _retrieval(below) if name == RETRIEVAL else _judged(name, str(model), below, out, options)
         if not as_json:
             _print_retrieval(summaries[name]) if name == RETRIEVAL else _print_figures(summaries[name])
+        if faithfulness:
+            from armlite.evals.run import swap_observations
+
+            found = swap_observations(name, str(model), out, **{k: v for k, v in options.items() if k != "workers"})
+            summaries[name]["faithfulness"] = found
+            if not as_json:
+                _print_faithfulness(found)
     if as_json:
         sys.stdout.write(json.dumps(summaries if len(names) > 1 else summaries[names[0]], allow_nan=False) + "\n")
     if any(s.get("failed") and s["failed"] == s["judgments"] for s in summaries.values()):
@@ -104,6 +113,22 @@ def _print_figures(summary: Mapping[str, Any]) -> None:
         marked = f"{name} *" if name == summary["main"] else name
         table.add_row(marked, shown(name, Figure.model_validate(value)), str(value["n"]))
     Console().print(table)
+
+
+def _print_faithfulness(found: Mapping[str, Any]) -> None:
+    from armlite.evals.figures import Figure
+    from armlite.evals.report import shown
+
+    title = f"observations of {found['judged']} right judgments with a call, swapped for another task's"
+    table = figures_table(title, "figure", "value (95 % interval)", "n")
+    for name in ("chance_before", "chance_after"):
+        table.add_row(name, shown(name, Figure(value=found[name], n=found["judged"])), str(found["judged"]))
+    for name in ("follows", "no_verdict", "moved_by_idle"):
+        figure = Figure.model_validate(found[name] or {"value": None, "n": 0})
+        table.add_row(name, shown(name, figure), str(figure.n))
+    Console().print(table)
+    said = f"{found['deciding']} observations decided ({found['no_donor']} without one that speaks for the other side)"
+    Console(highlight=False, soft_wrap=True).print(f"{said}, {found['idle']} were idle")
 
 
 def _print_retrieval(summary: Mapping[str, Any]) -> None:

@@ -129,7 +129,8 @@ def shown(name: str, figure: Figure) -> str:
     """`67.8 % (65.1 to 70.4)`; what is counted per item without percent; `n/a` for what is undefined."""
     if figure.value is None:
         return "n/a"
-    scale, unit = (1, "") if name.endswith("_per_item") or not -1 <= figure.value <= 1.02 else (100, " %")
+    counted = name.endswith(("_per_item", "_per_task")) or name.startswith("calls_by_needs/")
+    scale, unit = (1, "") if counted or not -1 <= figure.value <= 1.02 else (100, " %")
     digits = 2 if scale == 1 else 1
     span = "" if figure.ci95 is None else " ({:.{d}f} to {:.{d}f})".format(*(scale * v for v in figure.ci95), d=digits)
     return f"{scale * figure.value:.{digits}f}{unit}{span}"

@@ -5,6 +5,7 @@ flight nor on where it was interrupted. Scorers are in `armlite.evals.benchmarks
 figures in `armlite.evals.conduct`.
 """
 
+import json
 import re
 import time
 import warnings
@@ -35,7 +36,7 @@ from armlite.models import asked_at_once, maker_of, model_prefix
 from armlite.models.endpoint import parse_spec, place_free
 from armlite.models.lazy import writer_of
 from armlite.runner import Job, run_jobs
-from armlite.store import Saved, file_digest, pieces_digest
+from armlite.store import Saved, file_digest, pieces_digest, write_atomic
 from armlite.tools.checks.measures import splitter_of
 from armlite.tools.documents import ocr
 from armlite.types import Task
@@ -133,6 +134,29 @@ def run_benchmark(
         _prepare(name, path, folder, settings, on_progress or (lambda done, total: None))
 
     return judge_folder(folder, settings, judge, prepare, workers, model_prefix(model) is not None, on_progress)
+
+
+def swap_observations(
+    name: str, model: str, out: Path | None = None, options: Mapping[str, Any] | None = None, **asked: Unpack[Asked]
+) -> dict[str, Any]:
+    """Find out whether the verdicts of a finished evaluation follow from what its tools showed
+    (`armlite.evals.faithfulness`); keeps the figures as `faithfulness.json` in its folder.
+
+    Args:
+        name: of the benchmark, as the others as `run_benchmark` was given them.
+
+    Raises:
+        ArmliteError: the model is a server's, no judgment is right and has a call, or as `run_benchmark`.
+    """
+    if model_prefix(model) is not None:
+        raise ArmliteError(f"--faithfulness asks the model's own weights for probabilities, and {model} is elsewhere")
+    from armlite.evals.faithfulness import faithfulness
+
+    judge = _judge(name, model, _rules(name, asked), options or {}, asked)
+    folder = (out or default_folder(model, asked.get("tools", True))) / Path(name).stem
+    found = faithfulness(folder, judge.settings, judge.model.load())  # type: ignore[attr-defined]  # it is lazy
+    write_atomic(folder / "faithfulness.json", json.dumps(found, indent=2) + "\n")
+    return found
 
 
 def judge_folder(

@@ -44,6 +44,10 @@ class LocalModel:
         """One conversation a slot of the key-value cache: whoever ends frees it for the next."""
         return self.settings.max_slots
 
+    def spell(self, turn: str) -> list[int]:
+        """The token ids of a turn, for a script."""
+        return self._vocabulary.spelled(turn)
+
     def session(self) -> EngineSession:
         """Start a batch."""
         if not self.vision.frozen:

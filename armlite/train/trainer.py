@@ -17,6 +17,7 @@ from transformers import PrinterCallback
 from trl import GRPOTrainer
 
 from armlite.errors import ArmliteError
+from armlite.models.chances import chances
 from armlite.models.engine.oom import print_to_stderr
 from armlite.models.engine.tokens import TokenRecord, Tokens
 from armlite.models.local import LocalModel
@@ -117,6 +118,8 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         with unsharded(self.model):
             session = self._chat.session()
             ended = {id(o.job): o for o in run_jobs(jobs, self._chat, in_flight=len(jobs), session=session)}
+            if self._reward.chances:
+                self._measure_chances([o.episode for o in ended.values() if o.episode is not None])
         self._chat.settings = session.settings  # fewer slots if memory ran out
         self.outcomes = [ended[id(job)] for job in jobs]
         self._check_prompts()
@@ -147,6 +150,11 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
             images if any(images) else None,  # a list of nothing would make TRL render the prompts itself
             images,  # with the prompts' own: with none here TRL would render the prompts too
         )
+
+    def _measure_chances(self, episodes: list[Any]) -> None:
+        """Have each episode know how likely the right answer was before its first call and after each."""
+        for episode, known in zip(episodes, chances(self._chat, episodes), strict=True):
+            episode.chances = known
 
     def _check_prompts(self) -> None:
         """Tell of prompts that did not fit; where none did for several batches it is a mistake in the recipe.

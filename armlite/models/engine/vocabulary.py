@@ -37,6 +37,11 @@ class Vocabulary:
         """Token ids of rendered text; control tokens in it become control tokens."""
         return self._tokenizer(text, add_special_tokens=False)["input_ids"]
 
+    def spelled(self, text: str) -> list[int]:
+        """Token ids of a turn as a model writes it, its end included: what looks like a control token is spelt."""
+        ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return [*ids, self.end]
+
     def text(self, ids: list[int]) -> str:
         """The exact text of ids."""
         return self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
