@@ -1,14 +1,17 @@
 """How a step is cut into parts: what each holds, and that no cut changes loss, gradient or figures."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from tiny_run import answer, call, make_recipe, trainer_of
 
+from armlite.models.engine.selfcheck import SelfCheck
 from armlite.models.engine.tokens import TokenRecord
+from armlite.train import update as update_module
 from armlite.train.microbatch import Budget, merge_metrics, split_rows
-from armlite.train.prefix import Row
+from armlite.train.prefix import Row, pack_rows
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -156,6 +159,23 @@ def test_the_loss_is_the_one_that_trl_computes_of_the_whole_batch(scored):
         whole = trainer._compute_loss(trainer.model, batch)
         whole = whole.item()
         assert update(scored, Budget(None, 500), loss_type)[0] == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_packed_forward_is_compared_at_first_and_given_up_where_it_gives_other_numbers(scored, monkeypatch):
+    trainer, said = scored[0], []
+    right, gradients, _ = update(scored, Budget(8, packed=False), "dapo")
+    trainer._check = SelfCheck(said.append)
+    assert update(scored, Budget(8), "dapo")[0] == pytest.approx(right, rel=1e-5)
+    assert trainer._budget.packed and not said
+    monkeypatch.setattr(
+        update_module, "pack_rows", lambda *a: replace(pack := pack_rows(*a), positions=pack.positions.flip(-1))
+    )
+    trainer._check = SelfCheck(said.append)
+    loss, again, _ = update(scored, Budget(8), "dapo")
+    assert loss == pytest.approx(right, rel=1e-5)
+    assert all((again[n] - g).norm() <= 1e-4 * g.norm() for n, g in gradients.items())
+    assert not trainer._budget.packed
+    assert len(said) == 1 and said[0].startswith("packed updates are off: they differ from the plain way by ")
 
 
 def test_a_batch_that_nobody_generated_is_refused(scored):

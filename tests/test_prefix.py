@@ -195,8 +195,9 @@ def late_forks(model, processor):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["in parts", "in one"])
-def test_rollouts_that_fork_late_share_all_that_came_before_and_keep_their_numbers(dtype):
-    model, other, processor = pair(adapter=True)
+@pytest.mark.parametrize("base", BASES)
+def test_rollouts_that_fork_late_share_all_that_came_before_and_keep_their_numbers(dtype, base):
+    model, other, processor = pair(adapter=True, base=base)
     model, other = model.to(dtype), other.to(dtype)
     batch = late_forks(model, processor)
     batch.images = [{k: v.to(dtype) if v.is_floating_point() else v for k, v in made.items()} for made in batch.images]

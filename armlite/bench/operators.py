@@ -14,19 +14,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import transformers
 from peft import LoraConfig, get_peft_model
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from transformers import DynamicCache, Qwen2_5_VLConfig
+from transformers import DynamicCache
 
 from armlite.bench.models import replace_linears
-from armlite.models.engine.decoder import Decoder
+from armlite.models.bases import find
+from armlite.models.engine.decoder import Decoder, head_size
 from armlite.plan.shapes import Shape, shape_of
 from armlite.recipe import LoraSettings, Recipe
 
-MODELS = ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-3B-Instruct")
+MODELS = tuple(f"Qwen/{name}-Instruct" for name in ("Qwen2.5-VL-7B", "Qwen2.5-VL-3B", "Qwen3-VL-8B", "Qwen3-VL-4B"))
 """What is counted where nothing else is asked for."""
 FREE = set(
     "view _unsafe_view t transpose permute split split_with_sizes expand unsqueeze squeeze detach alias select slice "
@@ -170,15 +172,18 @@ def wanted_of(recipe: Recipe | None) -> list[Wanted]:
     return [Wanted(model.path, config_of(shape_of(model.path)), model.quantize == "4bit", lora.r, lora.target)]
 
 
-def config_of(shape: Shape) -> Qwen2_5_VLConfig:
-    """A configuration of that shape; of the vision tower, which takes no part in a decode step, the sizes only."""
-    size = shape.hidden_size // shape.num_attention_heads
-    axes = [size // 8, 3 * size // 16, 3 * size // 16]  # 16, 24, 24 of 64, as published
+def config_of(shape: Shape) -> Any:
+    """A configuration of that shape; the vision tower, which takes no part in a decode step, is as small as can be."""
+    size = shape.head_size
+    axes = [size // 8, 3 * size // 16, 3 * size // 16]  # their sizes do not matter here
     names = "hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads vocab_size"
     text: dict[str, Any] = {name: getattr(shape, name) for name in names.split()}
+    text |= {"head_dim": size, "bos_token_id": None, "eos_token_id": None}
     text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": axes}
     vision = {"depth": 1, "hidden_size": 64, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64}
-    return Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=shape.tie_word_embeddings)
+    vision["deepstack_visual_indexes"] = []  # type: ignore[assignment]
+    kind = getattr(transformers, shape.base.model_class.replace("ForConditionalGeneration", "Config"))
+    return kind(text_config=text, vision_config=vision, tie_word_embeddings=shape.tie_word_embeddings)
 
 
 def count_operators(wanted: Wanted) -> dict[str, Way]:
@@ -238,7 +243,7 @@ def skeleton(wanted: Wanted, layers: int) -> Any:
     config.vision_config.depth = 1
     config.dtype, config._attn_implementation = wanted.dtype, "sdpa"
     with torch.device("meta"):
-        model = model_class(config)(config).to(wanted.dtype)
+        model = getattr(transformers, find(config.model_type, wanted.name).model_class)(config).to(wanted.dtype)
     if wanted.quantize:
         replace_linears(model, wanted.dtype)
         for module in model.modules():
@@ -246,13 +251,6 @@ def skeleton(wanted: Wanted, layers: int) -> Any:
                 _give_shape_of_nf4(module)
     model.requires_grad_(False)
     return get_peft_model(model, LoraConfig(r=wanted.r, lora_alpha=2 * wanted.r, target_modules=wanted.target)).eval()
-
-
-def model_class(config: Any) -> Any:
-    """The class of transformers that a configuration is of."""
-    import transformers
-
-    return getattr(transformers, type(config).__name__.replace("Config", "ForConditionalGeneration"))
 
 
 def _give_shape_of_nf4(module: Any) -> None:
@@ -285,7 +283,7 @@ def _give_shape_of_nf4(module: Any) -> None:
 def _modules_step(model: Any, wanted: Wanted) -> Callable[[], Any]:
     """One token a row through transformers' own forward, with its own cache."""
     text = model.config.get_text_config()
-    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    size = head_size(text)
     cache = DynamicCache(config=text)
     for layer in range(text.num_hidden_layers):
         held = torch.empty(

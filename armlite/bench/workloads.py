@@ -12,9 +12,9 @@ folder that holds the 7B's configuration and tokenizer:
     armlite bench $R --work W2,W5 --cap 18 --out w2.json
     armlite bench $R --work W3 --cap 24   --out w3.json
     armlite bench $R --work W4 --against trl --repetitions 3 --out w4.json
-    armlite bench $R engine.cuda_graphs=true --work W2,W4 --out w4-graphs.json
+    armlite bench $R engine.cuda_graphs=false --work W2,W4 --out w4-launched.json
     armlite bench $R --work W6 --out w6.json
-    armlite bench $R engine.cuda_graphs=true --work W6 --out w6-graphs.json
+    armlite bench $R engine.cuda_graphs=false --work W6 --out w6-launched.json
     armlite bench $R --work W7 --cap 14   --out w7.json
     armlite bench $R --work W8 --repetitions 1 --out w8.json
     armlite bench $R --work W9 --repetitions 1 --out w9.json

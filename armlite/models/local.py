@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from armlite.models.engine.selfcheck import SelfCheck
 from armlite.models.engine.session import EngineSession, Script
 from armlite.models.engine.vision import VisionCache
 from armlite.models.engine.vocabulary import Vocabulary
@@ -36,6 +37,8 @@ class LocalModel:
         self.model, self.processor, self.script = model, processor, script
         self.sampling, self.settings = sampling or Sampling(), settings or EngineSettings()
         self.vision = vision or VisionCache(model, processor)
+        self.check = SelfCheck()
+        """What is known of the engine's fast ways on this model."""
         self.name = name or getattr(model.config, "_name_or_path", "") or "local"
         self._vocabulary = Vocabulary(processor.tokenizer, model.config.get_text_config().vocab_size)
 
@@ -52,7 +55,6 @@ class LocalModel:
         """Start a batch."""
         if not self.vision.frozen:
             self.vision.clear()
-        merge = self.processor.image_processor.merge_size
         return EngineSession(
-            self.model, self._vocabulary, self.vision, merge, self.sampling, self.settings, self.script
+            self.model, self._vocabulary, self.vision, self.sampling, self.settings, self.script, self.check
         )

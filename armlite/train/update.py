@@ -8,6 +8,7 @@ Log-probabilities are computed of trained tokens only, and only of rollouts that
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 from armlite.errors import ArmliteError
 from armlite.models.engine.oom import print_to_stderr, retry_on_oom
+from armlite.models.engine.selfcheck import SelfCheck
+from armlite.models.engine.session import eval_mode
 from armlite.models.engine.tokens import TokenRecord
 from armlite.train.microbatch import (
     Budget,
@@ -27,6 +30,7 @@ from armlite.train.microbatch import (
 )
 from armlite.train.prefix import Row, install_packed_forward, pack_rows, rows_from_records, why_not_packed
 
+PACKED = "packed updates"
 FORWARD = ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids")
 """What TRL's own forward takes of a batch besides ids and masks."""
 
@@ -57,6 +61,7 @@ class LeanGRPOTrainer(GRPOTrainer):
         if shared_prefix:
             install_packed_forward(self.model, self.temperature)
         self._budget = Budget(rows, update_tokens, packed=shared_prefix)
+        self._check = SelfCheck()
         self.tokens_updated = 0
         """Tokens that have gone through the model in updates, what rollouts begin with alike once."""
         self._shortages = 0
@@ -222,17 +227,36 @@ class LeanGRPOTrainer(GRPOTrainer):
         """Log-probabilities and entropies of some rows of a batch, 0 elsewhere."""
         keep, ids = batch["keep"], batch["input_ids"]
         empty = torch.zeros(len(ids), keep, device=ids.device)
+        if self._budget.packed and self._check.due(PACKED) and any(row.wanted for row in rows):
+            self._compare(rows, batch, fields, empty)
         if not self._budget.packed:
             return self._score_padded(model, rows, batch, fields, empty)
         if not any(row.wanted for row in rows):
             return empty, empty, None
-        bare = self.accelerator.unwrap_model(model)
-        packed = pack_rows(rows, bare, fields.get("pixel_values"))
+        return self._score_packed(model, rows, fields, empty)
+
+    def _score_packed(
+        self, model: Any, rows: list[Row], fields: dict[str, Any], empty: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """The same with what rollouts share computed once."""
+        packed = pack_rows(rows, self.accelerator.unwrap_model(model), fields.get("pixel_values"))
         if torch.is_grad_enabled():
             self.tokens_updated += len(packed.ids)
         with self.accelerator.autocast():
             logps, entropies = model(packed=packed)
         return empty.index_put(packed.places, logps), empty.index_put(packed.places, entropies), None
+
+    def _compare(self, rows: list[Row], batch: dict[str, Any], fields: dict[str, Any], empty: torch.Tensor) -> None:
+        """Score the two shortest rollouts packed and padded; where they differ, nothing is packed from now on."""
+        some = sorted((row for row in rows if row.wanted), key=lambda row: len(row.record.path))[:2]
+        bare = self.accelerator.unwrap_model(self.model)
+        with torch.no_grad(), eval_mode(bare):
+            fast, _, _ = self._score_packed(bare, some, fields, empty)
+            plain, _, _ = self._score_padded(bare, some, batch, fields, empty)
+        at = [row.number for row in some for _ in row.wanted], [t for row in some for t in row.wanted]
+        dtype = bare.dtype if self.accelerator.mixed_precision == "no" else torch.bfloat16
+        if not self._check.agree(PACKED, fast[at], plain[at], dtype):
+            self._budget = replace(self._budget, packed=False)
 
     def _score_padded(
         self, model: Any, rows: list[Row], batch: dict[str, Any], fields: dict[str, Any], empty: torch.Tensor

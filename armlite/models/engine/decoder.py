@@ -15,6 +15,7 @@ from torch.nn.functional import rms_norm, scaled_dot_product_attention
 from armlite.models.bases import Base, base_of
 from armlite.models.engine.kv_cache import KVCache
 from armlite.models.engine.layers import layers_of
+from armlite.models.engine.selfcheck import SelfCheck
 
 Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """(layer, queries (B, H, T, D), keys and values (B, kv_heads, T, D)) -> (B, H, T, D)"""
@@ -66,14 +67,14 @@ class Chunk:
 class Decoder:
     """The layers, with what their forward needs."""
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, check: SelfCheck | None = None):
         base = base_model(model)
         text = base.model.language_model
         config = text.config
         self.base = base_of(base)
         # Not the modules themselves: hooks on them (FSDP's) would share weights out again that are whole for a rollout.
         self.embed, self.norm, self.head = text.embed_tokens.forward, text.norm.forward, base.lm_head.forward
-        self.layers = layers_of(text)
+        self.layers = layers_of(text, check)
         self.head_dim = head_size(config)
         self.kv_heads = config.num_key_value_heads
         self.groups = config.num_attention_heads // self.kv_heads

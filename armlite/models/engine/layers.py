@@ -7,11 +7,13 @@ arithmetic: it holds copies of the weights, adapters and dequantisation worked i
 by side. Both give the modules' numbers up to rounding, and are made for one session, within which no weight changes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.nn.functional import linear, rms_norm
+
+from armlite.models.engine.selfcheck import SelfCheck
 
 SMALL = 1 << 26
 """Weights of the text layers up to which they are copied (0.25 GiB)."""
@@ -80,12 +82,53 @@ class PackedLayer(Layer):
         return self._down(self._act(gate) * up)
 
 
-def layers_of(text: Any) -> list[Layer]:
-    """The layers of a text model, packed where that is faster."""
+class PlainLayer(Layer):
+    """The same through the modules as they are, adapters and all: what the others are compared with."""
+
+    def _take(self, a: Any, m: Any) -> None:
+        self._a, self._m = a, m
+
+    def qkv(self, x: torch.Tensor) -> torch.Tensor:
+        h = self._normed(0, x)
+        return torch.cat((self._a.q_proj(h), self._a.k_proj(h), self._a.v_proj(h)), -1)
+
+    def out(self, mixed: torch.Tensor) -> torch.Tensor:
+        return self._a.o_proj(mixed)
+
+    def mlp(self, x: torch.Tensor) -> torch.Tensor:
+        return self._m(self._normed(1, x))
+
+
+def layers_of(text: Any, check: SelfCheck | None = None) -> list[Layer]:
+    """The layers of a text model, packed where that is faster.
+
+    Args:
+        check: compares them with the modules, the first times; where they differ the modules are called as they are.
+    """
     weight, config = text.norm.weight, text.config
     count = config.num_hidden_layers * config.hidden_size * (4 * config.hidden_size + 3 * config.intermediate_size)
     packed = weight.device.type == "cpu" and weight.dtype == torch.float32 and count <= SMALL
-    return [PackedLayer(layer) if packed else Layer(layer) for layer in text.layers]
+    kind, way = (PackedLayer, "packed layers") if packed else (Layer, "packed adapters")
+    if check is None or check.on(way):
+        layers = [kind(layer) for layer in text.layers]
+        if check is None or not check.due(way) or _same(layers, text.layers, check, way):
+            return layers
+    return [PlainLayer(layer) for layer in text.layers]
+
+
+def _same(layers: Sequence[Layer], modules: Sequence[Any], check: SelfCheck, way: str) -> bool:
+    """Whether all layers give their modules' numbers."""
+    norm, mixes = modules[0].input_layernorm.weight, modules[0].self_attn.o_proj.in_features
+    numbers = torch.linspace(-9, 9, 2 * max(len(norm), mixes), device=norm.device).sin().to(norm.dtype).view(1, 2, -1)
+    x, mixed = numbers[..., : len(norm)], numbers[..., :mixes]
+    fast, plain = [], []
+    for layer, module in zip(layers, modules, strict=True):
+        each = ((one.qkv(x), one.out(mixed), one.mlp(x)) for one in (layer, PlainLayer(module)))
+        for one, two in zip(*each, strict=True):
+            scale = two.float().std().clamp(min=1e-9)  # so that each counts alike
+            fast.append((one.float() / scale).flatten())
+            plain.append((two.float() / scale).flatten())
+    return check.agree(way, torch.cat(fast), torch.cat(plain), norm.dtype)
 
 
 class Adapted:

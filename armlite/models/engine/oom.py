@@ -13,12 +13,22 @@ import torch
 Result = TypeVar("Result")
 OOM_WORDS = ("CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory", "CUDA out of memory")
 """How errors that are no `OutOfMemoryError` say the same: of cuBLAS, of the CPU's allocator, of bitsandbytes."""
+CAPTURE = "captur"
+"""What an error of a capture says."""
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has run out."""
-    known = isinstance(error, torch.OutOfMemoryError)
-    return known or (isinstance(error, RuntimeError) and any(word in str(error) for word in OOM_WORDS))
+    """Whether an error says that memory has run out, or came of one that did.
+
+    Amid the capture of a CUDA graph it does: ending the capture then fails too, with words about the capture alone.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        known = isinstance(seen, torch.OutOfMemoryError)
+        if known or (isinstance(seen, RuntimeError) and any(word in str(seen) for word in OOM_WORDS)):
+            return True
+        seen = seen.__cause__ or (seen.__context__ if CAPTURE in str(seen).lower() else None)
+    return False
 
 
 def retry_on_oom(work: Callable[[], Result], shrink: Callable[[], None]) -> Result:

@@ -23,6 +23,7 @@ from armlite.models.engine.oom import retry_on_oom
 from armlite.models.engine.prefix_cache import later_from
 from armlite.models.engine.sampler import sample_tokens, top_logprobs
 from armlite.models.engine.scheduler import Scheduler
+from armlite.models.engine.selfcheck import SelfCheck
 from armlite.models.engine.sequence import Sequence, Stats
 from armlite.models.engine.tokens import Span, TokenRecord
 from armlite.models.engine.vision import VisionCache
@@ -31,6 +32,7 @@ from armlite.models.sampling import EngineSettings, Sampling, random_stream
 from armlite.protocol.probability import OPEN, TokenLogprobs, of_answer
 from armlite.protocol.render import Conversation, render
 
+SHARED = "shared beginnings of rollouts"
 Script = Callable[[Conversation], abc.Sequence[int] | None]
 """Token ids to play as a conversation's next turn, or None to sample it. Ids that run out before the turn ends leave it
 unfinished, as `length`; those after its end are not played."""
@@ -44,10 +46,10 @@ class EngineSession:
             set while it runs and put back after.
         vocabulary: of its tokenizer.
         vision: encodes images and remembers them.
-        merge: patches that make a visual token, along each axis.
         sampling: what decides the text.
         settings: what decides memory and speed.
         script: plays turns instead of sampling them.
+        check: of the model; compares the first results of each fast way with those of the plain one.
     """
 
     threads = 0
@@ -59,17 +61,18 @@ class EngineSession:
         model: Any,
         vocabulary: Vocabulary,
         vision: VisionCache,
-        merge: int,
         sampling: Sampling,
         settings: EngineSettings,
         script: Script | None = None,
+        check: SelfCheck | None = None,
     ):
         self.stats = Stats()
         self.on_text: OnText | None = None
-        self._model, self._vocabulary, self._vision, self._merge = model, vocabulary, vision, merge
+        self._model, self._vocabulary, self._vision = model, vocabulary, vision
         self._sampling, self._script = sampling, script
-        with torch.no_grad(), _eval_mode(model):
-            self._decoder = Decoder(model)
+        self._check = check or SelfCheck()
+        with torch.no_grad(), eval_mode(model):
+            self._decoder = Decoder(model, self._check)
         self._scheduler = Scheduler(self._decoder.new_cache, sampling, settings, self.stats)
         self._stepper = self._make_stepper()
         self._forbidden = torch.tensor(vocabulary.forbidden, dtype=torch.long, device=self._decoder.device)
@@ -113,7 +116,7 @@ class EngineSession:
         if self._ready:
             ready, self._ready = self._ready, []
             return ready
-        with torch.no_grad(), _eval_mode(self._model):
+        with torch.no_grad(), eval_mode(self._model):
             while self._scheduler.waiting or self._scheduler.active:
                 ended = retry_on_oom(self._prefill_and_decode, self._begin_again_smaller)
                 if ended or self._woken:
@@ -141,7 +144,7 @@ class EngineSession:
 
     def _make_stepper(self) -> Decoder | GraphedDecoder:
         graphs = self.settings.cuda_graphs and self._decoder.device.type == "cuda"
-        return GraphedDecoder(self._decoder) if graphs else self._decoder
+        return GraphedDecoder(self._decoder, check=self._check) if graphs else self._decoder
 
     def close(self, conversation: Conversation) -> None:
         """Release a conversation's slot; `tokens` still knows it, as `keeps_tokens` says."""
@@ -184,7 +187,7 @@ class EngineSession:
             if token == vocabulary.image:
                 if len(spans) == len(pictures):
                     raise ValueError(f"a message of {conversation.task_id} holds an image mark without an image")
-                spans.append(Span(sequence.length + len(ids), pictures[len(spans)], self._merge))
+                spans.append(Span(sequence.length + len(ids), pictures[len(spans)], self._vision.merge))
                 ids.extend([token] * pictures[len(spans) - 1].tokens)
             else:
                 ids.append(token)
@@ -198,18 +201,36 @@ class EngineSession:
             # Of those that go on alike one computes it; the others find it to copy in a later round of this loop.
             work: list[Sequence] = []
             for sequence in todo:
-                before = sequence.cached
-                self._scheduler.copy_shared(sequence)
-                self.stats.tokens_copied += sequence.cached - before
-                if sequence.cached < sequence.length - 1 and not any(later_from(sequence, w) for w in work):
+                self._copy_shared(sequence)
+                waits = self._check.on(SHARED) and any(later_from(sequence, w) for w in work)
+                if sequence.cached < sequence.length - 1 and not waits:
                     work.append(sequence)
             self._prefill_batch(work)
         self._scheduler.drop_unused_prefixes()
 
-    def _prefill_batch(self, work: list[Sequence]) -> None:
-        """Prefill some conversations, in passes of similar lengths and at most `prefill_tokens` tokens."""
+    def _copy_shared(self, sequence: Sequence) -> None:
+        """Copy what others have of a sequence's missing tokens; the first times it is computed too, and compared."""
+        if not self._check.on(SHARED):
+            return
+        before, stats = sequence.cached, self.stats
+        self._scheduler.copy_shared(sequence)
+        after, done = sequence.cached, stats.tokens_prefilled
+        stats.tokens_copied += after - before
+        if after > before and self._check.due(SHARED):
+            keys, slot = self._scheduler.cache.keys[-1], sequence.slot
+            copied, sequence.cached = keys[slot, :, before:after].clone(), before
+            self._prefill_batch([sequence], until=after)
+            self._check.agree(SHARED, copied, keys[slot, :, before:after], keys.dtype)
+            stats.tokens_prefilled = done  # which counts what had to be
+
+    def _prefill_batch(self, work: list[Sequence], until: int | None = None) -> None:
+        """Prefill some conversations, in passes of similar lengths and at most `prefill_tokens` tokens.
+
+        Args:
+            until: how far, all at once; None: to the last token, or as far as the limit goes.
+        """
         limit = self.settings.prefill_tokens
-        pieces = [(s, s.cached, min(s.length - 1, s.cached + limit)) for s in work]
+        pieces = [(s, s.cached, until or min(s.length - 1, s.cached + limit)) for s in work]
         # Prompts before continuations, which need another mask; the longest first, so that it sets the pass's width.
         pieces.sort(key=lambda piece: (piece[1] > 0, piece[1] - piece[2]))
         while pieces:
@@ -309,7 +330,7 @@ class EngineSession:
 
 
 @contextmanager
-def _eval_mode(model: Any) -> Iterator[None]:
+def eval_mode(model: Any) -> Iterator[None]:
     """Dropout and gradient checkpointing off, then each module's mode put back as it was."""
     training = [m for m in model.modules() if m.training]
     if training:

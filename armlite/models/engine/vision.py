@@ -87,6 +87,11 @@ class VisionCache:
         self._ids: dict[str, int] = {}
         self._pictures: list[Picture] = []
 
+    @property
+    def merge(self) -> int:
+        """Patches that make a visual token, along each axis."""
+        return self._images.merge_size
+
     def look(self, image: Image.Image) -> Picture:
         """An image's key and size in tokens, without encoding it.
 
@@ -94,7 +99,7 @@ class VisionCache:
             ArmliteError: the image is more than 200 times as long as wide.
         """
         grid = picture_grid(image, self._images)
-        return Picture(image_key(image), image, grid, grid[1] * grid[2] // self._images.merge_size**2)
+        return Picture(image_key(image), image, grid, grid[1] * grid[2] // self.merge**2)
 
     def features(self, picture: Picture) -> torch.Tensor:
         """The tower's output (tokens, (1 + levels) * hidden) for a picture, on the model's device. Safe for threads.
