@@ -13,11 +13,13 @@ from typer.testing import CliRunner
 from armlite.bench.models import Measured, random_model, small
 from armlite.bench.report import Wanted, measure
 from armlite.bench.run import _Bench, run
+from armlite.bench.sharing import figures_of
 from armlite.bench.stock_trl import same_arguments
 from armlite.bench.workloads import TABLE, Goal, Workload, chosen
 from armlite.cli import app
 from armlite.errors import ArmliteError
 from armlite.models.engine.kv_cache import KVCache
+from armlite.models.engine.tokens import TokenRecord
 from armlite.recipe import load_recipe
 
 torch.set_num_threads(1)
@@ -151,6 +153,7 @@ def test_workloads_are_chosen_by_id_and_typos_are_named():
         (["--random-weights"], "give --recipe"),
         (["--recipe", "missing.yaml"], "missing.yaml does not exist"),
         (["--operators", "lora.r=4"], "give --recipe"),
+        (["--sharing", "recipes"], "recipes is no run directory"),
     ],
 )
 def test_what_cannot_be_measured_is_said_in_a_line(words, why):
@@ -167,6 +170,22 @@ def test_operators_are_counted_without_a_card_and_told_as_a_table_and_as_json():
     (row,) = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert row["what"].startswith("pocket, NF4, LoRA r16, 1 row")
     assert sum(row["ours"]["layer"].values()) < sum(row["modules"]["layer"].values())
+
+
+def test_what_rollouts_have_in_common_is_counted_with_the_groups_that_fork_late():
+    def record(group, completion, mask):
+        return TokenRecord([group] * 50, completion, mask, [0.0] * len(mask), (), (), bytes([group]), True)
+
+    turn, seen = [7] * 20, [8] * 30
+    late = [record(1, turn + seen + [n] * 10, [1] * 20 + [0] * 30 + [1] * 10) for n in (3, 4)]
+    early = [record(2, [n] * 20, [1] * 20) for n in (3, 4)]
+    assert figures_of(late + early) == {
+        "tokens": 2 * 110 + 2 * 70,
+        "tokens_with_prompts_shared": 100 + 2 * 60 + 2 * 20,
+        "tokens_with_all_shared": (100 + 2 * 10) + (50 + 2 * 20),
+        "groups": 2,
+        "groups_that_fork_after_equal_turns": 1,
+    }
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")

@@ -24,6 +24,10 @@ def bench(
     operators: Annotated[
         bool, typer.Option("--operators", help="count what a decode step asks of a card, of PEFT's modules and of ours")
     ] = False,
+    sharing: Annotated[
+        Path | None,
+        typer.Option(help="a run's (or checkpoint's) folder: what its rollouts have in common, in --repetitions steps"),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file, written anew after each workload")] = None,
     imports: ImportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the figures as JSON")] = False,
@@ -40,6 +44,12 @@ def bench(
     def tell(line: str) -> None:
         typer.echo(line, err=True)
 
+    if sharing is not None:
+        from armlite.bench.sharing import measure_sharing, sharing_lines
+
+        figures = measure_sharing(sharing, repetitions)
+        typer.echo(json.dumps(figures) if as_json else "\n".join(sharing_lines(figures)))
+        return
     if operators:
         rows = count(recipe, overrides or [], show_lines=None if as_json else typer.echo)
         if as_json:
