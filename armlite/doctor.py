@@ -11,10 +11,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from packaging.requirements import Requirement
 
 EXTRAS = {
@@ -49,7 +51,7 @@ def examine() -> list[Finding]:
     """Look at this machine and this installation, in the order in which things depend on each other."""
     torch = find_spec("torch") is not None  # else its package is a problem already
     with_torch = [*_torch(), *_four_bit()] if torch else []
-    return [*_python(), *_packages(), *_extras(), *with_torch, *_disk(), *(_use() if torch else ())]
+    return [*_python(), *_packages(), *_tried(), *_extras(), *with_torch, *_disk(), *(_use() if torch else ())]
 
 
 def _python() -> Iterator[Finding]:
@@ -65,6 +67,17 @@ def _packages() -> Iterator[Finding]:
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         yield _package(requirement)
+
+
+def _tried() -> Iterator[Finding]:
+    """The versions that the tests were run with at both ends of the ranges, and the failures that were left."""
+    kept = yaml.safe_load(files("armlite").joinpath("tried.yaml").read_text(encoding="utf-8"))
+    words = []
+    for run in kept.values():
+        at = run["versions"]
+        said = f"Python {at['python']} with transformers {at['transformers']} and trl {at['trl']} ({run['date']}"
+        words.append(f"{said}, {run['passed']} tests" + (f", {len(run['failed'])} failed)" if run["failed"] else ")"))
+    yield Finding("tried with", "ok", "; ".join(words))
 
 
 def _package(requirement: Requirement) -> Finding:

@@ -38,6 +38,9 @@ class EpisodeSettings(BaseModel):
     like: str | None = None
     """A benchmark that the reference was evaluated on (`armlite docs reference`), or `tasks`: prompts, tools and what
     tools say are in its words, and a turn that cannot be read ends the judgment, as there. None: ours."""
+    system: str | None = None
+    """What the system block says before the tools. None: "You are a helpful assistant."; empty: nothing, as Qwen3-VL's
+    own template has it. With `like` the reference's words stand there."""
     parse: Literal["strict", "lenient"] = "strict"
     """`lenient`: a good call or answer counts after a `<think>` that is not closed, too, as in the reference's loop.
     For checkpoints that were made there; never in training."""
@@ -82,7 +85,7 @@ class Episode:
         text = words.user_text(task, self.order, memory, bool(self.tools))
         schemas = tuple(self._wording.schema(t.schema) if self._wording else t.schema for t in self.tools.values())
         shown = tuple(shrink(image, self._prompt_pixels(i)) for i, image in memory.images.items())
-        system = self._wording.system(task) if self._wording else None
+        system = self._wording.system(task) if self._wording else settings.system
         self.conversation = Conversation(task.id, rollout, schemas, [Message("user", text, shown)], system)
 
     @classmethod

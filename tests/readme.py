@@ -2,10 +2,10 @@
 `--check` it only compares.
 
 `capture` is what `armlite view` prints of the trained pocket judge's trajectory in `recipes/pocket.example/`, or, while
-there is none, of the scripted demo. `results` is the table of `recipes/pocket.results.json`, `bench` that of
-`recipes/*.bench.json`, `goals` what these have of the workloads for a card, `operators` what a decode step asks of one,
-`sets` that of the published sets, `rounds` those of `recipes/self-taught.results.json`. The annotated tree is written
-by hand and checked against the folders.
+there is none, of the scripted demo. `results` is the table of `recipes/pocket.results.json`, `other_base` that of the
+pocket judge on Qwen3-VL, `bench` that of `recipes/*.bench.json`, `goals` what these have of the workloads for a card,
+`operators` what a decode step asks of one, `sets` that of the published sets, `rounds` those of
+`recipes/self-taught.results.json`. The annotated tree is written by hand and checked against the folders.
 `tests/test_readme.py` runs the check.
 """
 
@@ -34,6 +34,7 @@ EXAMPLE = "recipes/pocket.example"
 """A run's folder with `trajectories.jsonl` and `images/`; its first trajectory is shown."""
 RESULTS = "recipes/pocket.results.json"
 SELF_TAUGHT = "recipes/self-taught.results.json"
+OTHER = "recipes/pocket-qwen3-vl.results.json"
 COMMAND = "armlite train recipes/pocket.yaml --seeds"
 WIDTH = 100
 """Columns of the capture."""
@@ -91,6 +92,17 @@ def results() -> str:
     return "\n".join([about, "", *_results_table(runs)])
 
 
+def other_base() -> str:
+    """The same table of the pocket judge on Qwen3-VL's architecture, from one run."""
+    found = json.loads((ROOT / OTHER).read_text(encoding="utf-8"))
+    versions, command = found["environment"]["versions"], COMMAND.removesuffix(" --seeds")
+    about = (
+        f"`{command} model.path=pocket-qwen3-vl` (seed 0, {found['date']}, transformers "
+        f"{versions['transformers']}, TRL {versions['trl']}; `{OTHER}`):"
+    )
+    return "\n".join([about, "", *_results_table(found["runs"])])
+
+
 def _results_table(runs: list[dict[str, Any]]) -> list[str]:
     """Means over the seeds, and the smallest and largest."""
     lines = [
@@ -123,6 +135,8 @@ LABELS = {
 def _spread(found: list[dict[str, Any]], label: str, name: str) -> str:
     values = [value_of(f[label], name) for f in found]
     mean, low, high = statistics.mean(values), min(values), max(values)
+    if len(found) == 1:
+        return f"{100 * mean:.1f}"
     return f"{100 * mean:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
@@ -248,6 +262,7 @@ def _percent(figures: dict[str, Any], name: str) -> str:
 
 BLOCKS: dict[Path, dict[str, Callable[[], str]]] = {
     README: {"capture": capture, "results": results},
+    PAGES / "bases.md": {"other_base": other_base},
     PAGES / "cards.md": {"bench": bench, "goals": goals, "operators": operators},
     PAGES / "data.md": {"sets": sets, "rounds": rounds},
 }

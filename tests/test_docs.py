@@ -56,7 +56,7 @@ def test_a_page_is_drawn_on_a_terminal(run, monkeypatch):
 def test_an_unknown_page_names_the_nearest(run):
     code, out, err = run("docs", "desing")
     assert (code, out) == (2, "")
-    assert is_one_line(err, "there is no page 'desing'.", "Did you mean 'design'?", "Pages: cards")
+    assert is_one_line(err, "there is no page 'desing'.", "Did you mean 'design'?", "Pages: bases, cards")
 
 
 @pytest.mark.parametrize("page", [*PAGES, CONTRIBUTING], ids=lambda page: page.name)

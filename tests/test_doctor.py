@@ -5,6 +5,7 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from real.kit import RANGES
 from typer.testing import CliRunner
@@ -18,6 +19,16 @@ def test_every_required_package_and_the_4_bit_layers_are_looked_at():
     required = [Requirement(r).name for r in requires("armlite") or () if "extra" not in r]
     assert {"python", "4-bit weights", "disk", "armlite uses", *required} <= set(findings)
     assert all(f.fix for f in findings.values() if f.state == "problem")
+
+
+def test_the_versions_that_were_tried_are_both_ends_of_the_ranges():
+    kept = yaml.safe_load((Path(__file__).parents[1] / "armlite/tried.yaml").read_text("utf-8"))
+    [said] = [finding.text for finding in examine() if finding.name == "tried with"]
+    ranges = {r.name: r.specifier for r in map(Requirement, requires("armlite") or ()) if "extra" not in str(r.marker)}
+    for run in kept.values():
+        assert run["versions"]["transformers"] in said and run["date"] in said
+        assert all(ranges[name].contains(run["versions"][name]) for name in ("transformers", "trl", "torch", "peft"))
+        assert run["passed"] > 50
 
 
 @pytest.mark.parametrize(

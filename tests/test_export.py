@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+import transformers
 import yaml
 from command_line import is_one_line, runner
 from hub import TOKEN, environment, serve_hub
@@ -16,9 +17,10 @@ from safetensors.torch import load_file, save_file
 from tiny_qwen import tiny
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
+from armlite.models.bases import BASES
 from armlite.models.loading import load
 from armlite.protocol.render import template_source
-from armlite.recipe import saved_recipe
+from armlite.recipe import LoraSettings, saved_recipe
 from armlite.rules import FILE, read_rules, rules_of
 from armlite.train.export import export_weights
 from armlite.train.weights import save_weights
@@ -92,6 +94,26 @@ def test_a_base_in_4_bits_is_refused(run, tmp_path):
     code, _, err = run("export", tmp_path / "packed", "--out", tmp_path / "judge")
     assert code == 2
     assert is_one_line(err.splitlines()[-1] + "\n", "is stored in 4 bits, into which no adapter can be merged")
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_a_tied_output_layer_stays_the_embeddings(run, tmp_path, base):
+    from peft import LoraConfig, get_peft_model
+
+    model, processor = tiny(base=base, tied=True)
+    save_weights(model, processor, tmp_path / "base")
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, target_modules=LoraSettings().target, init_lora_weights=False)
+    adapted = get_peft_model(load(tmp_path / "base")[0], config).eval()
+    save_weights(adapted, processor, tmp_path / "adapter")
+    code, _, _ = run("export", "weights", str(tmp_path / "adapter"), "--out", str(tmp_path / "judge"))
+    assert code == 0
+    assert not any("lm_head" in name for name in load_file(tmp_path / "judge" / "model.safetensors"))
+    alone = getattr(transformers, BASES[base].model_class).from_pretrained(tmp_path / "judge").eval()
+    assert alone.lm_head.weight is alone.model.language_model.embed_tokens.weight
+    assert (logits(alone) - logits(adapted)).abs().max() <= 1e-4
+    assert (logits(alone) - logits(model)).abs().max() > 1e-3
+    assert f"- {base}" in (tmp_path / "judge" / "README.md").read_text()
 
 
 @pytest.fixture(scope="module")

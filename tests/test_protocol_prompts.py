@@ -10,6 +10,8 @@ from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from armlite.data.conversations import preamble_of
+from armlite.episode import Episode, EpisodeSettings
 from armlite.memory import Limits, Memory
 from armlite.protocol.parse import parse_decision
 from armlite.protocol.prompts import user_text
@@ -90,6 +92,15 @@ def test_the_system_text_is_the_hermes_block_with_schemas_as_they_are() -> None:
     )
     assert rest.endswith('<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>')
     assert system_text(TOOLS) in render(TALK[:1], TOOLS)
+
+
+def test_without_words_of_its_own_the_system_block_is_that_of_qwen3_vl() -> None:
+    words = "You are a helpful assistant.\n\n"
+    assert render(TALK[:1], TOOLS, system="") == render(TALK[:1], TOOLS).replace(words, "", 1)
+    assert preamble_of(system_text(TOOLS, "")) == ""
+    task = Task(id="t", kind="open_qa", question="Which?", gold="a")
+    episode = Episode.open(task, EpisodeSettings(system=""))
+    assert episode.conversation.system == ""
 
 
 @pytest.mark.parametrize("length", range(1, 6))

@@ -27,7 +27,8 @@ def alone(qwen, image):
     made = processor.image_processor(images=[image], return_tensors="pt")
     with torch.no_grad():
         made = model.model.get_image_features(made["pixel_values"], made["image_grid_thw"])
-    return torch.cat([made.pooler_output[0], *(f[0] for f in getattr(made, "deepstack_features", ()))], -1)
+    later = getattr(made, "deepstack_features", ())  # of transformers 5.17 of all images in one piece
+    return torch.cat([made.pooler_output[0], *(f if torch.is_tensor(f) else f[0] for f in later)], -1)
 
 
 def test_features_are_to_the_bit_those_of_the_image_alone(qwen):

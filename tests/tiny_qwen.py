@@ -14,6 +14,8 @@ from armlite.models.local import LocalModel
 from armlite.models.processor import build_processor
 from armlite.protocol.render import Conversation, Message
 
+STD = 0.15
+"""Of weights: what is sampled is varied, yet not flat."""
 CONTROL = ("<|im_start|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 
 
@@ -34,14 +36,8 @@ def tokenizer(call_tokens: bool = True):
     return made
 
 
-def tiny(hidden=64, layers=2, kv_heads=2, std=0.15, call_tokens=True, seed=0, base="qwen2_5_vl", **text):
-    """Model and processor; `std` makes what it samples varied, yet not flat.
-
-    A Qwen3-VL's heads are not its hidden size shared out, as in the published 4B.
-
-    Args:
-        text: more of the text model's configuration.
-    """
+def tiny(hidden=64, layers=2, kv_heads=2, call_tokens=True, seed=0, base="qwen2_5_vl", tied=False):
+    """Model and processor. A Qwen3-VL's heads are not its hidden size shared out, as in the published 4B."""
     made = tokenizer(call_tokens)
     ids = made.convert_tokens_to_ids
     own, rope, tower = {
@@ -63,12 +59,11 @@ def tiny(hidden=64, layers=2, kv_heads=2, std=0.15, call_tokens=True, seed=0, ba
             "num_key_value_heads": kv_heads,
             "max_position_embeddings": 4096,
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, **rope},
-            "initializer_range": std,
+            "initializer_range": STD,
             "eos_token_id": ids("<|im_end|>"),
             "bos_token_id": None,
             "pad_token_id": ids("<|endoftext|>"),
             **own,
-            **text,
         },
         vision_config={
             "depth": 2,
@@ -76,14 +71,14 @@ def tiny(hidden=64, layers=2, kv_heads=2, std=0.15, call_tokens=True, seed=0, ba
             "intermediate_size": 64,
             "num_heads": 2,
             "out_hidden_size": hidden,
-            "initializer_range": std,
+            "initializer_range": STD,
             **tower,
         },
         image_token_id=ids("<|image_pad|>"),
         video_token_id=ids("<|video_pad|>"),
         vision_start_token_id=ids("<|vision_start|>"),
         vision_end_token_id=ids("<|vision_end|>"),
-        tie_word_embeddings=False,
+        tie_word_embeddings=tied,
     )
     torch.manual_seed(seed)
     model = kind(config).eval()

@@ -69,7 +69,9 @@ def schemas_in(system: str) -> tuple[dict[str, Any], ...]:
 
 
 def preamble_of(system: str) -> str | None:
-    """What a system text says before its tools; None of an empty text."""
+    """What a system text says before its tools, which may be nothing; None of an empty text."""
+    if system.startswith("# Tools\n"):
+        return ""
     return system.partition("\n\n# Tools\n")[0] or None
 
 

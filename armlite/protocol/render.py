@@ -42,7 +42,7 @@ class Conversation:
     tools: tuple[dict[str, Any], ...] = ()
     messages: list[Message] = field(default_factory=list)
     system: str | None = None
-    """What the system block says before the tools; None: the template's own words."""
+    """What the system block says before the tools; None: the template's own words; empty: nothing."""
 
     @property
     def turns(self) -> int:
@@ -88,7 +88,8 @@ def render(
         tools: function schemas for the system block.
         add_generation_prompt: end with the assistant header.
         suffix: leave out the system block.
-        system: what the system block says before the tools, instead of the template's own words.
+        system: what the system block says before the tools, instead of the template's own words. Where it is
+            empty, only the tools are left, as in Qwen3-VL's own template.
     """
     opening = [] if system is None else [Message("system", system)]
     return _template().render(

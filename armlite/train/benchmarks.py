@@ -200,7 +200,7 @@ def _settings(
 ) -> EvalSettings:
     """All that decides the figures of an evaluation; a run that was moved goes on with it."""
     word = str(file) if own.name == "file" else own.name
-    model = recipe.model.path if checkpoint == "base" and recipe.model.path != "pocket" else checkpoint
+    model = recipe.model.path if checkpoint == "base" and not recipe.model.pocket else checkpoint
     asked = {"n": own.n, "tools": judge.settings.tools != (), "seed": recipe.seed}
     found = settings_of(benchmark_of(word), word, None, model, judge, {}, asked)  # type: ignore[arg-type]
     return found.model_copy(update={"digest": file_digest(file), "writer": writer})

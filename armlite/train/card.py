@@ -56,11 +56,16 @@ def write_card(folder: Path, model: str, base: str, name: str) -> None:
         base: folder or hub id of the whole model under all adapters.
         name: what the judge is called: its hub id, or its folder.
     """
-    (folder / "README.md").write_text(card(Path(model).expanduser(), base, name), "utf-8")
+    kind = read_json(folder / "config.json", {}).get("model_type", "")
+    (folder / "README.md").write_text(card(Path(model).expanduser(), base, name, kind), "utf-8")
 
 
-def card(model: Path, base: str, name: str) -> str:
-    """The text of a card: YAML between two lines of dashes, then Markdown."""
+def card(model: Path, base: str, name: str, kind: str) -> str:
+    """The text of a card: YAML between two lines of dashes, then Markdown.
+
+    Args:
+        kind: its architecture, as config.json has it.
+    """
     run = run_of(model)
     recipe = saved_recipe(run / "recipe.yaml") if run is not None else None
     data = sources(recipe, run) if recipe is not None and run is not None else {}
@@ -70,10 +75,8 @@ def card(model: Path, base: str, name: str) -> str:
     shown = {key: value for key, value in found.items() if key in ("base", stage)}
     stands = standing(recipe, run, stage) if recipe is not None and run is not None else []
     title = name.rpartition("/")[2]
-    parts = [
-        f"---\n{_metadata(title, origin, data, [*_results(shown.get(stage)), *_benchmark_results(stands)])}---\n",
-        f"# {title}\n",
-    ]
+    about = _metadata(title, origin, kind, data, [*_results(shown.get(stage)), *_benchmark_results(stands)])
+    parts = [f"---\n{about}---\n", f"# {title}\n"]
     parts += ["A multimodal judge that looks, searches and checks with tools before it prefers a response.\n"]
     if recipe is not None and run is not None:
         parts += ["## Figures\n", *_figures(shown), ""]
@@ -134,9 +137,11 @@ def _about(source: str) -> dict[str, Any]:
     return {"licence": dataset.licence, "hub": dataset.hub}
 
 
-def _metadata(title: str, origin: str, data: dict[str, dict[str, Any]], results: list[dict[str, Any]]) -> str:
+def _metadata(
+    title: str, origin: str, kind: str, data: dict[str, dict[str, Any]], results: list[dict[str, Any]]
+) -> str:
     about: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "image-text-to-text"}
-    about["tags"] = ["armlite", "reward-model", "llm-as-a-judge", "tool-use", "qwen2_5_vl"]
+    about["tags"] = ["armlite", "reward-model", "llm-as-a-judge", "tool-use", kind]
     about |= _licence(data)
     if not Path(origin).exists() and "/" in origin:
         about["base_model"] = origin

@@ -48,7 +48,7 @@ def long_prompts(recipe: Recipe, tasks: Sequence[Task], root: Path) -> dict[str,
 
 def prompt_tokens(conversation: Conversation, vocabulary: Vocabulary, image_processor: Any) -> int:
     """Tokens of what a conversation holds before the first turn, visual ones included."""
-    text = render(conversation.messages, conversation.tools)
+    text = render(conversation.messages, conversation.tools, system=conversation.system)
     visual = 0
     for image in (image for message in conversation.messages for image in message.images):
         _, height, width = picture_grid(image, image_processor)

@@ -5,7 +5,9 @@ says nothing before the tools; a recipe says so by `episode: {system: ""}`. Thin
 thought for the model, are not for our format, in which it opens its own.
 """
 
+import inspect
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from armlite.models.bases.base import Base
@@ -35,15 +37,27 @@ def features(output: Any) -> list["torch.Tensor"]:
     """Of each image what the tower says in the end, and beside it what it said on the way."""
     import torch
 
-    return [torch.cat(parts, -1) for parts in zip(output.pooler_output, *output.deepstack_features, strict=True)]
+    sizes = [len(f) for f in output.pooler_output]
+    later = [f.split(sizes) if isinstance(f, torch.Tensor) else f for f in output.deepstack_features]
+    return [torch.cat(parts, -1) for parts in zip(output.pooler_output, *later, strict=True)]
 
 
 def output(features: list["torch.Tensor"], hidden: int) -> Any:
     """The way back."""
+    import torch
     from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
     first, *more = zip(*(f.split(hidden, -1) for f in features), strict=True)
-    return BaseModelOutputWithDeepstackFeatures(pooler_output=first, deepstack_features=more)
+    later = more if _image_by_image() else [torch.cat(level) for level in more]
+    return BaseModelOutputWithDeepstackFeatures(pooler_output=first, deepstack_features=later)
+
+
+@cache
+def _image_by_image() -> bool:
+    """Whether transformers has what enters later for each image by itself; 5.17 has it of all images in one piece."""
+    from transformers import Qwen3VLModel
+
+    return "deepstack_features" in inspect.getsource(Qwen3VLModel.get_image_features)
 
 
 def vision_numbers(s: "Shape") -> int:
