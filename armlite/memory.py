@@ -28,6 +28,8 @@ class Limits(BaseModel):
     """An image of the prompt is shrunk to this area; tools crop from the original. Reference SFT: 4096*28*28."""
     crop_max_pixels: int = 1024 * 28 * 28
     """Cap on the image that a zoom returns. Reference: none."""
+    crop_min_side: int = 28
+    """No crop is thinner: the side of a visual token, 28 for Qwen2.5-VL and 32 for Qwen3-VL."""
     sheet_max_pixels: int = 1024 * 28 * 28
     """Cap on the contact sheet of a document."""
     page_max_pixels: int = 1024 * 28 * 28

@@ -142,6 +142,12 @@ def test_each_shipped_recipe_fits_the_card_it_is_named_for(size):
     assert made["fits"] and set(made["stages"]) == {"sft", "grpo1", "grpo2"} and not made["ways"]
 
 
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name[-11:-9] not in ("2B", "72")])
+def test_each_known_model_is_planned(name):
+    made = make_plan(load_recipe("recipes/qwen2.5-vl-7b-24gb.yaml", [f"model.path={name}"]), "24gb")
+    assert made["fits"] is (SHAPES[name].total < 2e10)
+
+
 def test_the_pocket_recipe_is_planned_without_a_card():
     made = make_plan(load_recipe("recipes/pocket.yaml"), "8gib")
     assert made["fits"] and made["stages"]["sft"]["gib"] < 4

@@ -334,6 +334,21 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights_bit_for
 
 
 @pytest.mark.slow
+def test_a_run_on_another_architecture_that_is_killed_ends_with_the_same_weights_bit_for_bit(tmp_path):
+    other, whole, folder = "model.path=pocket-qwen3-vl", tmp_path / "whole", tmp_path / "tiny"
+    assert _start(whole, other).wait(600) == 0
+    for more, name in (((), "in the cold start"), (("--resume",), "near the end")):
+        process = _start(folder, other, *more)
+        while process.poll() is None and not MOMENTS[name](folder):
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(60) == -signal.SIGKILL
+    assert _start(folder, other, "--resume").wait(600) == 0
+    assert weights(folder) == weights(whole)
+    assert figures(folder) == figures(whole)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [2_000, 1_000_000, 6_000_000], ids=["any file", "weights", "optimizer"])
 def test_a_disk_that_fills_up_is_one_line_and_what_was_done_stays(run, tmp_path, limit):
     def small_disk():

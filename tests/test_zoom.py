@@ -268,3 +268,12 @@ def test_a_crop_of_a_page_is_drawn_anew(tmp_path):
     zoom(memory, [100, 100, 500, 500], crop)
     assert spread(memory.images["img_2"]) > 200
     assert memory.infos[crop].box == (0, 0, 30, 30)
+
+
+@pytest.mark.parametrize("side", [28, 32])
+def test_no_crop_is_thinner_than_a_visual_token_of_the_judge(side):
+    memory = Memory([quarters()], limits=Limits(crop_min_side=side))
+    seen = zoom(memory, [500, 500, 501, 502])
+    left, top, right, bottom = seen.data["box"]
+    assert side <= min(right - left, bottom - top) <= side + 1  # corners are rounded outwards
+    assert crop_size((10, 12), 10**6, side) == (side, int(side * 1.2))

@@ -11,15 +11,15 @@ from typing import Any
 from PIL import Image
 
 from armlite.errors import ToolError, cut
-from armlite.memory import Memory
+from armlite.memory import Limits, Memory
 from armlite.tools.tool import tool
 from armlite.types import Observation
 
 SCALE = 1000
 """Boxes run from 0 to this on both axes."""
-MIN_SIDE = 28
-"""Smallest side of a crop in pixels: one merged patch of Qwen2.5-VL. A picture that is thinner is cut in its whole
-thickness and enlarged."""
+MIN_SIDE = Limits().crop_min_side
+"""Smallest side of a crop in pixels where the rules say no other: a visual token of Qwen2.5-VL. A picture that is
+thinner is cut in its whole thickness and enlarged."""
 MAX_ASPECT = 100
 """Longest allowed side ratio of a box; the image processor refuses 200."""
 UPSCALE_BELOW = 224
@@ -63,8 +63,10 @@ def image_zoom_in_tool(
     box = _checked_box(bbox_2d)
     parent = memory.image_id(image) if image else _by_number(memory, img_idx)
     source = memory.images[parent]
-    pixels = crop_box(box, source.size)
-    size = crop_size((pixels[2] - pixels[0], pixels[3] - pixels[1]), memory.limits.crop_max_pixels)
+    limits = memory.limits
+    pixels = crop_box(box, source.size, limits.crop_min_side)
+    shown = pixels[2] - pixels[0], pixels[3] - pixels[1]
+    size = crop_size(shown, limits.crop_max_pixels, limits.crop_min_side)
     crop = sharpest(memory, parent, pixels, size)
     if size != crop.size:
         crop = crop.resize(size, Image.Resampling.BICUBIC)
@@ -79,17 +81,17 @@ def image_zoom_in_tool(
     )
 
 
-def crop_box(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int, int]:
+def crop_box(box: Sequence[float], size: tuple[int, int], min_side: int = MIN_SIDE) -> tuple[int, int, int, int]:
     """Pixels (left, top, right, bottom) of a relative box in an image of `size` (width, height).
 
-    A box with a side under `MIN_SIDE`, or under the image's own shorter side where that is less, grows about its centre
+    A box with a side under `min_side`, or under the image's own shorter side where that is less, grows about its centre
     with its aspect kept, as far as the image allows, and is moved inside; corners are rounded outwards.
 
     Raises:
         ToolError: the box is too elongated, or the image has no room for the smallest crop.
     """
     width, height = size
-    smallest = min(MIN_SIDE, width, height)
+    smallest = min(min_side, width, height)
     left, top, right, bottom = (v / SCALE * side for v, side in zip(box, (width, height) * 2, strict=True))
     wide, high = right - left, bottom - top
     if max(wide, high) > MAX_ASPECT * min(wide, high):
@@ -114,11 +116,11 @@ def crop_box(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int
     return pixels
 
 
-def crop_size(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
-    """Size (width, height) in which a crop of `size` is shown: doubled if small, more if under `MIN_SIDE`,
+def crop_size(size: tuple[int, int], max_pixels: int, min_side: int = MIN_SIDE) -> tuple[int, int]:
+    """Size (width, height) in which a crop of `size` is shown: doubled if small, more if under `min_side`,
     then capped to an area in pixels.
     """
-    factor = max(2.0 if min(size) < UPSCALE_BELOW else 1.0, MIN_SIDE / min(size))
+    factor = max(2.0 if min(size) < UPSCALE_BELOW else 1.0, min_side / min(size))
     factor = min(factor, math.sqrt(max_pixels / (size[0] * size[1])))
     # Rounding down keeps a capped crop under its cap; a factor of 1 or 2 is exact.
     return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))

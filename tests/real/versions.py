@@ -60,7 +60,9 @@ def try_end(end: End, folder: Path) -> dict[str, Any]:
     python = folder / "bin" / "python"
     if not (folder / "installed").is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([f"python{end.python}", "-m", "venv", folder], check=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if subprocess.run([f"python{end.python}", "-m", "venv", folder], check=False).returncode:
+            raise SystemExit(f"there is no python{end.python} on PATH that makes environments")
         pip = [python, "-m", "pip", "install", "--quiet"]
         subprocess.run([*pip, "torch==2.13.0"], check=True)
         subprocess.run([*pip, "-e", f"{ROOT}[test]", *end.pins], check=True)
