@@ -58,6 +58,19 @@ def test_a_folder_an_adapter_and_a_run_are_loaded(run, monkeypatch):
     assert {n.split(".")[-3] for n, p in trainable.named_parameters() if p.requires_grad} == {"lora_A", "lora_B"}
 
 
+@pytest.mark.parametrize("said", ["pocket/checkpoints/sft", "../runs/pocket/checkpoints/sft"])
+def test_an_adapter_on_another_run_s_sft_is_not_put_on_the_sft_of_its_own_run(run, tmp_path, said):
+    own = tmp_path / "own"
+    shutil.copytree(run / "checkpoints" / "grpo1", own / "checkpoints" / "grpo1")
+    shutil.copytree(run / "checkpoints" / "grpo2", own / "checkpoints" / "sft")
+    for stage in ("sft", "grpo1"):
+        config = own / "checkpoints" / stage / "adapter_config.json"
+        named = {**json.loads(config.read_text()), "base_model_name_or_path": str(run / "checkpoints" / "sft")}
+        config.write_text(json.dumps(named))
+    (own / "recipe.yaml").write_text(f"model: {{path: {said.replace('runs', run.parent.name)}}}\n")
+    assert torch.equal(output(load(own / "checkpoints" / "grpo1")[0]), output(load(run / "checkpoints" / "grpo1")[0]))
+
+
 def test_a_run_that_was_moved_still_finds_its_base_and_a_new_one_its_last_checkpoint(run, tmp_path):
     shutil.copytree(run, tmp_path / "moved")
     config = tmp_path / "moved" / "checkpoints" / "grpo2" / "adapter_config.json"

@@ -23,6 +23,7 @@ from armlite.hub import patiently
 from armlite.models.bases import Base, find
 from armlite.pocket.shipped import FOLDER, folder_of
 from armlite.recipe import STAGES
+from armlite.settings import read_yaml
 from armlite.tools.documents.text_cache import cache_folder
 
 
@@ -148,8 +149,12 @@ def _adapter(folder: Path) -> Place:
         raise ArmliteError(f"the adapter {folder} does not say what its base model is (base_model_name_or_path)")
     # A run directory may have been moved or copied as a whole: its stages are each other's neighbours.
     beside = folder.parent / Path(name).name
-    own = [beside] if Path(name).parent.name == folder.resolve().parent.name == "checkpoints" else []
-    there = (b for b in (*own, folder / name, Path(name), beside) if b.is_dir() and b.resolve() != folder.resolve())
+    inside = Path(name).parent.name == folder.resolve().parent.name == "checkpoints"
+    if inside and _is_run_s_model(name, folder.resolve().parents[1]):
+        tried = [Path(name)]
+    else:
+        tried = [*([beside] if inside else []), folder / name, Path(name), beside]
+    there = (b for b in tried if b.is_dir() and b.resolve() != folder.resolve())
     if (found := next(there, None)) is not None:
         base = resolve(str(found))
     else:
@@ -160,6 +165,14 @@ def _adapter(folder: Path) -> Place:
     if not any(folder.glob("adapter_model.*")):
         raise ArmliteError(f"{folder} has an adapter_config.json but no weights (adapter_model.safetensors)")
     return Place(str(folder), base)
+
+
+def _is_run_s_model(name: str, run: Path) -> bool:
+    """Whether a name is that of the model that a run was made of: another run's stage, and no neighbour."""
+    file = run / "recipe.yaml"
+    model = read_yaml("recipe", file).get("model") if file.is_file() else None
+    path = [part for part in Path((model or {}).get("path", "")).expanduser().parts if part not in (".", "..")]
+    return bool(path) and [*Path(name).parts][-len(path) :] == path
 
 
 def _on_hub(name: str) -> Place:
