@@ -342,3 +342,31 @@ def test_finished_variants_are_left_as_they_are_and_other_settings_are_refused(f
     assert code == 2 and is_one_line(err, "was made with another recipe: stages.grpo2.steps is 2 there and 3 here")
     code, _, err = run("train", file, "--output", out, "--variants", "ful")
     assert code == 2 and is_one_line(err, "has no variant 'ful'. Did you mean 'full'?")
+
+
+@pytest.mark.slow
+def test_runs_that_are_killed_at_any_moment_end_as_those_that_never_were(finished, tmp_path):
+    """Two seeds side by side, which nobody is left to train when the command is killed."""
+    names = "full,accuracy,direct"
+    file, out = write_claims(tmp_path), tmp_path / "killed"
+    words = "--seeds", "0,1", "--variants", names, "--workers", "2"
+    moments = (
+        lambda: len([*out.glob("seed*/full/checkpoints/sft")]) == 1,
+        lambda: any(out.glob("seed*/accuracy.writing")) or any(out.glob("seed*/accuracy/rollouts/grpo2")),
+        lambda: any(out.glob("seed1/direct/data")),
+    )
+    for reached in moments:
+        kill_when(start(file, out, *words), reached)
+    process = start(file, out, *words)
+    _, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err
+    for name in names.split(","):
+        assert weights(out / "seed0" / name) == weights(finished[1] / "seed0" / name), name
+        assert {stage: [row["step"] for row in rows_of(out / "seed1" / name, stage)] for stage in ("sft", "grpo2")} == {
+            "sft": [1, 2, 3],
+            "grpo2": [1, 2],
+        }
+    judged = json.loads((out / "claims.json").read_text())
+    assert [claim["verdict"] for claim in judged["claims"]] == ["undecided", "holds", "not run"]
+    assert judged["claims"][0]["checks"][0]["seeds"] == 2
+    assert not [*out.rglob("*.writing"), *out.rglob("*.old")]
