@@ -76,6 +76,11 @@ def test_rollouts_that_fork_late_take_a_third_of_the_tokens_of_rows_of_their_own
     assert median(row, "tokens_updated") <= rows / 3
 
 
+def test_a_row_tells_what_fast_ways_differ_from_plain_ones_by(row):
+    ways = ("packed_layers", "shared_beginnings_of_rollouts", "packed_updates")
+    assert all(0 <= median(row, f"difference_of_{way}") < 1e-4 for way in ways)
+
+
 def test_both_loops_hold_the_same_tokens(row):
     assert median(row, "tokens") == median(row, "tokens", "stock")
     calls = 4 * 2

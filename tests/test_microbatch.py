@@ -164,13 +164,13 @@ def test_the_loss_is_the_one_that_trl_computes_of_the_whole_batch(scored):
 def test_a_packed_forward_is_compared_at_first_and_given_up_where_it_gives_other_numbers(scored, monkeypatch):
     trainer, said = scored[0], []
     right, gradients, _ = update(scored, Budget(8, packed=False), "dapo")
-    trainer._check = SelfCheck(said.append)
+    trainer.check = SelfCheck(said.append)
     assert update(scored, Budget(8), "dapo")[0] == pytest.approx(right, rel=1e-5)
     assert trainer._budget.packed and not said
     monkeypatch.setattr(
         update_module, "pack_rows", lambda *a: replace(pack := pack_rows(*a), positions=pack.positions.flip(-1))
     )
-    trainer._check = SelfCheck(said.append)
+    trainer.check = SelfCheck(said.append)
     loss, again, _ = update(scored, Budget(8), "dapo")
     assert loss == pytest.approx(right, rel=1e-5)
     assert all((again[n] - g).norm() <= 1e-4 * g.norm() for n, g in gradients.items())

@@ -204,6 +204,8 @@ class Ours(System):
         figures["tokens_copied"] = sum(s.tokens_copied for s in stats) / n
         figures["tokens_decoded"] = sum(s.tokens_decoded for s in stats) / n
         held = sum(len(images) for result in self.results for images in result[7]) / n
+        for check in (self._chat.check, self.trainer.check):
+            figures |= {f"difference_of_{way.replace(' ', '_')}": value for way, value in check.differences.items()}
         figures["images_dropped"] = self.play.images * self.play.work.rollouts - held
         return figures
 

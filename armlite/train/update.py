@@ -61,7 +61,8 @@ class LeanGRPOTrainer(GRPOTrainer):
         if shared_prefix:
             install_packed_forward(self.model, self.temperature)
         self._budget = Budget(rows, update_tokens, packed=shared_prefix)
-        self._check = SelfCheck()
+        self.check = SelfCheck()
+        """What is known of packing, a fast way of the update."""
         self.tokens_updated = 0
         """Tokens that have gone through the model in updates, what rollouts begin with alike once."""
         self._shortages = 0
@@ -227,7 +228,7 @@ class LeanGRPOTrainer(GRPOTrainer):
         """Log-probabilities and entropies of some rows of a batch, 0 elsewhere."""
         keep, ids = batch["keep"], batch["input_ids"]
         empty = torch.zeros(len(ids), keep, device=ids.device)
-        if self._budget.packed and self._check.due(PACKED) and any(row.wanted for row in rows):
+        if self._budget.packed and self.check.due(PACKED) and any(row.wanted for row in rows):
             self._compare(rows, batch, fields, empty)
         if not self._budget.packed:
             return self._score_padded(model, rows, batch, fields, empty)
@@ -255,7 +256,7 @@ class LeanGRPOTrainer(GRPOTrainer):
             plain, _, _ = self._score_padded(bare, some, batch, fields, empty)
         at = [row.number for row in some for _ in row.wanted], [t for row in some for t in row.wanted]
         dtype = bare.dtype if self.accelerator.mixed_precision == "no" else torch.bfloat16
-        if not self._check.agree(PACKED, fast[at], plain[at], dtype):
+        if not self.check.agree(PACKED, fast[at], plain[at], dtype):
             self._budget = replace(self._budget, packed=False)
 
     def _score_padded(

@@ -1,7 +1,7 @@
 """Fast ways are trusted after a check: the first times they are run beside the plain way that they stand in for.
 
 Graphs, packed layers and adapters, shared beginnings: each has a plain way that gives the same numbers up to rounding.
-What they differ by is said once where it is more than rounding, and the fast way is off from then on. It compares
+What they differ by is kept, and said once where it is more than rounding: the fast way is off from then on. It compares
 numbers and keeps what is known; who takes which way is the engine's and the trainer's business.
 """
 
@@ -31,6 +31,8 @@ class SelfCheck:
         self._agreed: dict[str, int] = {}
         self.off: dict[str, str] = {}
         """Way -> why it is not taken any more."""
+        self.differences: dict[str, float] = {}
+        """Way -> the largest difference that was found, in standard deviations."""
 
     def on(self, way: str) -> bool:
         """Whether a fast way may be taken."""
@@ -49,9 +51,10 @@ class SelfCheck:
             dtype: in which it was computed, which decides how much is rounding.
         """
         bound = FINE if dtype in (torch.float32, torch.float64) else COARSE
-        fast, plain = fast.detach().double(), plain.detach().double()
+        fast, plain = (t.detach().cpu().double() for t in (fast, plain))  # some cards know no 64 bits
         spread = plain.std() if plain.numel() > 1 else plain.abs().mean()
         difference = float((fast - plain).abs().mean() / spread.clamp(min=1e-9))
+        self.differences[way] = max(self.differences.get(way, 0.0), difference)
         if difference <= bound:  # which NaN is not
             self._agreed[way] = self._agreed.get(way, 0) + 1
             return True
