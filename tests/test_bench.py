@@ -128,9 +128,9 @@ def test_every_kind_of_work_can_be_tried_on_the_pocket_model(pocket, work):
         assert median(row, "images_dropped") == 0
 
 
-@pytest.mark.parametrize("quantize", [False, True])
-def test_random_weights_have_the_true_shape_and_can_be_measured(quantize):
-    model, processor = tiny()
+@pytest.mark.parametrize(("quantize", "base"), [(False, "qwen2_5_vl"), (True, "qwen2_5_vl"), (True, "qwen3_vl")])
+def test_random_weights_have_the_true_shape_and_can_be_measured(quantize, base):
+    model, processor = tiny(base=base)
     made = random_model(model.config, quantize, torch.float32, torch.device("cpu"))
     assert {n for n, _ in made.named_parameters()} == {n for n, _ in model.named_parameters()}
     for (_, one), (_, other) in zip(model.named_buffers(), made.named_buffers(), strict=True):

@@ -1,4 +1,4 @@
-"""A text layer of Qwen2.5-VL in the three parts that the engine's forward needs, around what attention mixes.
+"""A text layer in the three parts that the engine's forward needs, around what attention mixes.
 
 `Layer` goes through the model's own linear modules, whatever their weights are stored in, and takes their LoRA adapters
 together: on a GPU a decode step of a 4-bit model is bound by the number of kernels, and PEFT's forward of one adapter

@@ -14,7 +14,7 @@ class Vocabulary:
     """Text to ids and back.
 
     Args:
-        tokenizer: with the control tokens of Qwen2.5-VL.
+        tokenizer: with the control tokens of Qwen2.5-VL, which Qwen3-VL has too.
         size: rows of the model's output; ids beyond the tokenizer's own are never sampled.
     """
 
