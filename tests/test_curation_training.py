@@ -11,7 +11,8 @@ from armlite.data.tasks import read_tasks, write_tasks
 from armlite.errors import ArmliteError
 from armlite.evals.figures import Figure
 from armlite.evals.report import shown
-from armlite.recipe import check_recipe
+from armlite.plan.cards import find_card
+from armlite.recipe import check_recipe, load_recipe
 from armlite.train.card import card
 from armlite.train.run import train
 from armlite.types import Task
@@ -76,7 +77,7 @@ def test_what_a_run_reports_on_is_left_out_of_its_data_and_the_card_says_so(plac
     run = train(changed, Path("run"), notify=lambda event, values: told.append(values.get("line")))
     assert told[0] == "benchmark pocket: being made" and "pocket.rows: being made" in told
     assert len(read_tasks(run / "benchmarks/grpo2/pocket/tasks.jsonl")) == 5
-    text = card(run / "checkpoints/grpo2", str(place), "me/judge")
+    text = card(run / "checkpoints/grpo2", str(place), "me/judge", "qwen2_5_vl")
     assert "| pocket | 19 of 24 rows | made by armlite | – |" in text
     assert "0 rows and 5 tasks were left out, 5 of these because a benchmark holds them" in text
     found = json.loads((run / "report.json").read_text())["benchmarks"][0]["cells"]["trained_tools"]["figure"]
@@ -137,6 +138,15 @@ def test_a_share_too_small_to_hold_a_task_out_is_told_and_a_larger_one_goes_on(p
     told = []
     train(recipe(place), Path("run"), resume=True, notify=lambda event, values: told.append(values.get("line")))
     assert told[0] == "pocket.rows: is there" and read_tasks("run/data/held_out.jsonl")
+
+
+def test_a_card_that_is_too_small_is_told_before_anything_is_downloaded(tmp_path, monkeypatch):
+    root = Path(__file__).parents[1]
+    monkeypatch.chdir(root)
+    monkeypatch.setattr("armlite.plan.this_card", lambda: find_card("6gb"))
+    with pytest.raises(ArmliteError, match=r"needs about .* GiB, but only .* are free. To make it fit"):
+        train(load_recipe("recipes/qwen2.5-vl-7b-24gb.yaml"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_cold_start_without_traces_and_a_model_that_is_not_there_are_told(place):
