@@ -176,9 +176,11 @@ class Journal:
         self._write([rows[job.key] for job in jobs if job.key in rows])
 
     def forget(self) -> None:
-        """Remove the journal's folder: what came of it stands elsewhere."""
+        """Remove the journal's folder, at once for whoever comes after a kill: what came of it stands elsewhere."""
+        trash = self.folder.with_name(f"{self.folder.name}.old")
+        shutil.rmtree(trash, ignore_errors=True)
         with suppress(OSError):
-            shutil.rmtree(self.folder)
+            shutil.rmtree(self.folder.rename(trash))
         self._lock = None
 
 

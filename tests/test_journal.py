@@ -97,3 +97,25 @@ def test_what_is_no_row_and_no_settings_is_told_with_its_file(tmp_path):
     saved.write_text("{")
     with pytest.raises(ArmliteError, match="is damaged"):
         Journal(tmp_path / "rows.jsonl", BEGUN)
+
+
+def test_a_journal_whose_forgetting_is_killed_is_no_longer_there(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        """As by SIGKILL: nothing is caught."""
+
+    def half(folder, **_):
+        if (folder / "settings.json").is_file():
+            (folder / "settings.json").unlink()
+            raise Killed
+
+    file = tmp_path / "out.jsonl.work/rows.jsonl"
+    journal = Journal(file, BEGUN)
+    journal.add(row("a"))
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", half)
+        with pytest.raises(Killed):
+            journal.forget()
+    again = Journal(file, BEGUN)
+    assert not again.done
+    again.forget()
+    assert list(tmp_path.iterdir()) == []
