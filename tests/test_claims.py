@@ -17,6 +17,7 @@ from command_line import is_one_line, runner
 from PIL import Image
 
 from armlite.claims.checks import judge_check, overall, parse_check
+from armlite.claims.curves import curve_of
 from armlite.claims.figures import values_of
 from armlite.claims.intervals import seeds_interval
 from armlite.claims.runs import seconds_of, shared_stages
@@ -328,7 +329,10 @@ def test_the_table_has_the_figures_of_the_runs(finished):
     page = (out / "claims.md").read_text()
     assert "| share | no share is above 1 | holds |" in page
     assert re.search(r"\| more_sft \| sft \| [\d.]+ % \|", page)
-    assert Image.open(out / "claims.png").width == 1210
+    assert Image.open(out / "claims.png").width == Image.open(out / "claims-training.png").width == 1210
+    curve = curve_of(out / "seed0" / "full")
+    logged = [row["accuracy"] for stage in ("grpo1", "grpo2") for row in rows_of(out / "seed0" / "full", stage)]
+    assert curve["accuracy"] == pytest.approx([sum(logged[: n + 1]) / (n + 1) for n in range(4)])
     assert f"claims: {out / 'claims.md'}" in said.replace("\n", " ")
 
 

@@ -1,4 +1,4 @@
-"""`claims.md`, `claims.json` and `claims.png`: what became of each claim, and each variant's figures, from the runs."""
+"""`claims.md`, `claims.json` and two pictures: what became of each claim, and each variant's figures, from the runs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from armlite.claims.checks import Values, judge_check, overall
+from armlite.claims.curves import curve_of, draw_curves
 from armlite.claims.figures import values_of
 from armlite.claims.plots import draw
-from armlite.claims.runs import run_of
+from armlite.claims.runs import is_finished, run_of
 from armlite.claims.settings import Claims
 from armlite.errors import ArmliteError
 from armlite.evals.report import markdown_table
@@ -32,18 +33,25 @@ def judge_claims(claims: Claims, folder: Path, seeds: Sequence[int]) -> dict[str
 
     Args:
         folder: of the runs.
-        seeds: those that count; runs that are not there yet are left out.
+        seeds: those that count; runs that are not finished are left out.
 
     Returns:
         Plain data: `name`, `text`, `rule`, `date`, `seeds`, `environment`, `claims` (`id`, `text`, `verdict`, `checks`:
         rows of `judge_check`) and `variants` (name -> `text`, `runs`: seed -> `seconds` by stage, `eval`: checkpoint ->
         round -> `accuracy`, `calls`).
     """
+    recipes = {variant.name: variant.recipe for variant in claims.variants}
+    done = {
+        (name, seed): run
+        for name, recipe in recipes.items()
+        for seed in seeds
+        if is_finished(run := run_of(folder, seed, name), recipe)
+    }
 
     @cache
     def look(path: str) -> Values | None:
         name, *rest = path.split("/")
-        found = {seed: values_of(run_of(folder, seed, name), *rest) for seed in seeds}
+        found = {seed: values_of(done[name, seed], *rest) for seed in seeds if (name, seed) in done}
         return {seed: values for seed, values in found.items() if values is not None} or None
 
     rows = []
@@ -55,8 +63,8 @@ def judge_claims(claims: Claims, folder: Path, seeds: Sequence[int]) -> dict[str
         rows.append({"id": claim.id, "text": claim.text, "verdict": overall(checks), "checks": checks})
     variants = {}
     for variant in claims.variants:
-        runs = {str(seed): _figures(run_of(folder, seed, variant.name)) for seed in seeds}
-        variants[variant.name] = {"text": variant.text, "runs": {seed: run for seed, run in runs.items() if run}}
+        runs = {str(seed): _figures(done[variant.name, seed]) for seed in seeds if (variant.name, seed) in done}
+        variants[variant.name] = {"text": variant.text, "runs": runs}
     return {
         "name": claims.name,
         "text": claims.text,
@@ -70,10 +78,15 @@ def judge_claims(claims: Claims, folder: Path, seeds: Sequence[int]) -> dict[str
 
 
 def write_claims(folder: Path, judged: Mapping[str, Any]) -> None:
-    """Write the three files below the folder of the runs."""
+    """Write `claims.md`, `claims.json`, `claims.png` and `claims-training.png` below the folder of the runs."""
+    curves = {
+        name: {seed: curve_of(run_of(folder, int(seed), name)) for seed in variant["runs"]}
+        for name, variant in judged["variants"].items()
+    }
+    drawn = draw_curves(folder / "claims-training.png", curves)
     draw(folder / "claims.png", judged)
     write_atomic(folder / "claims.json", json.dumps(judged, indent=1) + "\n")
-    write_atomic(folder / "claims.md", "\n".join(_page(judged)) + "\n")
+    write_atomic(folder / "claims.md", "\n".join(_page(judged, drawn)) + "\n")
 
 
 def summary_rows(judged: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -104,21 +117,21 @@ def _figures(run: Path) -> dict[str, Any]:
             for name, one in summary.items()
             if isinstance(one, dict) and "figures" in one
         }
-    if not found:
-        return {}
     notes = read_json(run / NOTES, {})
     return {"seconds": {name: values["seconds"] for name, values in notes.items()}, "eval": found}
 
 
-def _page(judged: Mapping[str, Any]) -> list[str]:
+def _page(judged: Mapping[str, Any], drawn: bool) -> list[str]:
     environment = judged["environment"]
     machine = environment.get("gpu") or f"CPU, {environment['threads']} threads"
     seeds = ", ".join(map(str, judged["seeds"]))
     lines = [f"# Claims: {judged['name']}", "", *([judged["text"], ""] if judged["text"] else [])]
     lines += [f"Seeds {seeds}; {judged['date']}; {machine}; {environment['platform']}.", ""]
     lines += markdown_table(("", "claim", "verdict"), [row[:3] for row in summary_rows(judged)])
-    lines += ["", judged["rule"], "", "![Variants and claims](claims.png)", "", "## Checks", ""]
-    header = ("claim", "check", "left", "right", "beyond by (95 %)", "pairs", "verdict")
+    lines += ["", judged["rule"], "", "![Variants and claims](claims.png)", ""]
+    lines += ["![Training curves](claims-training.png)", ""] if drawn else []
+    lines += ["## Checks", ""]
+    header = ("claim", "check", "left", "right", "beyond by (95 %)", "seeds", "pairs", "verdict")
     lines += [*markdown_table(header, _check_rows(judged)), "", "## Variants", ""]
     lines += [f"- **{name}**: {variant['text']}" for name, variant in judged["variants"].items() if variant["text"]]
     lines += ["", "Greedy, held-out tasks; mean over the seeds (lowest to highest).", ""]
@@ -131,10 +144,10 @@ def _check_rows(judged: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     for claim in judged["claims"]:
         for row in claim["checks"]:
             if row["verdict"] == "not run":
-                rows.append((claim["id"], f"`{row['check']}`", "–", "–", "–", "–", "not run"))
+                rows.append((claim["id"], f"`{row['check']}`", *"–––––", "not run"))
             else:
                 sides = (f"{row['left']:.3f}", f"{row['right']:.3f}", _span(row["difference"]))
-                rows.append((claim["id"], f"`{row['check']}`", *sides, row["n"], row["verdict"]))
+                rows.append((claim["id"], f"`{row['check']}`", *sides, row["seeds"], row["n"], row["verdict"]))
     return rows
 
 
