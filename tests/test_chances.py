@@ -63,6 +63,18 @@ def test_chances_are_those_of_the_answers_tokens_with_the_judges_own_thoughts(po
         assert own == pytest.approx([by_hand(judge, episode, at) for at in range(len(own))], abs=1e-3)
 
 
+def test_rollouts_that_have_come_to_the_same_are_asked_once_and_pictures_tell_them_apart(pocket, judge, monkeypatch):
+    zoom, other = pocket.tasks[0], pocket.tasks[3]
+    asked = []
+    monkeypatch.setattr(judge, "spell", lambda turn, spell=judge.spell: asked.append(turn) or spell(turn))
+    same = [played(zoom, pocket.root, call(zoom), answer(n)) for n in (1, 1, 2)]
+    elsewhere = played(zoom, pocket.root, call(zoom, bbox_2d=[100, 100, 400, 400]), answer(1))
+    found = chances(judge, [*same, elsewhere, played(other, pocket.root, answer(1))])
+    assert found[0] == found[1] == found[2]
+    assert len(asked) == 2 * (2 + 1 + 1), "before, after the one look, after the other, and of the other task"
+    assert found[0][0] == found[3][0] and found[0][1] != found[3][1]
+
+
 def test_a_turn_that_was_no_call_has_no_place_and_a_call_that_ended_the_episode_changes_nothing(pocket, judge):
     zoom = pocket.tasks[0]
     twice = played(zoom, pocket.root, "<think>I", call(zoom), answer(1))

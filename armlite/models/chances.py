@@ -61,11 +61,15 @@ def chances(model: LocalModel, episodes: Sequence[Any]) -> list[tuple[float, ...
         calls; empty where there are none: no gold answer, an open question, no turn, or no room for the answer.
     """
     states = [state for number, episode in enumerate(episodes) for state in _states(number, episode)]
+    first: dict[Any, _State] = {}  # rollouts of a task that have come to the same are asked once
+    for state in states:
+        first.setdefault(_key(state, episodes[state.episode]), state)
     if states:
-        _ask(model, states, episodes)
+        _ask(model, list(first.values()), episodes)
     found: list[list[float | None]] = [[] for _ in episodes]
     for state in states:
-        found[state.episode].append(_chance(state, episodes[state.episode]))
+        same = first[_key(state, episodes[state.episode])]
+        found[state.episode].append(_chance(same, episodes[state.episode]))
     return [_complete(own, _calls(episode)) for own, episode in zip(found, episodes, strict=True)]
 
 
@@ -73,6 +77,12 @@ def _calls(episode: Any) -> list[int]:
     """The numbers of the steps in which a tool was run."""
     steps = enumerate(episode.steps)
     return [i for i, step in steps if step.observation is not None and step.observation.tool is not None]
+
+
+def _key(state: _State, episode: Any) -> Any:
+    """Equal for states in which the judge has read and thought the same: equal calls show equal pictures."""
+    talk = episode.conversation
+    return talk.task_id, tuple(message.text for message in talk.messages[: state.messages]), state.thought
 
 
 def _states(number: int, episode: Any) -> list[_State]:
