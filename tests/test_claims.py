@@ -137,6 +137,8 @@ def test_the_interval_is_students_over_seeds_and_never_narrower_than_that_of_the
     assert mean == 0.5 and span[1] - span[0] == pytest.approx(2 * 1.96 * 0.5 / 300**0.5, rel=0.05)
     assert seeds_interval({0: [0.5]}) == (0.5, None)
     assert seeds_interval({0: [0.0] * 20})[1][1] > 0.05, "twenty that do not differ are no proof that none does"
+    assert seeds_interval({0: [0.25] * 20})[1][0] < 0.2, "nor twenty that are right beyond a border of 0.75"
+    assert seeds_interval({0: [0.25] * 2000})[1][0] > 0.24
 
 
 @pytest.mark.parametrize("text", ["a < b", "a/b/c/d", "a/b/c/d = 1", "1 < 2", "a/b/c/d < 1 by x", "a/b/c/d < 1 2"])

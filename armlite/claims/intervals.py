@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import sqrt
 
-from armlite.evals.intervals import Z, paired_shares_interval
+from armlite.evals.intervals import Z, paired_shares_interval, wilson
 
 T = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
@@ -41,6 +41,9 @@ def _of_tasks(seeds: Sequence[Sequence[float]]) -> float | None:
     together = [value for values in seeds for value in values]
     if set(together) <= {-1.0, 0.0, 1.0}:  # of shares: a difference that is the same for all tasks is not certain
         low, high = paired_shares_interval(together.count(-1.0), together.count(1.0), len(together)) or (0.0, 0.0)
+        return (high - low) / 2
+    if len(set(together)) <= 2 and round(max(together) - min(together), 9) in (0.0, 1.0):  # of shares, less a border
+        low, high = wilson(together.count(max(together)), len(together)) or (0.0, 0.0)
         return (high - low) / 2
     return Z * sqrt(sum(_variance(values) / len(values) for values in seeds)) / len(seeds)
 
