@@ -50,6 +50,8 @@ class SelfCheck:
         Args:
             dtype: in which it was computed, which decides how much is rounding.
         """
+        if plain.is_meta:  # shapes without numbers: nothing to compare
+            return True
         bound = FINE if dtype in (torch.float32, torch.float64) else COARSE
         fast, plain = (t.detach().cpu().double() for t in (fast, plain))  # some cards know no 64 bits
         spread = plain.std() if plain.numel() > 1 else plain.abs().mean()
