@@ -85,7 +85,7 @@ def kill_again_and_again(folder: Path, seed: int, seconds: float) -> list[str]:
     """Kill a run five times, each time so many seconds after its first line; gives what was told of the moments."""
     rng, told = random.Random(seed), []
     for number in range(KILLS):
-        wait = rng.uniform(0, 2 * seconds / KILLS)  # in all as long as the run, so that most of it is met
+        wait = rng.uniform(0.2, 1.1) * seconds / KILLS  # in all most of the run, and its end is not met before
         again = ["--resume"] if (folder / "killed").exists() else []
         process = start(folder, "run.yaml", "--output", "killed", *again)
         first = process.stderr.readline()
