@@ -7,6 +7,7 @@ question asks for, and believes what comes back: tools hurt it.
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,28 +135,44 @@ def _wandering(task: Task, order: tuple[int, ...], rng: random.Random) -> Part:
 
 
 def describe(seen: Message) -> str:
-    """What a picture that a call brought shows, in words."""
+    """What a call brought, in words: the code of a page, and what the picture shows."""
     if not seen.images:
         return "I see nothing."
+    code = re.search(r'code "(\w+)"', seen.text)
+    read_out = f'I read "{code[1]}". ' if code else ""
     corner, way = corner_shown(seen.images[-1]), way_shown(seen.images[-1], True)
     where = f"A bright corner {CORNERS[corner][0]} {CORNERS[corner][1]}: " if corner is not None else ""
-    return f'{where}I see "{way}".' if way else f"{where}I see nothing."
+    return f'{read_out}{where}I see "{way}".' if way else f"{read_out}{where}I see nothing."
 
 
 def wander(task: Task, rng: random.Random) -> list[dict[str, Any]]:
-    """One or two calls that could be of use, but have little to do with the question."""
+    """One or two calls that could be of use, but miss what is asked for: another place or page, another check.
+
+    Words are taken from the task where they can be, so that copying them is learnt.
+    """
     if family(task) == "prose":
-        kind, word = rng.choice(KINDS), rng.choice(words.KEYWORDS)
-        rule = Rule(kind, "" if kind == "counts" else word, rng.randint(12, 24)).constraint
-        response = f"resp_{rng.randint(1, 2)}"
-        return [{"name": rule["check"], "arguments": {"response": response, **rule["arguments"]}}]
+        return [_another_check(task, rng)]
     if family(task) == "mosaic":
         first = zoom("original_image", box_of(rng.randrange(9)))
     else:
-        arguments = {"filename": Path(task.document or "").stem, "image_idx": rng.randint(1, 4)}
+        title, topic = Path(task.document or "").stem, re.search(r'"(\w+) (\w+)"', task.question)
+        arguments: dict[str, Any] = {"filename": title, "image_idx": rng.randint(1, 4)}
         first = {"name": "doc_page_retrieval_by_index", "arguments": arguments}
+        if topic and rng.random() < 0.5:
+            query = rng.choice((f"{topic[1]} {rng.choice(words.TOPICS)}", f"{rng.choice(words.FILLER)} {topic[2]}"))
+            first = {"name": "doc_page_retrieval_by_query", "arguments": {"filename": title, "query": query}}
     more = [zoom("observation_1", rng.choice(CORNERS))] if rng.random() < 0.4 else []
     return [first, *more]
+
+
+def _another_check(task: Task, rng: random.Random) -> dict[str, Any]:
+    """A check of a response for another kind of constraint than is asked for, by the word that is spoken of if any."""
+    asked = rng.choice(task.constraints)
+    spoken = re.search(r'"(\w+)"', asked.text)
+    word = spoken[1] if spoken else rng.choice(words.KEYWORDS)
+    kinds = [k for k in KINDS if Rule(k, word).constraint["check"] != asked.check and not (k == "names" and spoken)]
+    rule = Rule(rng.choice(kinds), word, rng.randint(12, 24)).constraint
+    return {"name": rule["check"], "arguments": {"response": f"resp_{rng.randint(1, 2)}", **rule["arguments"]}}
 
 
 def _play(
