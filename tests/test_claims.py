@@ -173,6 +173,20 @@ def test_figures_are_of_first_judgments_of_a_family_or_of_tasks_that_need_so_man
         values_of(*asked, "calls", "needs=7")
 
 
+def test_the_steps_to_95_percent_are_of_a_run(tmp_path):
+    def steps(*right):
+        rows = [{"stage": "grpo2", "step": n, "accuracy": value} for n, value in enumerate(right, 1)]
+        text = "".join(json.dumps(row) + "\n" for row in [{"stage": "sft", "step": 1}, *rows])
+        (tmp_path / "metrics.jsonl").write_text(text)
+        return values_of(tmp_path, "grpo2", "training", "steps_to_95")["run"]
+
+    assert steps(0.5, *[1.0] * 9) == 6
+    assert steps(*[0.9] * 10) == 11
+    assert steps(1.0, 1.0) == 3, "never, in so few steps"
+    with pytest.raises(ArmliteError, match="has no rollouts"):
+        values_of(tmp_path, "sft", "training", "steps_to_95")
+
+
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
@@ -185,9 +199,10 @@ def test_figures_are_of_first_judgments_of_a_family_or_of_tasks_that_need_so_man
         ({"variants": {"a/b": {}}}, "'a/b' names a folder"),
         ({"claims": {"x": {"text": "", "checks": ["ful/last/greedy/calls < 1"]}}}, "there is no variant 'ful'."),
         ({"claims": {"x": {"text": "", "checks": ["full/last/greedy/call < 1"]}}}, "Did you mean 'calls'?"),
+        ({"claims": {"x": {"text": "", "checks": ["full/last/training/steps_to_95 < 1"]}}}, "of a GRPO stage"),
         ({"claims": {"x": {"text": "", "checks": ["more_sft/grpo1/greedy/calls < 1"]}}}, "it has last, base, sft"),
     ],
-    ids=["a recipe's key", "a key", "order", "name", "variant", "figure", "checkpoint"],
+    ids=["a recipe's key", "a key", "order", "name", "variant", "figure", "training", "checkpoint"],
 )
 def test_a_mistake_in_a_claims_file_is_one_line_before_anything_is_written(tmp_path, run, changes, said):
     code, _, err = run("train", write_claims(tmp_path, **changes), "--output", tmp_path / "out")

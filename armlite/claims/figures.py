@@ -1,7 +1,7 @@
 """The figures that claims are about, task by task, read from the evaluations of finished runs.
 
 A figure's path is VARIANT/CHECKPOINT/ROUND/FIGURE, and behind it a family of tasks or `needs=2` where it is of these
-alone: `full/grpo2/greedy/accuracy/needs=2`.
+alone: `full/grpo2/greedy/accuracy/needs=2`. VARIANT/STAGE/training/steps_to_95 is of the whole run.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,6 +30,11 @@ FIGURES: Mapping[str, Callable[[Trajectory], float | None]] = {
 where the task does not say."""
 
 
+TRAINING, STEPS = "training", "steps_to_95"
+"""In place of a round, and what is told of it: the steps of a stage until 95 % of its rollouts are right."""
+ENOUGH, WINDOW = 0.95, 5
+
+
 def _number(value: bool | None) -> float | None:
     return None if value is None else float(value)
 
@@ -43,6 +48,10 @@ def check_path(path: str) -> tuple[str, str]:
     parts = path.split("/")
     if len(parts) not in (4, 5):
         raise ArmliteError(f"{path}: a figure is VARIANT/CHECKPOINT/ROUND/FIGURE, and may be of a /FAMILY or /needs=1")
+    if parts[2] == TRAINING:
+        if parts[3:] != [STEPS] or parts[1] in ("base", "last"):
+            raise ArmliteError(f"{path}: of training there is VARIANT/STAGE/{TRAINING}/{STEPS}, of a GRPO stage")
+        return parts[0], parts[1]
     if parts[3] not in FIGURES:
         raise ArmliteError(f"{path}: there is no figure {parts[3]!r}.{nearest(parts[3], FIGURES)} {', '.join(FIGURES)}")
     return parts[0], parts[1]
@@ -59,12 +68,14 @@ def values_of(run: Path, checkpoint: str, round: str, figure: str, of: str | Non
 
     Args:
         checkpoint: a stage's name, `base` or `last`.
-        round: `rollout`, `greedy`, `no_tools`, or what else stands in the folder of an evaluation.
+        round: `rollout`, `greedy`, `no_tools`, or what else stands in the folder of an evaluation; `training`.
         of: a family of tasks, or `needs=N`; None: all.
 
     Raises:
         ArmliteError: there is the evaluation, but no such round, or no task with that figure.
     """
+    if round == TRAINING:
+        return {"run": _steps_to_enough(run, checkpoint)}
     folder = run / "eval" / (last_checkpoint(run) if checkpoint == "last" else checkpoint)
     if not folder.is_dir():
         return None
@@ -83,6 +94,22 @@ def values_of(run: Path, checkpoint: str, round: str, figure: str, of: str | Non
         said = f" of {of}" if of else ""
         raise ArmliteError(f"{file}: none of its {len(first)} tasks{said} has the figure {figure}")
     return values
+
+
+def _steps_to_enough(run: Path, stage: str) -> float:
+    """Steps until so many rollouts of the last few steps are right; one more than there are where that never is so.
+
+    Raises:
+        ArmliteError: the stage has no rollouts.
+    """
+    from armlite.train.metrics import MetricsFile
+
+    rows = [row for row in MetricsFile(run / "metrics.jsonl").read() if row["stage"] == stage and "accuracy" in row]
+    if not rows:
+        raise ArmliteError(f"{run}: the stage {stage} has no rollouts, so there is no {STEPS}")
+    right = [row["accuracy"] for row in sorted(rows, key=lambda row: row["step"])]
+    means = [sum(right[at - WINDOW : at]) / WINDOW for at in range(WINDOW, len(right) + 1)]
+    return float(next((at for at, mean in enumerate(means, WINDOW) if mean >= ENOUGH), len(right) + 1))
 
 
 def _is_of(task: Task, of: str) -> bool:
