@@ -15,6 +15,8 @@ from hub import environment, serve_hub
 from PIL import Image
 from published import deepeyes, llava_critic, mmif_23k, mp_docvqa
 
+from armlite.data.tasks import read_tasks
+
 SOURCES = [
     {"set": "llava-critic", "hub": "me/llava", "config": "pairwise", "split": "train"},
     {"set": "deepeyes", "hub": "me/deepeyes", "make": "pairs"},
@@ -80,6 +82,11 @@ def test_a_build_from_a_hub_that_fails_or_is_gone_is_the_same_byte_for_byte(hub,
     assert code == 0 and len(hub.asked) == asked, said
     for name in ("tasks.jsonl", "held_out.jsonl", "traces.jsonl", "rejects.jsonl"):
         assert Path(tmp_path, "offline", name).read_bytes() == Path(tmp_path, "whole", name).read_bytes()
+    shutil.rmtree(tmp_path / "home")
+    seen = [
+        path for task in read_tasks(tmp_path / "whole/tasks.jsonl") for path in (*task.images, task.document) if path
+    ]
+    assert all((tmp_path / "whole" / path).exists() for path in seen), "a cleared cache takes no picture along"
 
 
 def test_a_gated_set_in_a_build_is_one_sentence_with_the_page_to_visit_and_what_was_read_stays(hub, build, tmp_path):

@@ -76,7 +76,7 @@ def outcomes(dataset: DataSet, path: Path | None, out: Path | None) -> Iterator[
     Raises:
         ArmliteError: there are no rows to be had, or a file as a whole is damaged.
     """
-    pictures = Pictures(out)
+    pictures = Pictures(out, links=path is None)
     for row in read(dataset, path, pictures):
         if isinstance(row, Unreadable):
             yield Outcome(row.file, int(row.error.row), fault=row.error)

@@ -1,7 +1,8 @@
 """Images and documents of published rows, whatever form they come in, as paths that a Task can hold.
 
-Embedded ones (bytes, base64, PIL) are written to `images/` under their content's hash; those that are files already
-are only named. Of an image only the header is decoded, so that a large set takes little time.
+Embedded ones (bytes, base64, PIL) are written to `images/` under their content's hash; those that are the user's files
+already are only named, and files in the hub's cache, which may be cleared, are linked. Of an image only the header is
+decoded, so that a large set takes little time.
 """
 
 import base64
@@ -19,7 +20,7 @@ from PIL import Image
 from armlite.data.archives import Zips
 from armlite.errors import InputError
 from armlite.images import SUFFIXES, as_png, to_rgb
-from armlite.store import relative, write_atomic
+from armlite.store import file_digest, relative, write_atomic
 
 _PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
 _DATA_URL = re.compile(r"data:image/[a-z+.-]+;base64,")
@@ -30,10 +31,11 @@ class Pictures:
 
     Args:
         out: folder of the task file; None: nothing is written, images are only looked at.
+        links: link files that rows name into `out`, too.
     """
 
-    def __init__(self, out: Path | None = None):
-        self.out = out
+    def __init__(self, out: Path | None = None, links: bool = False):
+        self.out, self._links = out, links
         self.missing: list[Path] = []
         """Files that rows name and that are not there."""
         self._zips: dict[Path, Zips] = {}
@@ -91,7 +93,23 @@ class Pictures:
             raise ValueError(f"is no path: {path[:40]!r} ({error.strerror})") from error
         if not there:
             self.missing.append(file)
+        elif self._links and self.out is not None:
+            return self._linked(file, self.out)
         return relative(file, self.out or root)
+
+    def _linked(self, file: Path, out: Path) -> str:
+        """A file under its content's hash; a document keeps its name, which judges read, as a folder of pages does."""
+        if file.is_dir():
+            pages = sorted(page for page in file.iterdir() if page.is_file())
+            digest = hashlib.sha256("\n".join(map(file_digest, pages)).encode()).hexdigest()
+            name = f"documents/{digest[:12]}/{file.name}"
+            for page in pages:
+                _link(page.resolve(), out / name / page.name)
+            return name
+        digest, suffix = file_digest(file), file.suffix.lower()
+        name = f"images/{digest}{suffix}" if suffix in SUFFIXES else f"documents/{digest[:12]}/{file.name}"
+        _link(file.resolve(), out / name)  # the cache's own files are links, which a cleared one takes along
+        return name
 
     def pages(self, paths: Sequence[str], name: str) -> str:
         """Folder of a document, relative to `out`, with its pages as `p_001.jpg` ... in the order given.
