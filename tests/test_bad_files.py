@@ -8,7 +8,8 @@ import pytest
 import torch
 from make_pdf import write_pdf
 from making_tasks import adds_up, lines, pair, photo
-from test_run import GRPO, TINY, tiny
+from test_run import tiny
+from tiny_run import GRPO, TINY
 
 from armlite.cli import main
 from armlite.data.making.filter import filter_tasks

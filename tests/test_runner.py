@@ -89,8 +89,10 @@ def test_the_loop_is_called_by_the_runner_alone():
 
 DRIVES_ONE = {
     "bench/run.py": "replays its script to know how long it is",
+    "evals/faithfulness.py": "replays finished judgments, to change what was seen in them",
     "loop.py": "is the loop",
     "pocket/baselines.py": "one fixed call without a model",
+    "pocket/lab/baselines.py": "fixed calls without a model",
     "train/environment.py": "replays a completion of TRL's own loop",
     "view/demo.py": "one scripted judgment for people",
 }
