@@ -71,7 +71,7 @@ def make_base(folder: Path, given: Path | None, hub: Hub) -> None:
     if not (out / "config.json").is_file():
         run = given or folder / "base-run"
         if given is None:
-            short = ("stages.sft.steps=400", "data.expert_share=0.5", "evaluation.n=30", "--stage", "sft")
+            short = ("stages.sft.steps=400", "data.expert_share=0.5", "data.n_evaluation=60", "--stage", "sft")
             armlite(hub, folder / "home", "train", "recipes/pocket.yaml", *short, "--output", run, "--force")
         shutil.rmtree(out, ignore_errors=True)
         armlite(hub, folder / "home", "export", "weights", run / "checkpoints/sft", "--out", out)
