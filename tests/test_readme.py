@@ -68,6 +68,7 @@ def place(tmp_path_factory):
     )
     tasks = list(generate("test", 24, 0, run / "data" / "test"))
     write_tasks(run / "data" / "test" / "tasks.jsonl", tasks)
+    write_tasks(run / "data" / "train" / "tasks.jsonl", generate("train", 8, 0, run / "data" / "train"))
     save_pocket(sample_texts(tasks, recipe.episode, run / "data" / "test", 0), 0, run / "checkpoints" / "sft")
     store.write_atomic(run / "recipe.yaml", recipe.to_yaml())
     mmlongbench_doc.build(root / "data" / "mmlongbench-doc", "json")
