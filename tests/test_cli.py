@@ -13,6 +13,7 @@ from PIL import Image
 
 from armlite import __version__
 from armlite.cli import COMMANDS
+from armlite.cli.options import model_options
 
 HEAVY = ("torch", "transformers", "trl", "datasets", "peft", "matplotlib", "PIL", "rich.console")
 
@@ -247,10 +248,24 @@ def test_a_cards_memory_grows_in_segments_unless_the_user_has_said_how(run, give
     assert {name: os.environ[name] for name in names if name in os.environ} == kept
 
 
-@pytest.mark.parametrize("given", [None, "ACTIVE"])
-def test_threads_on_cpus_do_not_spin_while_they_wait_unless_the_user_has_said_so(run, given, monkeypatch):
-    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")  # put back afterwards
-    if given is None:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [({}, "10000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None), ({"GOMP_SPINCOUNT": "7"}, "7")],
+    ids=["nothing", "policy", "count"],
+)
+def test_threads_on_cpus_spin_little_while_they_wait_unless_the_user_has_said_how(run, given, kept, monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")  # put back afterwards
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
     assert run("--version")[0] == 0
-    assert os.environ["OMP_WAIT_POLICY"] == (given or "PASSIVE")
+    assert os.environ.get("GOMP_SPINCOUNT") == kept
+
+
+@pytest.mark.parametrize(("model", "threads"), [("pocket-judge", "1"), ("openai:judge@http://127.0.0.1:9/v1", None)])
+def test_a_pocket_judge_is_asked_with_one_thread(model, threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "")  # put back afterwards
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    model_options(model)
+    assert os.environ.get("OMP_NUM_THREADS") == threads

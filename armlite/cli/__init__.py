@@ -148,9 +148,11 @@ def main(args: list[str] | None = None) -> None:
     if sys.platform == "linux" and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
         # Sizes differ from step to step: segments that grow leave fewer holes in a card's memory. Read by torch 2.9 on.
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
-    # torch's CPU threads wait for each other after every product. Spinning while they wait, they take the cores from
-    # whoever is to arrive: beside one other busy program that costs a factor of five. Read when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # torch's CPU threads wait for each other after every product. Spinning while they wait, beside another busy
+        # program they keep the cores from whoever is to arrive: twenty times slower, measured on two cores. Without any
+        # spinning a quiet machine is a third slower. Read by libgomp when torch is imported.
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal of few letters is no reason to fail
     try:

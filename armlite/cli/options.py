@@ -1,5 +1,6 @@
 """Options that several commands have."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,9 +73,12 @@ def model_options(
     """
     from armlite.models import asked_at_once, model_prefix
     from armlite.models.endpoint import endpoint_options
+    from armlite.pocket.knowledge import is_pocket
 
     if model is None:
         return {}
+    if is_pocket(model):  # its products are so small that a second thread costs more than it does
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     options: dict[str, Any] = {"rules": rules, "max_new_tokens": max_tokens, **asked_at_once(model, workers)}
     if model_prefix(model) == "openai":
         return {**options, "probe": not no_probe, **endpoint_options(endpoint or ())}

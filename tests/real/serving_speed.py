@@ -113,6 +113,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=192, help="tasks")
     parser.add_argument("--write", action="store_true", help="keep the figures in tests/real/committed")
     options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as commands ask a pocket judge
     from armlite.data.tasks import read_tasks
     from armlite.judge import Judge
 
