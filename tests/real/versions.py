@@ -46,7 +46,7 @@ ENDS = {
 
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--folder", type=Path, default=Path("/tmp/armlite-versions"), help="of the environments")
+    words.add_argument("--folder", type=Path, default=ROOT / ".real/versions", help="of the environments")
     words.add_argument("--only", choices=ENDS, nargs="*", default=list(ENDS), help="which ends; else all")
     asked = words.parse_args()
     for name in asked.only:
