@@ -250,7 +250,7 @@ def test_a_cards_memory_grows_in_segments_unless_the_user_has_said_how(run, give
 
 @pytest.mark.parametrize(
     ("given", "kept"),
-    [({}, "10000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None), ({"GOMP_SPINCOUNT": "7"}, "7")],
+    [({}, "100000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None), ({"GOMP_SPINCOUNT": "7"}, "7")],
     ids=["nothing", "policy", "count"],
 )
 def test_threads_on_cpus_spin_little_while_they_wait_unless_the_user_has_said_how(run, given, kept, monkeypatch):
