@@ -140,12 +140,19 @@ def licence_notes(licences: list[str]) -> list[str]:
     return notes or [OPEN]
 
 
+def said(value: int | float | None, unit: str = "") -> str:
+    """A number of a plan in words."""
+    return "not known" if value is None else f"{value:,}{unit}"
+
+
+def hours_told(plan: dict[str, Any]) -> str:
+    """The hours of judging of a plan, and where they are known from."""
+    where = f" (estimated from rates measured on {plan['hours_on']})" if plan["hours"] and plan["hours_on"] else ""
+    return f"hours of judging: {said(plan['hours'])}{where}"
+
+
 def plan_lines(plan: dict[str, Any]) -> list[str]:
     """A plan as lines of text."""
-
-    def said(value: Any, unit: str = "") -> str:
-        return "not known" if value is None else f"{value:,}{unit}"
-
     lines = [f"data recipe {plan['recipe']}: nothing is downloaded or asked yet; counts are at most"]
     for name, row in plan["sources"].items():
         size = said(row["download_gb"], " GB")
@@ -155,6 +162,5 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     lines.append(f"download {said(plan['download_gb'], ' GB')}, disk {said(plan['disk_gb'], ' GB')}")
     for what, row in plan["calls"].items():
         lines.append(f"{what}: {said(row['judgments'])} judgments by {row['model']}")
-    where = f" (estimated from rates measured on {plan['hours_on']})" if plan["hours"] and plan["hours_on"] else ""
-    lines.append(f"hours of judging: {said(plan['hours'])}{where}")
+    lines.append(hours_told(plan))
     return [*lines, *(f"licence of the mix: {note}" for note in plan["licence"])]

@@ -8,7 +8,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -98,7 +98,7 @@ def _read(episode: Episode, observation: Any) -> int | None:
     return responses.index(way) + 1 if way else None
 
 
-def stripes(image: Image.Image) -> str | None:
+def stripes(image: Image.Image) -> Literal["horizontal", "vertical"] | None:
     """Which way the stripes of a picture run, by its brightness gradients; None where neither way stands out."""
     grey = np.asarray(image.convert("L"), dtype=float)
     down, across = np.abs(np.diff(grey, axis=0)).mean(), np.abs(np.diff(grey, axis=1)).mean()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from armlite.curation.plan import judging_hours, told_of
+from armlite.curation.plan import hours_told, judging_hours, said, told_of
 from armlite.evals.run import benchmark_of
 from armlite.plan.seconds import Profile
 from armlite.recipe import Recipe
@@ -47,9 +47,6 @@ def benchmark_lines(plan: dict[str, Any]) -> list[str]:
     if not plan["benchmarks"]:
         return []
 
-    def said(value: Any, unit: str = "") -> str:
-        return "not known" if value is None else f"{value:,}{unit}"
-
     lines = [f"benchmarks, read before all else, judged at {', '.join(plan['at'])}, with tools and without; at most"]
     for name, row in plan["benchmarks"].items():
         size = said(row["download_gb"], " GB")
@@ -61,5 +58,4 @@ def benchmark_lines(plan: dict[str, Any]) -> list[str]:
         known = plan["known"][key]
         of = "" if known in (0, count) else f" (of the {known} whose {key.removesuffix('_gb')} is known)"
         parts.append(f"{key.removesuffix('_gb')} {said(plan[key] if known else None, unit)}{of}")
-    where = f" (estimated from rates measured on {plan['hours_on']})" if plan["hours"] and plan["hours_on"] else ""
-    return [*lines, f"benchmarks in all: {', '.join(parts)}; hours of judging: {said(plan['hours'])}{where}"]
+    return [*lines, f"benchmarks in all: {', '.join(parts)}; {hours_told(plan)}"]

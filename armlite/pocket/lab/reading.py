@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from armlite.pocket.baselines import stripes
 from armlite.pocket.lab.mosaic import CORNERS
-from armlite.pocket.lab.stripes import Way, way_of
+from armlite.pocket.lab.stripes import Way
 from armlite.protocol.render import Message
 from armlite.types import Task
 
@@ -35,7 +36,7 @@ def read(task: Task, order: Sequence[int], seen: Message) -> int | None:
 def way_shown(image: Image.Image, corner: bool) -> Way | None:
     """Which way the stripes of a picture run, or those of its bright corner where it has one and that is asked for."""
     bright = corner_shown(image) if corner else None
-    return way_of(image if bright is None else _quarters(image)[bright])
+    return stripes(image if bright is None else _quarters(image)[bright])
 
 
 def corner_shown(image: Image.Image) -> int | None:

@@ -119,12 +119,3 @@ def _striped(x: int, y: int, wide: int, high: int, mean: tuple[int, ...], way: W
     else:
         bars = [f"{x + at} {y} {width} {high} re" for at in range(0, wide, 2 * width)]
     return f"{low} rg {x} {y} {wide} {high} re f {lit} rg {' '.join(bars)} f"
-
-
-def way_of(image: Image.Image) -> Way | None:
-    """Which way the stripes of a picture run, by its brightness gradients; None where neither way stands out."""
-    grey = np.asarray(image.convert("L"), dtype=float)
-    down, across = np.abs(np.diff(grey, axis=0)).mean(), np.abs(np.diff(grey, axis=1)).mean()
-    if max(down, across) < 1.5 * min(down, across):
-        return None
-    return "horizontal" if down > across else "vertical"
