@@ -26,6 +26,7 @@ def plan(
     Example: armlite plan recipes/qwen2.5-vl-7b-24gb.yaml --gpu 24gb
     """
     from armlite.plan import make_plan, write_fitted
+    from armlite.plan.hours import hours
     from armlite.plan.seconds import read_profile
     from armlite.recipe import load_recipe
 
@@ -34,6 +35,7 @@ def plan(
         write_fitted(loaded, fit, out, recipe)
         return
     made = make_plan(loaded, gpu, read_profile(recipe.with_suffix(".bench.json")))
+    made["hours"] = hours(loaded, made["rates"]["by"]) if made["rates"] else None
     if as_json:
         sys.stdout.write(json.dumps(made) + "\n")
     else:
@@ -59,5 +61,18 @@ def _show(made: dict[str, Any]) -> None:
             "seconds a step", *(f"{s['seconds']['step']:.3g}" if s["seconds"] else "" for s in stages.values())
         )
     console.print(table)
+    if made["hours"]:
+        console.print(_hours(made["hours"]))
     for line in made["notes"]:
-        console.print(line)
+        console.print(line, soft_wrap=True)
+
+
+def _hours(found: dict[str, Any]) -> Any:
+    from armlite.cli.screen import figures_table
+
+    table = figures_table("hours of a whole run, at most", "part", "work", "hours")
+    for row in found["parts"]:
+        table.add_row(row["part"], row["work"], "not known" if row["hours"] is None else f"{row['hours']:.1f}")
+    table.add_section()
+    table.add_row("in all", "" if found["whole"] else "of what is known", f"{found['total']:.1f}")
+    return table

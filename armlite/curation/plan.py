@@ -4,12 +4,13 @@ What cannot be known is None: the rows of a set whose number nobody published, t
 network, hours without measured rates. Counts are upper bounds: what rejects a row makes less of what comes after.
 """
 
+from pathlib import Path
 from typing import Any
 
 from armlite.curation.recipe import DataRecipe, Origin, SourceSettings, fits_base
 from armlite.curation.sources import POCKET
 from armlite.data.hub import size_of
-from armlite.plan.seconds import Course, Profile
+from armlite.plan.seconds import Profile, judgment_seconds
 
 OPEN = "nothing in the licences that were found keeps the judge from being shared; read them all the same"
 AFTER = "the judge after grpo1"
@@ -17,12 +18,15 @@ AFTER = "the judge after grpo1"
 UNCLEAR = ("unknown", "none declared", "not seen", "see the")
 
 
-def make_plan(recipe: DataRecipe, base: str | None = None, profile: Profile | None = None) -> dict[str, Any]:
+def make_plan(
+    recipe: DataRecipe, base: str | None = None, profile: Profile | None = None, sizes: bool = True
+) -> dict[str, Any]:
     """The plan of a data recipe as plain data.
 
     Args:
         base: the model of the training recipe.
         profile: rates that were measured for it.
+        sizes: ask the hub how large repositories are.
 
     Returns:
         `sources` (name -> `set`, `from`, `rows`, `download_gb`, `licence`), `download_gb`, `disk_gb`, `tasks`,
@@ -33,10 +37,10 @@ def make_plan(recipe: DataRecipe, base: str | None = None, profile: Profile | No
         ArmliteError: the recipe asks for the base model, and there is none.
     """
     model = fits_base(recipe, base)
-    sources = {source.called: told_of(source) for source in recipe.sources}
+    sources = {source.called: told_of(source, sizes) for source in recipe.sources}
     published = recipe.traces.published if recipe.traces is not None else None
     if published is not None:
-        sources["traces"] = told_of(published)
+        sources["traces"] = told_of(published, sizes)
     tasks = [_most(source, sources[source.called]["rows"]) for source in recipe.sources]
     in_all = _sum(tasks) if recipe.total is None else recipe.total
     held = None if in_all is None else int(recipe.held_out.share * in_all)
@@ -58,22 +62,29 @@ def make_plan(recipe: DataRecipe, base: str | None = None, profile: Profile | No
     }
 
 
-def told_of(origin: Origin) -> dict[str, Any]:
-    """What is known of a source without reading it."""
+def told_of(origin: Origin, sizes: bool = True) -> dict[str, Any]:
+    """What is known of a source without reading it.
+
+    Args:
+        sizes: ask the hub how large a repository is.
+    """
     row = {"set": origin.set, "from": str(origin.path or "here"), "rows": origin.rows, "licence": origin.licence}
     if origin.set == "pocket":
         return row | {"rows": origin.rows or POCKET, "download_gb": 0.0}
     if origin.set == "file" or origin.path is not None:
-        return row | {"rows": origin.rows or _lines(origin), "download_gb": 0.0}
+        return row | {
+            "rows": origin.rows or (rows_in(origin.path) if origin.set == "file" else None),
+            "download_gb": 0.0,
+        }
     dataset = origin.dataset()
-    size = size_of(dataset)
+    size = size_of(dataset) if sizes else None
     row |= {"rows": origin.rows or dataset.counts.get("all"), "from": dataset.hub}
     return row | {"download_gb": None if size is None else round(size / 1e9, 2)}
 
 
-def _lines(origin: Origin) -> int | None:
-    path = origin.path
-    if origin.set != "file" or path is None or not path.is_file():
+def rows_in(path: Path | None) -> int | None:
+    """How many rows a JSONL file has; None where there is none."""
+    if path is None or not path.is_file():
         return None
     with path.open("rb") as file:
         return sum(1 for line in file if line.strip())
@@ -121,10 +132,7 @@ def judging_hours(judgments: int, profile: Profile | None) -> float | None:
         return 0.0
     if profile is None:
         return None
-    course, rates = Course(), profile.rates
-    prefill = (course.prompt + course.observations) / rates["prefill_tokens_per_second"]
-    decode = course.generated * rates["decode_step_seconds"] / 8  # eight at once, as the recipes have it
-    return round(judgments * (prefill + decode) / 3600, 2)
+    return round(judgments * judgment_seconds(profile.rates, 8) / 3600, 2)  # eight at once, as the recipes have it
 
 
 def licence_notes(licences: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from armlite.errors import ArmliteError
 from armlite.plan.cards import Card, find_card, this_card
 from armlite.plan.fit import fit, highest, peaks, ways
-from armlite.plan.seconds import Course, Profile, estimated_rates, step_seconds
+from armlite.plan.seconds import Course, Profile, rates_for, sft_seconds, step_seconds
 from armlite.plan.shapes import known_shape, shape_of
 from armlite.recipe import GrpoSettings, Recipe
 from armlite.store import write_atomic
@@ -30,21 +30,24 @@ def make_plan(recipe: Recipe, gpu: str | None = None, profile: Profile | None = 
 
     Returns:
         `recipe`, `card` (or null), `usable_gib`, `fits` (null without a card), `stages` (name -> `gib`, `moment`,
-        `parts`, `seconds`), `ways` (what would make it fit), `notes`.
+        `parts`, `seconds`), `ways` (what would make it fit), `rates` (`by` name and their `origin`, or null), `notes`.
 
     Raises:
         ArmliteError: the card or the model's shape is not known.
     """
     shape = shape_of(recipe.model.path)
     card = find_card(gpu) if gpu else this_card()
-    stages, found = {}, peaks(recipe, shape)
+    stages, found, rated = {}, peaks(recipe, shape), rates_for(recipe, shape, card, profile)
     needed = max(memory.gib for memory in found.values())
     for name, memory in found.items():
         stage = recipe.stages.named()[name]
         seconds: dict[str, float] = {}
-        if isinstance(stage, GrpoSettings) and (profile or card):
-            rates = profile.rates if profile else estimated_rates(recipe, shape, card)  # type: ignore[arg-type]
-            seconds = step_seconds(recipe, stage, Course().within(stage.max_context), rates)
+        if rated is not None:
+            rates = rated[0]
+            if isinstance(stage, GrpoSettings):
+                seconds = step_seconds(recipe, stage, Course().within(stage.max_context), rates)
+            else:
+                seconds = {"update": sft_seconds(stage, rates)}
             seconds["step"] = sum(seconds.values())
         parts = {part: round(value, 3) for part, value in memory.parts.items()}
         stages[name] = {"gib": round(memory.gib, 2), "moment": memory.moment, "parts": parts, "seconds": seconds}
@@ -57,11 +60,12 @@ def make_plan(recipe: Recipe, gpu: str | None = None, profile: Profile | None = 
         "fits": fits,
         "stages": stages,
         "ways": [{"overrides": text, "cost": cost, "gib": round(then, 1)} for text, cost, then in turned],
-        "notes": _notes(recipe, needed, card, turned, profile),
+        "rates": {"by": rated[0], "origin": rated[1]} if rated else None,
+        "notes": _notes(recipe, needed, card, turned, rated[1] if rated else None),
     }
 
 
-def _notes(recipe: Recipe, needed: float, card: Card | None, turned: list[Any], profile: Profile | None) -> list[str]:
+def _notes(recipe: Recipe, needed: float, card: Card | None, turned: list[Any], origin: str | None) -> list[str]:
     lines = []
     if card is None:
         lines.append("no GPU here: name one with --gpu 24gb to see whether it fits")
@@ -73,10 +77,9 @@ def _notes(recipe: Recipe, needed: float, card: Card | None, turned: list[Any], 
         if not turned:
             lines.append("  no setting makes it fit: use a smaller model or a larger card")
     lines.append("memory is computed from sizes and not yet compared with a GPU")
-    if profile or card:
+    if origin is not None:
         context = min((s.max_context for s in recipe.stages.named().values() if isinstance(s, GrpoSettings)), default=0)
         course = Course().within(context)
-        origin = f"from rates measured on {profile.device}" if profile else "estimated from the card's data sheet"
         lines.append(
             f"seconds are {origin}, for rollouts of {course.prompt} prompt, {course.observations} observation and "
             f"{course.generated} generated tokens"

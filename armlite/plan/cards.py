@@ -63,6 +63,12 @@ def find_card(word: str) -> Card:
     )
 
 
+def card_named(name: str) -> Card | None:
+    """The card that a driver calls so, such as `NVIDIA GeForce RTX 4090`; None: not known here."""
+    key = re.sub(r"[^a-z0-9]", "", name.lower().replace("nvidia", "").replace("geforce", ""))
+    return next((card for word, card in CARDS.items() if word in key), None)
+
+
 def this_card() -> Card | None:
     """The card of this machine, with the memory that is free on it now; None where there is none."""
     import torch
@@ -71,6 +77,5 @@ def this_card() -> Card | None:
         return None
     free, _ = torch.cuda.mem_get_info()
     name = torch.cuda.get_device_name()
-    key = re.sub(r"[^a-z0-9]", "", name.lower().replace("nvidia", "").replace("geforce", ""))
-    like = next((c for k, c in CARDS.items() if k in key), CARDS["rtx4090"])
+    like = card_named(name) or CARDS["rtx4090"]
     return Card(name, free / 2**30 + CONTEXT, like.tflops, like.bandwidth)

@@ -1,7 +1,8 @@
-"""How long a GRPO step takes on a card, from operations and bytes: an estimate until a measured profile is given.
+"""How long a step or a judgment takes on a card, from operations and bytes: an estimate until something is measured.
 
 A profile is what `armlite bench --recipe RECIPE --out RECIPE.bench.json` has measured; its rates then replace the
-estimates.
+estimates. On another card than that they are brought to it in the proportion of the two cards' estimates. What a whole
+run takes is added up in `armlite.plan.hours`.
 """
 
 import json
@@ -9,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from armlite.errors import ArmliteError
-from armlite.plan.cards import Card
+from armlite.plan.cards import Card, card_named
 from armlite.plan.memory import NF4
 from armlite.plan.shapes import Shape
-from armlite.recipe import GrpoSettings, Recipe
+from armlite.recipe import GrpoSettings, Recipe, SftSettings
 
 EFFICIENCY = 0.4
 """Share of the data sheet's operations that large products reach; an estimate."""
@@ -21,6 +22,8 @@ LAUNCH = 0.035
 REPLAY = 0.02
 """The same where the step is replayed as a CUDA graph. Measured on an H200, NF4, 8 rows: 15 ms without adapters and 26
 with them, sampling included; the rest of that is the bytes of the weights."""
+OTHERS = ("vision_seconds", "tools_seconds", "score_seconds")
+"""What a bench measures of a step beside prefill, decode and update."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Profile:
 
     device: str
     rates: dict[str, float]
-    """`decode_step_seconds`, `prefill_tokens_per_second`, `update_tokens_per_second`."""
+    """`decode_step_seconds`, `prefill_tokens_per_second`, `update_tokens_per_second`, and, where they were measured,
+    `other_seconds` of a rollout: vision tower, tools, scoring."""
 
 
 def read_profile(file: Path) -> Profile | None:
@@ -74,6 +78,9 @@ def read_profile(file: Path) -> Profile | None:
             "decode_step_seconds": found["decode_seconds"] * rollouts / found["tokens_decoded"],
             "update_tokens_per_second": updated / found["update_seconds"],
         }
+        others = [found[name] for name in OTHERS if name in found]
+        if others:
+            rates["other_seconds"] = sum(others) / rollouts
         return Profile(report["device"], rates)
     except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise ArmliteError(f"{file} is no report of `armlite bench`: {error!r}") from error
@@ -93,7 +100,48 @@ def step_seconds(recipe: Recipe, stage: GrpoSettings, course: Course, rates: dic
         "prefill": prefilled / rates["prefill_tokens_per_second"],
         "decode": waves * course.generated * rates["decode_step_seconds"],
         "update": updated / rates["update_tokens_per_second"] * stage.num_iterations,
+        "other": rollouts * rates.get("other_seconds", 0.0),
     }
+
+
+def sft_seconds(stage: SftSettings, rates: dict[str, float]) -> float:
+    """Predicted seconds of one step of supervised learning, whose conversations are as long as a rollout."""
+    conversations = stage.per_device_train_batch_size * stage.gradient_accumulation_steps
+    return conversations * Course().within(stage.max_length).tokens / rates["update_tokens_per_second"]
+
+
+def judgment_seconds(rates: dict[str, float], at_once: int, context: int | None = None) -> float:
+    """Predicted seconds of one judgment among many.
+
+    Args:
+        at_once: judgments in one running batch.
+        context: tokens that a conversation may have.
+    """
+    course = Course() if context is None else Course().within(context)
+    prefill = (course.prompt + course.observations) / rates["prefill_tokens_per_second"]
+    return prefill + course.generated * rates["decode_step_seconds"] / at_once + rates.get("other_seconds", 0.0)
+
+
+def rates_for(
+    recipe: Recipe, shape: Shape, card: Card | None, profile: Profile | None
+) -> tuple[dict[str, float], str] | None:
+    """The rates of a recipe on a card, and in words where they are from; None where neither card nor profile is given.
+
+    Args:
+        card: None: the one that the profile was measured on.
+    """
+    if profile is None:
+        origin = f"estimated from the data sheet of {card.name}, vision tower and tools left out" if card else ""
+        return (estimated_rates(recipe, shape, card), origin) if card else None
+    origin, there = f"from rates measured on {profile.device}", card_named(profile.device)
+    if card is None or card.name == profile.device or (there is not None and there.name == card.name):
+        return profile.rates, origin
+    if there is None:
+        return profile.rates, f"{origin}, not on {card.name}"
+    here, there_estimated = estimated_rates(recipe, shape, card), estimated_rates(recipe, shape, there)
+    rates = {name: rate * here[name] / there_estimated[name] for name, rate in profile.rates.items() if name in here}
+    rates |= {name: rate for name, rate in profile.rates.items() if name not in here}
+    return rates, f"estimated {origin} and the data sheets of both cards"
 
 
 def estimated_rates(recipe: Recipe, shape: Shape, card: Card) -> dict[str, float]:

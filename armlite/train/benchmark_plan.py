@@ -9,11 +9,12 @@ from armlite.recipe import Recipe
 from armlite.train.benchmarks import judged_at, origins_of
 
 
-def benchmark_plan(recipe: Recipe, profile: Profile | None = None) -> dict[str, Any]:
+def benchmark_plan(recipe: Recipe, profile: Profile | None = None, sizes: bool = True) -> dict[str, Any]:
     """The plan as plain data; what cannot be known is None. Judgments are at most: with tools and without.
 
     Args:
         profile: rates that were measured for the recipe's model.
+        sizes: ask the hub how large repositories are.
 
     Returns:
         `at` (checkpoints), `benchmarks` (name -> `set`, `from`, `rows`, `download_gb`, `licence`, `judgments`), and in
@@ -25,7 +26,7 @@ def benchmark_plan(recipe: Recipe, profile: Profile | None = None) -> dict[str, 
     """
     at, found = judged_at(recipe), {}
     for name, origin in origins_of(recipe).items():
-        row = told_of(origin)
+        row = told_of(origin, sizes)
         order = benchmark_of("pocket" if origin.set in ("pocket", "file") else origin.set).order
         orders = 2 if order in ("both", "seeded_both") else 1
         found[name] = {**row, "judgments": None if row["rows"] is None else 2 * len(at) * orders * row["rows"]}
