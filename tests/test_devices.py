@@ -22,6 +22,7 @@ from armlite.models.local import EngineSettings, LocalModel
 from armlite.train.prefix import install_packed_forward, pack_rows, rows_from_records
 
 COPIES = ("aten.copy_", "aten._to_copy", "aten.index.Tensor", "aten.index_put_", "aten.set_")
+READS = ("aten._local_scalar_dense", "aten.nonzero", "aten.equal")
 
 
 class OneDevice(TorchDispatchMode):
@@ -37,6 +38,42 @@ class OneDevice(TorchDispatchMode):
         self.seen += "meta" in devices
         assert len(devices) < 2 or str(func).startswith(COPIES), f"{func} mixes {devices}"
         return func(*args, **(kwargs or {}))
+
+
+class Waits(TorchDispatchMode):
+    """Counts, while it is `on`, what makes the host wait for the device: numbers read, and copies that block.
+
+    `tolist` and `torch.tensor(..., device=...)` do so behind the back of a mode.
+    """
+
+    def __init__(self, monkeypatch):
+        super().__init__()
+        self.on, self.counts = False, []
+        monkeypatch.setattr(torch.Tensor, "tolist", self.counting("tolist", torch.Tensor.tolist))
+        monkeypatch.setattr(torch, "tensor", self.counting("tensor", torch.tensor))
+
+    def counting(self, what, work):
+        def counted(*args, **kwargs):
+            made = work(*args, **kwargs)
+            if any(isinstance(t, torch.Tensor) and t.is_meta for t in (args[0], made)):
+                self.count(what)
+            return made
+
+        return counted
+
+    def count(self, what):
+        if self.on:
+            self.counts[-1].append(what)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made, name = func(*args, **(kwargs or {})), str(func)
+        devices = [t.device.type for t in tree_leaves((args, made)) if isinstance(t, torch.Tensor)]
+        if name.startswith(("aten.copy_", "aten._to_copy")) and len(set(devices)) == 2:
+            if not ((kwargs or {}).get("non_blocking") or (name.startswith("aten.copy_") and args[2:] == (True,))):
+                self.count(name)
+        elif name.startswith(READS) and "meta" in devices:
+            self.count(name)
+        return made
 
 
 @pytest.fixture
@@ -76,6 +113,35 @@ def test_a_rollout_mixes_no_devices(far, settings, graphs, monkeypatch):
             LocalModel(model, processor, sampling, EngineSettings(**settings), vision), conversations, plans
         )
     assert mode.seen > 1000 and session.stats.tokens_decoded > 100
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_decode_step_waits_for_the_device_once(far, graphs, temperature, monkeypatch):
+    model, processor = far
+    if graphs:
+        recorded = lambda session: GraphedDecoder(session._decoder, lambda work: work)  # noqa: E731
+        monkeypatch.setattr(engine.EngineSession, "_make_stepper", recorded)
+    vision = VisionCache(model, processor)
+    monkeypatch.setattr(vision, "_encode", lambda picture: features(model, picture.tokens))
+    waits, decode = Waits(monkeypatch), engine.EngineSession._decode
+
+    def counted(session):
+        waits.on = True
+        waits.counts.append([])
+        try:
+            return decode(session)
+        finally:
+            waits.on = False
+
+    monkeypatch.setattr(engine.EngineSession, "_decode", counted)
+    sampling = WARM.model_copy(update={"top_p": 0.9, "top_k": 5, "temperature": temperature})
+    conversations, plans = mixed()
+    with waits:
+        session, _ = converse(LocalModel(model, processor, sampling, EngineSettings(), vision), conversations, plans)
+    assert len(waits.counts) == session.stats.steps > 10
+    first, *later = waits.counts  # the first makes the table of angles
+    assert "tolist" in first and [counts for counts in later if counts != ["tolist"]] == []
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

@@ -143,7 +143,7 @@ class Decoder:
             Logits (B, V).
         """
         rows, n = len(slots), max(lengths) + 1
-        numbers = torch.tensor([slots, tokens, lengths, positions], device=self.device)
+        numbers = torch.tensor([slots, tokens, lengths, positions]).to(self.device, non_blocking=True)
         slot, token, length, position = numbers.unbind(0)
         self.extend_rotary_table(max(positions) + 1)
         first_rows = list(slots) == list(range(rows))

@@ -76,7 +76,7 @@ class GraphedDecoder:
         numbers = torch.zeros(4, cache.slots, dtype=torch.long)
         numbers[:, slots] = torch.tensor([*each, [1] * len(slots)])
         if self._replay is None:
-            decoder, fixed = self._decoder, numbers.to(self._decoder.device)
+            decoder, fixed = self._decoder, numbers.to(self._decoder.device, non_blocking=True)
             decoder.extend_rotary_table(cache.length)  # an image takes no more positions than tokens
             self._numbers = fixed
             try:
@@ -86,6 +86,8 @@ class GraphedDecoder:
                     raise
                 self._check.turn_off(WAY, f"cannot be recorded here ({first_line(error)})")
                 return None
-        self._numbers.copy_(numbers)
+        self._numbers.copy_(numbers, non_blocking=True)
         logits = self._replay()
-        return logits if len(slots) == cache.slots else logits[list(slots)]
+        if len(slots) == cache.slots:
+            return logits
+        return logits[torch.tensor(slots).to(self._decoder.device, non_blocking=True)]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from armlite.errors import ArmliteError
@@ -37,22 +38,23 @@ def sample_tokens(
         logits = logits / sampling.temperature
     allowed = logits.index_fill(-1, forbidden, float("-inf"))
     if sampling.temperature > 0:
-        tokens = _inverse_cdf(
-            _filter(allowed, sampling), torch.tensor(uniforms, dtype=torch.float64, device=logits.device)
-        )
+        drawn = torch.tensor(uniforms, dtype=torch.float64)
+        tokens = _inverse_cdf(_filter(allowed, sampling), drawn.to(logits.device, non_blocking=True))
     else:
         tokens = allowed.argmax(-1, keepdim=True)
     if forced is not None:
-        given = torch.tensor(forced, device=logits.device)[:, None]
+        given = torch.tensor(forced).to(logits.device, non_blocking=True)[:, None]
         tokens = torch.where(given >= 0, given, tokens)
     logprobs = logits.gather(-1, tokens)[:, 0] - logits.logsumexp(-1)
-    said = logprobs.tolist()
+    # The bits of both in one tensor: reading one from a card waits for it, and a step is to wait once.
+    both = np.array(torch.stack((tokens[:, 0].int(), logprobs.view(torch.int32))).tolist(), np.int32)
+    said = both[1].view(np.float32).tolist()
     if not all(map(math.isfinite, said)):
         raise ArmliteError(
             "the model's logits are not finite (NaN or infinity): its weights are damaged, or its precision too low; "
             "take an earlier checkpoint, train again with a lower learning rate, or load it as float32"
         )
-    return tokens[:, 0].tolist(), said
+    return both[0].tolist(), said
 
 
 def top_logprobs(
