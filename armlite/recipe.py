@@ -1,4 +1,5 @@
-"""The recipe: one YAML file is one run. Defaults live here; a recipe lists what differs.
+"""The recipe: one YAML file is one run. Defaults live here; a recipe lists what differs, and may begin with another one
+(`extends: FILE`, relative to its folder), of which it then lists what differs.
 
 Reference values (ARM-Thinker's released scripts) stand behind each knob, so that a recipe can say where it departs.
 """
@@ -352,16 +353,51 @@ def saved_recipe(path: Path | str) -> Recipe:
 
 def _read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """A recipe as plain data, its imports as they are found from anywhere."""
-    raw = {"name": path.stem, "imports": [], **read_yaml("recipe", path)}
+    raw = {"name": path.stem, "imports": [], **_whole(path)}
     for override in overrides:
         _override(raw, override)
-    names = raw["imports"]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ArmliteError(f"recipe {path}: imports: must be a list of files or modules, such as [my_tools.py]")
+    return _placed(raw, path)
+
+
+def _whole(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """What stands in a recipe, with what it extends behind it.
+
+    Raises:
+        ArmliteError: a file is missing or malformed, or recipes extend each other in a circle.
+    """
+    raw = read_yaml("recipe", path)
+    if "extends" not in raw:
+        return raw
+    other = raw.pop("extends")
+    if not isinstance(other, str):
+        raise ArmliteError(
+            f"recipe {path}: extends: must be the file of another recipe, such as qwen2.5-vl-7b-24gb.yaml"
+        )
+    seen, place = (*seen, path.resolve()), path.parent / other
+    if place.resolve() in seen:
+        raise ArmliteError(f"recipe {path}: extends: {other} extends this recipe in turn; leave one of the two out")
+    return _laid_over(_placed(_whole(place, seen), place), _placed(raw, path))
+
+
+def _laid_over(below: Any, above: Any) -> Any:
+    """Plain data over other plain data: groups of keys are gone into, all else is taken from above."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return {**below, **{key: _laid_over(below.get(key), value) for key, value in above.items()}}
+
+
+def _placed(raw: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What stands in a recipe's file, with imports and its data recipe as they are found from anywhere."""
+    raw = dict(raw)
+    if "imports" in raw:
+        names = raw["imports"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ArmliteError(f"recipe {path}: imports: must be a list of files or modules, such as [my_tools.py]")
+        raw["imports"] = located(names, path.parent)
     data = raw.get("data")
     if isinstance(data, dict) and isinstance(data.get("build"), str) and (path.parent / data["build"]).is_file():
         raw["data"] = {**data, "build": str(path.parent / data["build"])}
-    return {**raw, "imports": located(names, path.parent)}
+    return raw
 
 
 def check_recipe(raw: dict[str, Any], origin: str, known: bool | None = None) -> Recipe:

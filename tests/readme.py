@@ -4,8 +4,9 @@
 `capture` is what `armlite view` prints of the trained pocket judge's trajectory in `recipes/pocket.example/`, or, while
 there is none, of the scripted demo. `results` is the table of `recipes/pocket.results.json`, `other_base` that of the
 pocket judge on Qwen3-VL, `bench` that of `recipes/*.bench.json`, `goals` what these have of the workloads for a card,
-`operators` what a decode step asks of one, `sets` that of the published sets, `rounds` those of
-`recipes/self-taught.results.json`. The annotated tree is written by hand and checked against the folders.
+`for_cards` what is planned of the recipes for one, `operators` what a decode step asks of one, `sets` that of the
+published sets, `rounds` those of `recipes/self-taught.results.json`.
+The annotated tree is written by hand and checked against the folders.
 `tests/test_readme.py` runs the check.
 """
 
@@ -25,6 +26,10 @@ from typing import Any
 
 from armlite.bench.workloads import TABLE
 from armlite.evals.benchmarks import get_set, set_names
+from armlite.plan import make_plan
+from armlite.plan.hours import hours
+from armlite.plan.seconds import read_profile
+from armlite.recipe import load_recipe
 from armlite.train.report import value_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -198,6 +203,23 @@ def goals() -> str:
     return "\n".join(lines)
 
 
+def for_cards() -> str:
+    """The recipes for a card, and what is planned of each."""
+    lines = [
+        "| recipe | planned for | weights | conversations up to | rollouts a step | GiB planned | hours, at most |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for path in sorted(ROOT.glob("recipes/qwen*gb.yaml"), key=lambda path: (int(path.stem.split("-")[-1][:-2]), path)):
+        recipe, size = load_recipe(path), path.stem.rpartition("-")[2]
+        made = make_plan(recipe, size, read_profile(path.with_suffix(".bench.json")))
+        stage, peak = recipe.stages.grpo2, max(stage["gib"] for stage in made["stages"].values())
+        weights = "NF4" if recipe.model.quantize == "4bit" else "as they are"
+        cells = [f"`recipes/{path.name}`", made["card"], weights, f"{stage.max_context:,} tokens"]
+        cells += [f"{stage.tasks_per_step} x {stage.num_generations}", f"{peak:.1f} of {made['usable_gib']:.1f}"]
+        lines.append(f"| {' | '.join(cells)} | {hours(recipe, made['rates']['by'])['total']:.0f} |")
+    return "\n".join([*lines, "", "Made by `armlite plan RECIPE --gpu SIZE`: computed, not measured."])
+
+
 def operators() -> str:
     """What a decode step asks of a card, counted anew."""
     from armlite.bench.operators import operator_lines, operator_rows, wanted_of
@@ -263,7 +285,7 @@ def _percent(figures: dict[str, Any], name: str) -> str:
 BLOCKS: dict[Path, dict[str, Callable[[], str]]] = {
     README: {"capture": capture, "results": results},
     PAGES / "bases.md": {"other_base": other_base},
-    PAGES / "cards.md": {"bench": bench, "goals": goals, "operators": operators},
+    PAGES / "cards.md": {"for_cards": for_cards, "bench": bench, "goals": goals, "operators": operators},
     PAGES / "data.md": {"sets": sets, "rounds": rounds},
 }
 """File -> its marked blocks, and what makes them."""

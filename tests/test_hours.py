@@ -17,6 +17,10 @@ from armlite.recipe import load_recipe
 
 SEVEN = "recipes/qwen2.5-vl-7b-24gb.yaml"
 SHAPE = SHAPES["Qwen/Qwen2.5-VL-7B-Instruct"]
+PLAIN = ["data.build=null", "evaluation.benchmarks=[]", "stages.sft.steps=400"]
+PLAIN += [f"stages.grpo{n}.{setting}" for n in (1, 2) for setting in ("num_generations=8", "tasks_per_step=1")]
+PLAIN += [f"stages.grpo{n}.gradient_accumulation_steps=8" for n in (1, 2)]
+"""Changes: one group of 8 a step, and no data or benchmarks of others."""
 RATES = {"prefill_tokens_per_second": 2100.0, "decode_step_seconds": 0.032, "update_tokens_per_second": 1175.0}
 """A judgment of 1,200 + 900 tokens read and 250 written: 1 s and 8 s of a batch."""
 
@@ -27,8 +31,7 @@ def told(recipe, rates=RATES):
 
 
 def test_each_part_of_a_run_is_counted_and_they_add_up():
-    changes = ["data.build=null", "data.n_tasks=90", "data.n_evaluation=9", "evaluation.benchmarks=[]"]
-    changes += ["engine.max_slots=4", "evaluation.batch=8", "data.traces=pocket"]
+    changes = [*PLAIN, "data.n_tasks=90", "data.n_evaluation=9", "engine.max_slots=4", "evaluation.batch=8"]
     parts, found = told(load_recipe(SEVEN, changes))
     judgment = 1 + 250 * 0.032 / 4  # four at once
     assert parts["evaluations"] * 3600 == pytest.approx((4 * 3 * 9 + 3 * 9) * judgment), "both orders, but of the base"
@@ -41,7 +44,7 @@ def test_each_part_of_a_run_is_counted_and_they_add_up():
 
 
 def test_what_was_measured_beside_the_text_counts_for_each_rollout():
-    changes = ["data.build=null", "data.n_tasks=90", "evaluation.benchmarks=[]"]
+    changes = [*PLAIN, "data.n_tasks=90"]
     less, more = (told(load_recipe(SEVEN, changes), RATES | other)[0] for other in ({}, {"other_seconds": 2.0}))
     assert more["filter of grpo1"] - less["filter of grpo1"] == pytest.approx(90 * 5 * 2 / 3600)
     assert more["grpo1"] - less["grpo1"] == pytest.approx(50 * 8 * 2 / 3600)
@@ -57,12 +60,16 @@ def test_data_that_is_built_counts_with_its_judgments_its_training_tasks_and_tho
 
 
 def test_what_is_not_known_is_said_and_left_out_of_the_total(tmp_path):
-    recipe = load_recipe(SEVEN, ["data.build=null", "data.tasks=nowhere.jsonl", "evaluation.benchmarks=[]"])
+    recipe = load_recipe(SEVEN, [*PLAIN, "data.n_tasks=null", "data.tasks=nowhere.jsonl"])
     parts, found = told(recipe)
     assert parts["filter of grpo1"] is None and parts["filter of grpo2"] is None and not found["whole"]
     assert found["total"] == pytest.approx(sum(h for h in parts.values() if h is not None))
     write_tasks(tmp_path / "tasks.jsonl", generate("train", 6, 0, tmp_path))
-    parts, found = told(load_recipe(SEVEN, ["data.build=null", f"data.tasks={tmp_path / 'tasks.jsonl'}"]))
+    parts, found = told(
+        load_recipe(
+            SEVEN, [*PLAIN, "data.n_tasks=null", "engine.max_slots=8", f"data.tasks={tmp_path / 'tasks.jsonl'}"]
+        )
+    )
     assert parts["filter of grpo1"] * 3600 == pytest.approx(6 * 5 * (1 + 1))
 
 

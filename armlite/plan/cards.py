@@ -20,6 +20,8 @@ class Card:
     """Dense bfloat16 (float16 where there is none), 1e12 operations a second, data sheet."""
     bandwidth: float
     """Of its memory, 1e9 bytes a second, data sheet."""
+    bfloat16: bool = True
+    """Whether it computes in it; cards before 2020 do not and take float16."""
 
     @property
     def usable(self) -> float:
@@ -28,7 +30,12 @@ class Card:
 
 
 CARDS = {
-    "t4": Card("T4", 14.7, 65, 300),
+    "rtx4060": Card("RTX 4060", 7.6, 30, 272),
+    "rtx3060": Card("RTX 3060", 11.6, 25, 360),
+    "rtx4070": Card("RTX 4070", 11.6, 58, 504),
+    "t4": Card("T4", 14.7, 65, 300, bfloat16=False),
+    "v100": Card("V100 16 GB", 15.8, 125, 900, bfloat16=False),
+    "rtx4060ti": Card("RTX 4060 Ti 16 GB", 15.6, 44, 288),
     "rtx3090": Card("RTX 3090", 23.7, 71, 936),
     "rtx4090": Card("RTX 4090", 23.6, 165, 1008),
     "rtx5090": Card("RTX 5090", 31.4, 210, 1792),
@@ -38,7 +45,16 @@ CARDS = {
     "h100": Card("H100 80 GB", 79.1, 989, 3350),
     "h200": Card("H200", 139.8, 989, 4800),
 }
-SIZES = {"16gb": "t4", "24gb": "rtx4090", "32gb": "rtx5090", "48gb": "l40s", "80gb": "a100", "141gb": "h200"}
+SIZES = {
+    "8gb": "rtx4060",
+    "12gb": "rtx3060",
+    "16gb": "t4",
+    "24gb": "rtx4090",
+    "32gb": "rtx5090",
+    "48gb": "l40s",
+    "80gb": "a100",
+    "141gb": "h200",
+}
 """What a size stands for: of the cards of that size, a common one."""
 
 
@@ -66,7 +82,8 @@ def find_card(word: str) -> Card:
 def card_named(name: str) -> Card | None:
     """The card that a driver calls so, such as `NVIDIA GeForce RTX 4090`; None: not known here."""
     key = re.sub(r"[^a-z0-9]", "", name.lower().replace("nvidia", "").replace("geforce", ""))
-    return next((card for word, card in CARDS.items() if word in key), None)
+    found = max((word for word in CARDS if word in key), key=len, default=None)  # a 4060 Ti is no 4060
+    return None if found is None else CARDS[found]
 
 
 def this_card() -> Card | None:

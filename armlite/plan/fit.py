@@ -43,8 +43,14 @@ def _prefill(raw: Raw) -> Changes:
 
 
 def _slots(raw: Raw) -> Changes:
+    engine = raw["engine"]
     rollouts = [s["num_generations"] * s["tasks_per_step"] for _, s in _stages(raw) if "num_generations" in s]
-    slots = min(raw["engine"]["max_slots"], max(rollouts, default=1))
+    longest = max(
+        [s["max_context"] for _, s in _stages(raw) if "max_context" in s] + [raw["evaluation"]["max_context"]]
+    )
+    if (budget := engine["max_tokens_in_cache"]) and budget > longest:
+        return {"engine.max_tokens_in_cache": max(longest, budget // 2)}
+    slots = min(engine["max_slots"], max(rollouts, default=1))
     return {"engine.max_slots": slots // 2} if slots > 1 else {}
 
 
@@ -186,4 +192,6 @@ def _larger(recipe: Recipe) -> Recipe | None:
         key = "max_context" if "max_context" in stage else "max_length"
         if stage[key] < LARGEST_CONTEXT:
             stage[key], grown = min(LARGEST_CONTEXT, stage[key] * 5 // 4 // 64 * 64), True
+    if grown and (budget := raw["engine"]["max_tokens_in_cache"]):  # as many conversations as before
+        raw["engine"]["max_tokens_in_cache"] = budget * 5 // 4
     return check_recipe(raw, recipe.name) if grown else None
