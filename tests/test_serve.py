@@ -1,6 +1,7 @@
 """`armlite serve`: many clients and one judge; each gets what `armlite judge` says, and nobody disturbs the others."""
 
 import base64
+import gc
 import io
 import json
 import os
@@ -26,6 +27,8 @@ from armlite.models.loading import load
 from armlite.models.local import LocalModel, Sampling
 from armlite.models.sampling import EngineSettings
 from armlite.models.scripted import ScriptedModel
+from armlite.serve.run import serve
+from armlite.serve.settings import ServeSettings
 from armlite.types import Verdict
 
 
@@ -451,6 +454,25 @@ def test_sigterm_lets_what_is_in_flight_end_and_takes_nothing_new(tmp_path):
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_full_collection_while_it_serves_passes_over_what_was_loaded_before():
+    model, seen = ScriptedModel(says), []
+    collected = lambda: any(one is model for one in gc.get_objects())  # noqa: E731
+
+    def ask(url):
+        try:
+            seen.extend([httpx.post(f"{url}/v1/judge", json=PAIR, timeout=30).status_code, collected()])
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def say(line):
+        if line.startswith("listening on "):
+            threading.Thread(target=ask, args=(line.split()[-1],)).start()
+
+    serve(Judge(model), ServeSettings(), "127.0.0.1", 0, say)
+    assert seen == [200, False]
+    assert collected(), "and is as it was when it has stopped"
 
 
 def test_mistakes_of_whoever_starts_it_are_one_sentence(run, tmp_path, monkeypatch):

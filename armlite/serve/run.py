@@ -1,5 +1,6 @@
 """Serves until it is told to stop: the socket first, then the model, then the requests."""
 
+import gc
 import os
 import signal
 import socket
@@ -56,9 +57,12 @@ def serve(judge: Judge, settings: ServeSettings, host: str, port: int, say: Call
         before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
         interval = sys.getswitchinterval()
         sys.setswitchinterval(INTERVAL)
+        gc.collect()
+        gc.freeze()  # or a full collection looks through all that the model is made of, and everybody waits
         try:
             uvicorn.Server(config).run(sockets=[place])
         finally:
+            gc.unfreeze()
             sys.setswitchinterval(interval)
             for number, handler in before.items():
                 signal.signal(number, handler)
