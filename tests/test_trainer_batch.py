@@ -24,6 +24,7 @@ from armlite.models.engine.vocabulary import Vocabulary
 from armlite.protocol.prompts import LIMIT_REACHED
 from armlite.protocol.render import render
 from armlite.train.fruitless import IN_A_ROW
+from armlite.train.trainer import KL_ROWS
 from armlite.types import StopReason
 
 torch.set_num_threads(1)
@@ -260,7 +261,8 @@ def test_a_prompt_that_does_not_fit_is_named_and_teaches_nothing_and_none_that_f
     pocket, tmp_path, capsys
 ):
     trainer, _ = mixed(pocket, tmp_path / "some", make_recipe(max_context=50, max_new_tokens=9))
-    batch = prepare(trainer)
+    with trainer._chat.vision.features_from_ids():
+        batch = prepare(trainer)
     long = [i for i, outcome in enumerate(trainer.outcomes) if not outcome.trajectory.steps]
     assert 0 < len(long) < len(trainer.outcomes)
     assert all(trainer.outcomes[i].trajectory.stop is StopReason.CONTEXT_BUDGET for i in long)
@@ -273,3 +275,19 @@ def test_a_prompt_that_does_not_fit_is_named_and_teaches_nothing_and_none_that_f
         assert prepare(trainer)["tool_mask"].sum() == 0
     with pytest.raises(ArmliteError, match=r"the prompt of task \S+ does not fit max_context"):
         prepare(trainer)
+
+
+def test_the_distance_to_the_policy_without_its_adapter_is_trls_estimate_of_it(played):
+    trainer, batch, (measured,) = played.trainer, played.batch, played.trainer._metrics["train"]["kl"]
+    total, count = 0.0, 0
+    for i in range(0, len(batch["prompt_ids"]), -(-len(batch["prompt_ids"]) // KL_ROWS)):
+        prompt, completion = ids_of(batch, i)
+        asked = trainer.processing_class, prompt + completion, len(prompt), played.seen.images[i], trainer.temperature
+        now = alone(played.plain, *asked)
+        with played.plain.disable_adapter():
+            away = alone(played.plain, *asked) - now
+        sampled = batch["tool_mask"][i, : len(completion)]
+        total, count = total + ((away.exp() - away - 1) * sampled).sum().item(), count + sampled.sum().item()
+    assert total / count > 0.1, "the tiny model's adapter is no new one"
+    assert measured == pytest.approx(total / count, rel=1e-3)
+    assert all(p.requires_grad for n, p in trainer.model.named_parameters() if "lora_" in n)

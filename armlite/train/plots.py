@@ -31,6 +31,7 @@ GRPO = (
      {"tools/call_frequency": "calls per task", "tools/failure_frequency": "share that failed"}),
     ("length", "Length of completions", "tokens", {"completions/mean_length": "mean"}),
     ("entropy", "Entropy of the policy", "nats per token", {"entropy": "entropy"}),
+    ("kl", "Distance to the policy without its adapter", "KL, nats per token", {"kl": "kl"}),
     ("zero_std", "Groups without advantage", "share of groups", {"frac_reward_zero_std": "all rewards alike"}),
 )  # fmt: skip
 """Name, title, y axis, and key of `metrics.jsonl` -> label."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PrinterCallback
 from trl import GRPOTrainer
@@ -19,11 +20,13 @@ from trl import GRPOTrainer
 from armlite.errors import ArmliteError
 from armlite.models.chances import chances
 from armlite.models.engine.oom import print_to_stderr
+from armlite.models.engine.session import eval_mode
 from armlite.models.engine.tokens import TokenRecord, Tokens
 from armlite.models.local import LocalModel
 from armlite.rewards import Reward, is_right
 from armlite.runner import Outcome, run_jobs
 from armlite.train.fruitless import IN_A_ROW, UNSEEN, Fruitless
+from armlite.train.microbatch import loss_mask, select_rows
 from armlite.train.processes import is_first
 from armlite.train.sharding import unsharded
 from armlite.train.update import LeanGRPOTrainer
@@ -31,6 +34,8 @@ from armlite.types import Score, StopReason, Trajectory
 
 RESULTS = "prompt_ids, completion_ids, tool_mask, completions, logprobs, extra_fields, images, tool_images"
 """What `_generate` returns."""
+KL_EVERY, KL_ROWS = 5, 8
+"""In steps, and rollouts of a step, how often and of what the distance to the start is measured."""
 Rollouts = Callable[[int, Sequence[Outcome], Sequence[Score]], None]
 
 
@@ -223,6 +228,24 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         for name, value in values.items():
             self._metrics[mode][name].append(float(value))
 
+    def _measure_kl(self, batch: dict[str, Any]) -> None:
+        """TRL's `kl`, which it has with `beta` only: nats per token from the policy without its adapter.
+
+        Estimated as TRL does, by exp(d) - d - 1 with d the difference of log-probabilities, of some rollouts. Not where
+        there is no adapter, nor with several processes, whose parts would have to agree.
+        """
+        model = self.accelerator.unwrap_model(self.model)
+        if self.beta or not isinstance(model, PeftModel) or self.accelerator.num_processes > 1:
+            return
+        n = len(batch["prompt_ids"])
+        some = select_rows(batch, range(0, n, -(-n // KL_ROWS)))
+        with eval_mode(model):
+            now = self.logprobs(some)
+            with model.disable_adapter():
+                before = self.logprobs(some)
+        away, mask = before - now, loss_mask(some)  # (B, T) each
+        self._metrics["train"]["kl"].append(float(((away.exp() - away - 1) * mask).sum() / mask.sum().clamp(min=1)))
+
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         try:
             with self._chat.vision.ids_as_pixels(self.processing_class):
@@ -231,6 +254,8 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
             output["records"] = self._at_hand[0]
         finally:
             self._at_hand = None
+        if self.model.training and self.state.global_step % KL_EVERY == 0:
+            self._measure_kl(output)
         if self._shown and "pixel_values" not in output:
             raise RuntimeError("TRL dropped the images of this batch: image tokens and images did not match")
         return output
