@@ -21,6 +21,7 @@ from make_pdf import write_pdf
 from PIL import Image
 from serving import ANSWER, PAIR, Held, Served, Slow, at_once, says
 
+from armlite.episode import Episode
 from armlite.judge import Judge
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.loading import load
@@ -473,6 +474,20 @@ def test_a_full_collection_while_it_serves_passes_over_what_was_loaded_before():
     serve(Judge(model), ServeSettings(), "127.0.0.1", 0, say)
     assert seen == [200, False]
     assert collected(), "and is as it was when it has stopped"
+
+
+def test_what_was_judged_is_let_go_of_without_a_collection(served):
+    def episodes():
+        return sum(type(one) is Episode for one in gc.get_objects())
+
+    gc.collect()
+    before = episodes()
+    gc.disable()
+    try:
+        assert [served.post("/v1/judge", SHOWN).status_code for _ in range(12)] == [200] * 12
+        assert episodes() <= before + 2, "the engine's thread still knows the last one"
+    finally:
+        gc.enable()
 
 
 def test_mistakes_of_whoever_starts_it_are_one_sentence(run, tmp_path, monkeypatch):

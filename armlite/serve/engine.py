@@ -9,7 +9,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -54,8 +54,8 @@ class Ticket:
 class Asked(Job):
     """A job of a request, and its outcome once there is one."""
 
-    job: Job | None = None
-    """What is opened; it may be of a kind of its own."""
+    job: Job = field(kw_only=True)
+    """What is opened, and whose outcome it is; it may be of a kind of its own."""
     ticket: Ticket = field(default_factory=Ticket)
     on_step: OnStep | None = None
     ended: "Future[Outcome]" = field(default_factory=Future)
@@ -73,7 +73,7 @@ class Asked(Job):
             InputError: a file cannot be read, or a setting is wrong.
         """
         try:
-            self.opened.append((self.job or super()).open())
+            self.opened.append(self.job.open())
         except (InputError, DataError):
             raise
         except ArmliteError as error:
@@ -142,8 +142,10 @@ class Engine:
             try:
                 jobs, session = chain([first], self._others()), self._begun()
                 for outcome in run_jobs(jobs, self.model, in_flight=self._places, on_step=self._step, session=session):
-                    self._playing.discard(outcome.job)  # type: ignore[arg-type]
-                    _settle(outcome.job.ended, outcome)  # type: ignore[attr-defined]
+                    asked: Asked = outcome.job  # type: ignore[assignment]
+                    self._playing.discard(asked)
+                    # The job's, not what holds the outcome: a cycle would keep the pictures until a full collection.
+                    _settle(asked.ended, replace(outcome, job=asked.job))
             except Exception as error:  # a model that is gone, or a bug of ours: told to all that were in flight
                 self._session = None
                 if not isinstance(error, ArmliteError):
@@ -260,7 +262,7 @@ class ServedJudge(Judge):
         """
         asked = [Asked(job.task, job.settings, job=job, ticket=self._ticket, on_step=on_step) for job in jobs]
         self._engines.of(model).ask(asked)
-        for job, own in zip(jobs, asked, strict=True):
+        for own in asked:
             self._engines.turn.release()
             try:
                 outcome = own.ended.result()
@@ -268,4 +270,4 @@ class ServedJudge(Judge):
                 raise GivenUp from error
             finally:
                 self._engines.turn.acquire()
-            yield Outcome(job, outcome.episode, outcome.fault, outcome.seconds, outcome.model)
+            yield outcome
