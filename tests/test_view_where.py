@@ -51,6 +51,12 @@ def test_conditions_choose_rows(run, where, found):
     assert numbers(run, where=where) == found
 
 
+def test_the_transfer_split_is_a_round(tmp_path):
+    folder = small_run(tmp_path)
+    (folder / "eval/sft/greedy.jsonl").rename(folder / "eval/sft/transfer.jsonl")
+    assert numbers(folder, where="round=transfer") == [3]
+
+
 @pytest.mark.parametrize(
     ("where", "message"),
     [

@@ -24,9 +24,15 @@ Value = str | float
 Fields = Mapping[str, tuple[Value, ...]]
 """Name -> values; a field that a row does not have is not there, and `tool` has several."""
 
-ROUNDS = {"greedy": "greedy", "rollout": "temperature", "no_tools": "no tools", "grpo": "GRPO step"}
+ROUNDS = {
+    "greedy": "greedy",
+    "rollout": "temperature",
+    "no_tools": "no tools",
+    "transfer": "transfer split",
+    "grpo": "GRPO step",
+}
 """A round, and what is said of it; a benchmark's name is said as it is."""
-_EVAL = re.compile(r"eval/([^/]+)/(greedy|rollout|no_tools)\.jsonl$")
+_EVAL = re.compile(r"eval/([^/]+)/(greedy|rollout|no_tools|transfer)\.jsonl$")
 _BENCHMARK = re.compile(r"benchmarks/([^/]+?)(-no-tools)?/([^/]+)/trajectories\.jsonl$")
 _ROLLOUTS = re.compile(r"rollouts/([^/]+)/step_(\d+)\.jsonl$")
 _TOKENS = {StopReason.TURN_BUDGET, StopReason.CONTEXT_BUDGET, StopReason.CALL_LIMIT}
