@@ -152,7 +152,8 @@ def _card(torch: Any, index: int) -> Iterator[Finding]:
     text = f"{properties.name}, {total:.1f} GiB ({free:.1f} free), compute capability {major}.{minor}"
     name = f"GPU {index}"
     if major < 8:
-        yield Finding(name, "note", f"{text}; no bfloat16 in hardware: slow", "a card from 2020 on (Ampere) is faster")
+        why = "no bfloat16: computes in float16 with loss scaling, the vision tower in float32"
+        yield Finding(name, "note", f"{text}; {why}", "a card from 2020 on (Ampere) is faster and safer")
     elif total < SMALL_CARD:
         fix = "armlite plan RECIPE --fit says what a smaller model or context would take"
         yield Finding(name, "problem", f"{text}: too small for a 7B", fix)
@@ -218,12 +219,12 @@ def _disk() -> Iterator[Finding]:
 
 def _use() -> Iterator[Finding]:
     """What armlite will do here."""
-    import torch
+    from armlite.models.device import find_device, usual_dtype
 
-    cuda = torch.cuda.is_available()
+    device = find_device("auto")
     parts = [
-        f"device {'cuda' if cuda else 'cpu'}",
-        f"dtype {'bfloat16' if cuda else 'float32'}",
+        f"device {device}",
+        f"dtype {str(usual_dtype(device)).removeprefix('torch.')}",
         "attention sdpa",
         "engine: armlite's own (vision cache, prefix cache, continuous slots)",
     ]

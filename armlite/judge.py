@@ -95,7 +95,7 @@ class Judge(Asking):
         Args:
             model: hub id, model folder, adapter folder, run directory (or a checkpoint in one), `openai:MODEL@URL`, or
                 `mine:NAME` of a `@chat_model`.
-            device: `auto`: CUDA where there is one.
+            device: `auto`: CUDA where there is one, else the CPU; `mps`: Apple's GPU.
             quantize: `4bit`: NF4. None: as the run was trained, else `none`.
             temperature: 0 takes the likeliest token, always.
             settings: rules of an episode, instead of the run's or the defaults.
@@ -328,8 +328,8 @@ def moved_to(folder: Path, vote: Trajectory, root: Path = Path()) -> Trajectory:
 
 
 def _check_place(spec: str, device: str, quantize: str | None) -> None:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise ArmliteError(f"device {device!r} is not one of auto, cpu, cuda, cuda:N")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", device):
+        raise ArmliteError(f"device {device!r} is not one of auto, cpu, cuda, cuda:N, mps")
     if quantize not in (None, *get_args(Quantize)):
         raise ArmliteError(f"quantize {quantize!r} is not one of {', '.join(get_args(Quantize))}")
     if model_prefix(spec) and (quantize == "4bit" or device != "auto"):

@@ -18,6 +18,7 @@ from transformers import AutoConfig
 from armlite.bench.script import Play
 from armlite.errors import ArmliteError, first_line
 from armlite.models.bases import BASES, base_of, find
+from armlite.models.device import usual_dtype
 from armlite.models.loading import load, nf4, without_cudnn_attention
 from armlite.models.processor import build_processor, load_processor
 from armlite.pocket.model import build_model, build_tokenizer
@@ -99,7 +100,7 @@ def of_recipe(recipe: Recipe, random_weights: bool) -> Measured:
     except (OSError, ValueError) as error:
         raise ArmliteError(f"no configuration could be read from {recipe.model.path}: {first_line(error)}") from error
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    dtype = usual_dtype(device.type)
     if recipe.model.dtype != "auto":
         dtype = getattr(torch, recipe.model.dtype)
     model = random_model(config, bool(quantize), dtype, device, recipe.model.attention)

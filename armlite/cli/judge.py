@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ModelOption = Annotated[
     str, typer.Option(help="Hub id, model folder, adapter, run directory, or openai:MODEL@URL.", show_default=False)
 ]
-DeviceOption = Annotated[str, typer.Option(help="Where a local model runs: auto, cpu, cuda, cuda:1.")]
+DeviceOption = Annotated[str, typer.Option(help="Where a local model runs: auto, cpu, cuda, cuda:1, mps.")]
 QuantizeOption = Annotated[
     str | None, typer.Option(help="none or 4bit.", show_default="as the run was trained, else none")
 ]

@@ -20,6 +20,7 @@ from transformers.utils.logging import disable_progress_bar
 from armlite.errors import ArmliteError
 from armlite.hub import fetch_all, may_pass, patiently
 from armlite.models.bases import Base
+from armlite.models.device import find_device, spare_the_tower, usual_dtype
 from armlite.models.places import Place, check_merging, one_line, processor_source, resolve
 from armlite.models.processor import Processor, load_processor
 
@@ -45,8 +46,9 @@ def load(
         spec: hub id, model folder, PEFT adapter folder (its base is loaded, relative paths from the folder), or run
             directory (its last checkpoint).
         quantize: `4bit`: NF4 with double quantisation; the vision tower and the output layer stay as they are.
-        dtype: `auto`: bfloat16 on CUDA, float32 on the CPU.
-        device: `auto`: CUDA where there is one.
+        dtype: `auto`: bfloat16, or float16 where the device has none, float32 on the CPU. The vision tower of a float16
+            model computes in float32.
+        device: `auto`: CUDA where there is one, else the CPU; `mps`: Apple's GPU.
         attn: attention implementation of the model's own forward; the engine has its own.
         trainable: an adapter's weights are to be trained further.
 
@@ -58,20 +60,19 @@ def load(
         raise ArmliteError(f"quantize is {quantize!r}; it can be '4bit' or nothing")
     if dtype not in DTYPES and not isinstance(dtype, torch.dtype):
         raise ArmliteError(f"dtype is {dtype!r}; it can be auto, {', '.join(DTYPES[1:])}")
-    has_cuda = torch.cuda.is_available()
-    if device.startswith("cuda") and not has_cuda:
-        raise ArmliteError(f"device is {device!r}, but this machine (or this build of torch) has no CUDA: use 'cpu'")
+    device = find_device(device)
+    if quantize and device == "mps":
+        raise ArmliteError("4-bit weights are not for device 'mps': leave out quantize, or take device 'cpu'")
     place = resolve(str(spec))
     check_merging(place, quantize)
     fetch(place)
     without_cudnn_attention()
-    device = ("cuda" if has_cuda else "cpu") if device == "auto" else device
-    if dtype == "auto":
-        dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
-    elif isinstance(dtype, str):
-        dtype = getattr(torch, dtype)
+    if isinstance(dtype, str):
+        dtype = usual_dtype(device) if dtype == "auto" else getattr(torch, dtype)
     with without_developers_warnings():
         model = _load(place, quantize, dtype, device, attn, trainable)
+    if dtype == torch.float16:
+        spare_the_tower(model.get_base_model() if hasattr(model, "get_base_model") else model)
     return model.eval(), load_processor(processor_source(place))
 
 

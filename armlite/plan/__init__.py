@@ -21,6 +21,13 @@ MARGIN = 0.92
 """Share of a card that `--fit` fills: the prediction is not exact."""
 
 
+def on_card(recipe: Recipe, card: Card | None) -> Recipe:
+    """The recipe with the type in which it will compute on a card: float16 where there is no bfloat16."""
+    if card is None or card.bfloat16 or recipe.model.dtype != "auto":
+        return recipe
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"dtype": "float16"})})
+
+
 def make_plan(recipe: Recipe, gpu: str | None = None, profile: Profile | None = None) -> dict[str, Any]:
     """The plan of a recipe as plain data.
 
@@ -37,6 +44,7 @@ def make_plan(recipe: Recipe, gpu: str | None = None, profile: Profile | None = 
     """
     shape = shape_of(recipe.model.path)
     card = find_card(gpu) if gpu else this_card()
+    recipe = on_card(recipe, card)
     stages, found, rated = {}, peaks(recipe, shape), rates_for(recipe, shape, card, profile)
     needed = max(memory.gib for memory in found.values())
     for name, memory in found.items():
@@ -76,6 +84,9 @@ def _notes(recipe: Recipe, needed: float, card: Card | None, turned: list[Any], 
         lines += [f"  {text}  -> {then:.1f} GiB ({cost})" for text, cost, then in turned]
         if not turned:
             lines.append("  no setting makes it fit: use a smaller model or a larger card")
+    if card is not None and recipe.model.dtype == "float16":
+        why = "" if card.bfloat16 else f": {card.name} has no bfloat16"
+        lines.append(f"computes in float16 with loss scaling, the vision tower in float32{why}")
     lines.append("memory is computed from sizes: 1 to 10 % above what a 4-bit 7B took of an H200, else not compared")
     if origin is not None:
         context = min((s.max_context for s in recipe.stages.named().values() if isinstance(s, GrpoSettings)), default=0)
@@ -105,6 +116,7 @@ def check_fits(recipe: Recipe) -> None:
                 "all the same: --force"
             )
         return
+    recipe = on_card(recipe, card)
     needed = highest(recipe, shape)
     if needed > card.usable:
         found = ways(recipe, shape, card.usable)
@@ -124,9 +136,11 @@ def write_fitted(recipe: Recipe, gpu: str, out: Path | None, origin: Path) -> No
     shape, card = shape_of(recipe.model.path), find_card(gpu)
     if out is not None and out.resolve() == origin.resolve():
         raise ArmliteError(f"--out {out} is the recipe itself; give another file")
-    fitted = fit(recipe, shape, MARGIN * card.usable)
+    fitted = fit(on_card(recipe, card), shape, MARGIN * card.usable)
+    needed = highest(fitted, shape)
+    fitted = fitted.model_copy(update={"model": fitted.model.model_copy(update={"dtype": recipe.model.dtype})})
     text = (
-        f"# {origin.name}, fitted to {card.name}: {highest(fitted, shape):.1f} of {card.usable:.1f} GiB predicted "
+        f"# {origin.name}, fitted to {card.name}: {needed:.1f} of {card.usable:.1f} GiB predicted "
         f"(armlite plan).\n{fitted.to_yaml()}"
     )
     if out is None:

@@ -90,9 +90,11 @@ def this_card() -> Card | None:
     """The card of this machine, with the memory that is free on it now; None where there is none."""
     import torch
 
+    from armlite.models.device import has_bfloat16
+
     if not torch.cuda.is_available():
         return None
     free, _ = torch.cuda.mem_get_info()
     name = torch.cuda.get_device_name()
     like = card_named(name) or CARDS["rtx4090"]
-    return Card(name, free / 2**30 + CONTEXT, like.tflops, like.bandwidth)
+    return Card(name, free / 2**30 + CONTEXT, like.tflops, like.bandwidth, has_bfloat16("cuda"))

@@ -82,7 +82,11 @@ def stage_memory(recipe: Recipe, name: StageName, shape: Shape, load: Load | Non
     kept = weights(recipe, stage, shape, size)
     features = gib(min(FEATURE_BYTES, load.images * load.image * (1 + shape.levels) * shape.hidden_size * size))
     cache = {} if stage.train_vision else {"image features": features}
-    moments = {"update": {**kept, **cache, **update(stage, shape, load, size, recipe.model.quantize == "4bit")}}
+    passes = update(stage, shape, load, size, recipe.model.quantize == "4bit")
+    if isinstance(stage, SftSettings):
+        pictures = max(1, load.update // max(1, load.image) // 4)
+        passes["pixels"] = _pixels(shape, load.image, tower_size(recipe, size)) * pictures
+    moments = {"update": {**kept, **cache, **passes}}
     if isinstance(stage, GrpoSettings):
         moments["rollout"] = {**kept, **cache, **rollout(recipe.engine, shape, load, size, recipe)}
     for parts in moments.values():
@@ -98,7 +102,7 @@ def weights(recipe: Recipe, stage: SftSettings | GrpoSettings, shape: Shape, siz
     parts = {
         "language model": gib(linears + shape.text_rest * size),
         "embeddings and output": gib(shape.embeddings * size),
-        "vision tower": gib(shape.vision * size),
+        "vision tower": gib(shape.vision * tower_size(recipe, size)),
     }
     state = OPTIMIZER.get(stage.optim, 8.0)
     if stage.adapter == "lora":
@@ -128,8 +132,13 @@ def rollout(engine: EngineSettings, shape: Shape, load: Load, size: int, recipe:
         "key-value cache": cache,
         "prefill": gib(width * token) + _unpacked(shape, size, recipe.model.quantize == "4bit"),
         "logits": gib(slots * shape.vocab_size * 4 * 3),
-        "pixels": _pixels(shape, load.image, size),
+        "pixels": _pixels(shape, load.image, tower_size(recipe, size)),
     }
+
+
+def tower_size(recipe: Recipe, size: int) -> int:
+    """Bytes of a number in the vision tower, which computes in float32 beside a text in float16."""
+    return 4 if recipe.model.dtype == "float16" else size
 
 
 def update(stage: SftSettings | GrpoSettings, shape: Shape, load: Load, size: int, packed: bool) -> dict[str, float]:
@@ -137,13 +146,10 @@ def update(stage: SftSettings | GrpoSettings, shape: Shape, load: Load, size: in
     h, layers = shape.hidden_size, shape.num_hidden_layers
     token = layer_bytes(shape, size, stage.adapter == "lora")
     kept = layers * h * size + token if stage.gradient_checkpointing else layers * token
-    parts = {
+    return {
         "activations": gib(load.update * kept) + _unpacked(shape, size, packed),
         "logits": gib(min(load.update, LOGITS) * min(shape.vocab_size, 32768) * 4),
     }
-    if isinstance(stage, SftSettings):
-        parts["pixels"] = _pixels(shape, load.image, size) * max(1, load.update // max(1, load.image) // 4)
-    return parts
 
 
 def layer_bytes(shape: Shape, size: int, adapter: bool) -> int:

@@ -19,7 +19,8 @@ class BadSteps(TrainerCallback):
     """Skips an optimiser step whose gradient is not finite, and ends the stage after too many in a row.
 
     To be put before the callback that writes the metrics: the row of such a step has `skipped` 1, and no loss. Nothing
-    is saved amid bad steps, since the weights of the last good one may be why.
+    is saved amid bad steps, since the weights of the last good one may be why. Where losses are scaled (float16) a step
+    is skipped whenever the scale is too large, which then is halved: these do not count before it has come down to 1.
 
     Args:
         stage: its name, for the sentence that ends it.
@@ -35,7 +36,9 @@ class BadSteps(TrainerCallback):
         if any_process(not all_finite(p.grad for p in model.parameters() if p.grad is not None)):
             model.zero_grad(set_to_none=True)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, model: Any = None, **_: Any) -> None:
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: Any = None, model: Any = None, optimizer: Any = None, **_: Any
+    ) -> None:
         """Count, now that the norm is known; it can be infinite where no gradient is, and the step taken was of 0."""
         norm = (logs or {}).get("grad_norm")
         if norm is None:
@@ -45,8 +48,11 @@ class BadSteps(TrainerCallback):
             if control.should_save and any_process(not trained_weights_finite(model)):
                 raise self._end(args, state, f"the weights are not finite after step {state.global_step}")
             return
-        self._in_a_row += 1
         logs |= {"loss": math.nan, "skipped": 1}  # the Trainer gives a mean of earlier losses, or 0
+        scaler = getattr(optimizer, "scaler", None)
+        if scaler is not None and scaler.get_scale() > 1:
+            return
+        self._in_a_row += 1
         control.should_save = False
         if self._in_a_row >= self._most or state.global_step >= args.max_steps:
             steps = f"{self._in_a_row} steps in a row, " if self._in_a_row > 1 else ""
@@ -55,6 +61,8 @@ class BadSteps(TrainerCallback):
     def _end(self, args: Any, state: Any, what: str) -> ArmliteError:
         key = f"stages.{self._stage}"
         why = f"{key}.learning_rate {args.learning_rate:g} is likely too high"
+        if getattr(args, "fp16", False):
+            why += ", or float16, which ends at 65,504, too narrow for this model (a card with bfloat16 is not)"
         if not self._good and state.global_step == self._in_a_row:
             why = "likely the model it starts from is damaged, for no step was taken before"
         elif args.max_grad_norm > 10:

@@ -153,6 +153,8 @@ class _Run:
             check_fits(self.recipe)
         self._check_sources(only)
         self._open()
+        if self._precision:
+            self.notify("data", {"line": self._precision})
         self._settle()
         self._prepare_data()
         self._write_baselines()
@@ -204,9 +206,11 @@ class _Run:
 
     def _check_sources(self, only: StageName | None) -> None:
         """See that the model, the tasks and the traces are there and can be learnt from; writes nothing."""
+        from armlite.train.precision import precision_told
         from armlite.train.reporting import check_reporting
 
         self._check_trl()
+        self._precision = precision_told(self.recipe)
         check_reporting(self.recipe)
         if only is not None:
             self._source(only)

@@ -22,6 +22,7 @@ from armlite.train.encode import EncodedRows, collate_rows
 from armlite.train.finite import BadSteps
 from armlite.train.metrics import MetricsFile
 from armlite.train.policy import Policy
+from armlite.train.precision import adapters_in_float32, mixed_precision
 from armlite.train.processes import share
 from armlite.train.reporting import reporting
 
@@ -75,7 +76,7 @@ def common_arguments(recipe: Recipe, stage: Any, folder: Path) -> dict[str, Any]
         "logging_steps": 1,
         "seed": recipe.seed,
         "data_seed": recipe.seed,
-        "bf16": torch.cuda.is_available(),
+        **mixed_precision(recipe),
         "use_cpu": not torch.cuda.is_available(),
         "report_to": reporting(recipe, folder),
         "disable_tqdm": True,
@@ -119,6 +120,7 @@ def run_sft(
         peft_config=policy.peft_config,
         callbacks=[CompleteCheckpoints(), BadSteps(name, stage.max_bad_steps), metrics.callback(name)],
     )
+    adapters_in_float32(trainer.model)
     done = [row for row in metrics.read() if row["stage"] == name]
     trainer._total_train_tokens = done[-1]["num_tokens"] if done else 0  # TRL would count from 0 again
     with nullcontext() if stage.train_vision else no_vision_gradient(trainer.model):

@@ -28,6 +28,7 @@ from armlite.train.microbatch import (
     select_rows,
     split_rows,
 )
+from armlite.train.precision import adapters_in_float32
 from armlite.train.prefix import Row, install_packed_forward, pack_rows, rows_from_records, why_not_packed
 
 PACKED = "packed updates"
@@ -57,6 +58,7 @@ class LeanGRPOTrainer(GRPOTrainer):
     ):
         rows = None if update_tokens else args.per_device_train_batch_size
         super().__init__(*positional, args=_whole_steps(args), **kwargs)
+        adapters_in_float32(self.model)
         shared_prefix = shared_prefix and not self._unshared()
         if shared_prefix:
             install_packed_forward(self.model, self.temperature)
@@ -255,7 +257,8 @@ class LeanGRPOTrainer(GRPOTrainer):
             fast, _, _ = self._score_packed(bare, some, fields, empty)
             plain, _, _ = self._score_padded(bare, some, batch, fields, empty)
         at = [row.number for row in some for _ in row.wanted], [t for row in some for t in row.wanted]
-        dtype = bare.dtype if self.accelerator.mixed_precision == "no" else torch.bfloat16
+        mixed = {"fp16": torch.float16, "bf16": torch.bfloat16}
+        dtype = mixed.get(self.accelerator.mixed_precision, bare.dtype)
         if not self.check.agree(PACKED, fast[at], plain[at], dtype):
             self._budget = replace(self._budget, packed=False)
 

@@ -33,7 +33,10 @@ def sample_tokens(
         The tokens, and their log-probabilities under softmax(logits / temperature) over the whole vocabulary, as TRL
         computes them: neither forbidden ids nor top-k and top-p renormalise. At temperature 0: under softmax(logits).
     """
+    half = logits.dtype == torch.float16
     logits = logits.float()
+    if logits.device.type == "mps":  # which has no float64
+        logits, forbidden = logits.cpu(), forbidden.cpu()
     if sampling.temperature > 0:
         logits = logits / sampling.temperature
     allowed = logits.index_fill(-1, forbidden, float("-inf"))
@@ -51,8 +54,9 @@ def sample_tokens(
     said = both[1].view(np.float32).tolist()
     if not all(map(math.isfinite, said)):
         raise ArmliteError(
-            "the model's logits are not finite (NaN or infinity): its weights are damaged, or its precision too low; "
-            "take an earlier checkpoint, train again with a lower learning rate, or load it as float32"
+            "the model's logits are not finite (NaN or infinity): its weights are damaged, or its precision too low"
+            f"{' (float16 ends at 65,504; a card from 2020 on has bfloat16)' if half else ''}; take an earlier "
+            "checkpoint, train again with a lower learning rate, or load it as float32"
         )
     return both[0].tolist(), said
 

@@ -126,6 +126,7 @@ class VisionCache:
         # The class's own, for an instance's may stand for ids just now.
         get = type(self._inner).get_image_features
         (features,) = self.base.features(get(self._inner, made["pixel_values"].to(tower.device), grid))
+        features = features.to(self._inner.language_model.embed_tokens.weight.dtype)  # the tower's may be a wider one
         self.encoded += 1
         self.seconds += time.perf_counter() - start
         return features
