@@ -140,9 +140,12 @@ def _torch() -> Iterator[Finding]:
             f"{smi}, but torch {torch.__version__} ({build}) cannot use it",
             "install a CUDA build of torch that the driver supports (see pytorch.org), or update the driver",
         )
+    elif torch.backends.mps.is_available():
+        text = "Apple's; judging uses it where it is named (--device mps), training runs on the CPU"
+        yield Finding("GPU", "note", text, "a 7B wants an NVIDIA card of 16 GB or more to be trained")
     else:
         text = f"none; torch uses {torch.get_num_threads()} CPU threads: enough for the pocket recipe"
-        yield Finding("GPU", "note", text, "a 7B wants an NVIDIA card of 24 GB or more")
+        yield Finding("GPU", "note", text, "a 7B wants an NVIDIA card of 16 GB or more, a 3B one of 8")
 
 
 def _card(torch: Any, index: int) -> Iterator[Finding]:
@@ -155,8 +158,8 @@ def _card(torch: Any, index: int) -> Iterator[Finding]:
         why = "no bfloat16: computes in float16 with loss scaling, the vision tower in float32"
         yield Finding(name, "note", f"{text}; {why}", "a card from 2020 on (Ampere) is faster and safer")
     elif total < SMALL_CARD:
-        fix = "armlite plan RECIPE --fit says what a smaller model or context would take"
-        yield Finding(name, "problem", f"{text}: too small for a 7B", fix)
+        fix = "recipes/qwen2.5-vl-3b-8gb.yaml; armlite plan RECIPE --fit says what another would take"
+        yield Finding(name, "note", f"{text}: too small for a 7B", fix)
     else:
         yield Finding(name, "ok", text)
     if (used := total - free) > 1.5:

@@ -12,14 +12,21 @@ from test_engine import PICTURES, WARM, mixed
 from test_prefix import TRAINED
 from tiny_qwen import converse, plain, tiny
 from tiny_run import answer, call, make_recipe, trainer_of
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from armlite.doctor import examine
 from armlite.errors import ArmliteError
 from armlite.judge import Judge
 from armlite.models.bases import BASES
 from armlite.models.device import find_device, has_bfloat16, spare_the_tower, usual_dtype
+from armlite.models.engine import session
+from armlite.models.engine.sampler import sample_tokens
+from armlite.models.engine.selfcheck import SelfCheck
 from armlite.models.engine.vision import VisionCache
 from armlite.models.loading import load
 from armlite.models.local import LocalModel
+from armlite.models.sampling import Sampling
 from armlite.plan import make_plan, write_fitted
 from armlite.pocket.shipped import FOLDER
 from armlite.pocket.world import generate
@@ -78,9 +85,9 @@ def test_a_rollout_in_float16_has_the_numbers_of_float32_but_for_rounding(base):
     model, processor = tiny(base=base)
     small = half(model)
     conversations, plans = mixed()
-    session, _ = converse(LocalModel(small, processor, WARM), conversations, plans)
+    played, _ = converse(LocalModel(small, processor, WARM), conversations, plans)
     for conversation in conversations:
-        record = session.tokens(conversation)
+        record = played.tokens(conversation)
         mask, said = torch.tensor(record.mask).bool(), torch.tensor(record.logprobs)
         for judge in (small, model):
             away = (plain(judge, processor, record, WARM.temperature).float() - said)[mask].abs()
@@ -190,3 +197,70 @@ def test_a_recipe_that_is_fitted_to_such_a_card_leaves_the_type_to_the_card(tmp_
     write_fitted(load_recipe("recipes/qwen2.5-vl-7b-24gb.yaml"), "t4", tmp_path / "fitted.yaml", Path("x.yaml"))
     fitted = load_recipe(tmp_path / "fitted.yaml")
     assert fitted.model.dtype == "auto" and make_plan(fitted, "t4")["fits"]
+
+
+class WideFloats(TorchDispatchMode):
+    """Counts tensors of 64-bit floats that are made while it is not `paused`: Apple's GPU has none."""
+
+    def __init__(self):
+        super().__init__()
+        self.paused, self.found, self.seen = False, [], 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        self.seen += 1
+        if not self.paused and any(isinstance(t, torch.Tensor) and t.dtype == torch.float64 for t in tree_leaves(made)):
+            self.found.append(str(func))
+        return made
+
+    def around(self, work):
+        def apart(*args, **kwargs):
+            self.paused = True
+            try:
+                return work(*args, **kwargs)
+            finally:
+                self.paused = False
+
+        return apart
+
+
+class OnApple(torch.Tensor):
+    """A tensor that says it is on Apple's GPU, and comes to the CPU when asked."""
+
+    device = property(lambda self: torch.device("mps"))
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_apples_gpu_judges_where_it_is_named_in_float16_and_not_in_4_bits(monkeypatch):
+    for asked in (lambda: load(FOLDER, device="mps"), lambda: Judge.load(FOLDER, device="mps").model.load()):
+        with pytest.raises(ArmliteError, match="device is 'mps', but this machine .* has no Apple GPU"):
+            asked()
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert (find_device("mps"), find_device("auto"), usual_dtype("mps")) == ("mps", "cpu", torch.float16)
+    assert any(f.name == "GPU" and "--device mps" in f.text for f in examine()), "doctor says so"
+    with pytest.raises(ArmliteError, match="4-bit weights are not for device 'mps'"):
+        load(FOLDER, device="mps", quantize="4bit")
+    with pytest.raises(ArmliteError, match="not one of auto, cpu, cuda, cuda:N, mps"):
+        find_device("mps:1")
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_no_number_of_a_rollout_is_wider_than_apples_gpu_takes(temperature, monkeypatch):
+    model, processor = tiny()
+    conversations, plans = mixed()
+    mode = WideFloats()
+    # Both come to the CPU first: the one by `.cpu()`, the other as the next test sees.
+    monkeypatch.setattr(SelfCheck, "agree", mode.around(SelfCheck.agree))
+    monkeypatch.setattr(session, "sample_tokens", mode.around(session.sample_tokens))
+    with mode:
+        converse(LocalModel(half(model), processor, WARM.model_copy(update={"temperature": temperature})),
+                 conversations, plans)  # fmt: skip
+    assert mode.seen > 1000 and not mode.found
+
+
+def test_tokens_are_drawn_on_the_cpu_where_logits_are_on_apples_gpu():
+    logits, forbidden = torch.randn(3, 50, generator=torch.Generator().manual_seed(0)), torch.tensor([4, 7])
+    how = Sampling(temperature=0.7, top_p=0.9), forbidden, [0.1, 0.5, 0.9]
+    assert sample_tokens(logits.as_subclass(OnApple), *how) == sample_tokens(logits, *how)
