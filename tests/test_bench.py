@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_qwen import tiny
+from transformers import AutoConfig
 from typer.testing import CliRunner
 
+from armlite.bench.folders import cut, write_folder
 from armlite.bench.models import Measured, random_model, small
 from armlite.bench.report import Wanted, measure
 from armlite.bench.run import _Bench, run
@@ -20,6 +22,8 @@ from armlite.cli import app
 from armlite.errors import ArmliteError
 from armlite.models.engine.kv_cache import KVCache
 from armlite.models.engine.tokens import TokenRecord
+from armlite.models.processor import load_processor
+from armlite.plan.shapes import SHAPES, from_config
 from armlite.recipe import load_recipe
 
 torch.set_num_threads(1)
@@ -143,8 +147,44 @@ def test_random_weights_have_the_true_shape_and_can_be_measured(quantize, base):
     assert median(row, "images_encoded") == 3
 
 
+@pytest.mark.parametrize("play", ["step", "rollout", "sft"])
+def test_memory_is_told_part_by_part_beside_what_the_plan_says(pocket, play):
+    (row,) = run(pocket, [replace(SMALL, play=play, prompts=1, turn_tokens=30)], repetitions=0, parts=True)
+    stands, moves = {"weights", "adapters", "optimizer"}, {"cache", "rollout"}
+    wanted = {"step": stands | moves | {"activations"}, "rollout": moves, "sft": stands | {"sft activations"}}
+    assert set(row["memory"]) == wanted[play]
+    for part, found in row["memory"].items():
+        exact = part in stands or part == "cache"
+        assert found["measured_gib"] > 0
+        assert abs(found["error"]) <= (0.01 if exact else 5), (part, found)
+
+
+@pytest.mark.parametrize("size", [2, 4, 8])
+def test_a_group_of_a_script_is_never_all_alike(pocket, size, tmp_path):
+    bench = _Bench(pocket, replace(SMALL, id=f"right-{size}", group=size, prompts=1), None, tmp_path)
+    right = [parts["answer"] for parts in bench._scores.values()]
+    assert 0 < sum(right) < len(right) == size
+
+
+@pytest.mark.parametrize("name", [name for name in SHAPES if name.startswith("Qwen/")], ids=lambda name: name[5:])
+def test_a_folder_without_weights_has_a_known_models_sizes_and_a_tokenizer_at_hand(name, tmp_path, pocket):
+    pocket.processor.save_pretrained(tmp_path / "words")
+    folder = write_folder(name, tmp_path / "words", tmp_path / "made")
+    config = AutoConfig.from_pretrained(folder)
+    assert from_config(config.to_dict(), name) == SHAPES[name]
+    assert load_processor(folder).tokenizer.get_vocab() == pocket.processor.tokenizer.get_vocab()
+    small_one = cut(config).to_dict()
+    assert small_one["text_config"]["num_hidden_layers"] == small_one["vision_config"]["depth"] == 2
+    assert from_config(small_one, name).levels == min(2, SHAPES[name].levels)
+
+
+def test_an_unknown_models_folder_is_refused_with_the_nearest(tmp_path):
+    with pytest.raises(ArmliteError, match=r"Did you mean 'Qwen/Qwen3-VL-4B-Instruct'\?"):
+        write_folder("Qwen/Qwen3-VL-4B", tmp_path, tmp_path / "made")
+
+
 def test_workloads_are_chosen_by_id_and_typos_are_named():
-    assert [w.id for w in chosen("W1, w4")] == ["W1", "W4-8", "W4-16", "W4-32"]
+    assert [w.id for w in chosen("W1, w4")] == ["W1", "W4-1", "W4-8", "W4-16", "W4-32", "W4-64"]
     assert [w.id for w in chosen("W3,w3-late")] == ["W3", "W3-late"]
     with pytest.raises(ArmliteError, match=r"no workload 'defualt'. Did you mean 'default'\?"):
         chosen("defualt")

@@ -11,16 +11,19 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainerCallback
 
+from armlite.bench.parts import Parts, Window, gradient_bytes, state_bytes
 from armlite.bench.script import Play
 from armlite.models.engine.sequence import Stats
 from armlite.models.engine.session import EngineSession
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.local import LocalModel
+from armlite.train.metrics import MetricsFile
 
 Figures = dict[str, float]
 GIB = 1 << 30
@@ -64,6 +67,56 @@ class Counted(LocalModel):
         return made
 
 
+class Watch(TrainerCallback):
+    """Notes the most bytes of each part in the optimisation steps of a trainer while it is `on`.
+
+    An update goes from `begin_update` to just before the optimizer's step.
+
+    Args:
+        on: watch from the first step on, which is an update as a whole.
+    """
+
+    def __init__(self, on: bool = False) -> None:
+        self.on = self._whole = on
+        self.parts: Parts = {}
+        self._window: Window | None = None
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        if self._whole:
+            self.begin_update()
+
+    def note(self, found: Parts) -> None:
+        """Keep the most of each part."""
+        self.parts |= {part: max(value, self.parts.get(part, 0)) for part, value in found.items()}
+
+    def begin_update(self) -> None:
+        if self.on and self._window is None:
+            self._window = Window()
+
+    def on_pre_optimizer_step(self, *_: Any, model: Any, **__: Any) -> None:
+        if self._window is not None:
+            self.gradients = gradient_bytes(model)
+            # At its peak a pass holds all activations; gradients are there beside them from the second pass on.
+            self.note({"activations": self._window.close()})
+            self._window = None
+
+    def on_step_end(self, *_: Any, model: Any, optimizer: Any, **__: Any) -> None:
+        if self.on:
+            found = state_bytes(model, optimizer)
+            self.note({**found, "optimizer": found["optimizer"] + self.gradients})
+
+
+class Watched(MetricsFile):
+    """Where a stage's figures would go: its steps are watched in their place."""
+
+    def __init__(self, file: Path, watch: Watch):
+        super().__init__(file)
+        self._watch = watch
+
+    def callback(self, *_: Any) -> Watch:
+        return self._watch
+
+
 class _Steps(TrainerCallback):
     """Times each optimisation step, and notes what the card holds after it."""
 
@@ -92,19 +145,27 @@ class System:
         self.trainer, self.play = trainer, play
         self.results: list[tuple[Any, ...]] = []
         self._seconds: dict[str, float] = defaultdict(float)
-        self._steps = _Steps()
+        self._alone = False
+        """Rollouts are done without an update."""
+        self._steps, self._watch = _Steps(), Watch()
         trainer.add_callback(self._steps)
+        trainer.add_callback(self._watch)
         trainer.args.save_strategy = "no"
         for name in ("_generate", "_generate_and_score_completions"):
             setattr(trainer, name, self._timed(name, getattr(trainer, name)))
 
     def _timed(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
+            window = Window() if self._watch.on and name == "_generate" else None
             start = at_rest()
             result = work(*args, **kwargs)
             self._seconds[name] += at_rest() - start
+            if window is not None:
+                self._note_rollout(window.close())
             if name == "_generate":
                 self.results.append(result)
+            elif not self._alone:
+                self._watch.begin_update()
             return result
 
         return timed
@@ -116,12 +177,25 @@ class System:
     def _counts(self) -> Figures:
         return {}
 
+    def _note_rollout(self, most: int) -> None:
+        """What a rollout took is known."""
+
+    def parts(self, rollout_only: bool = False) -> tuple[Parts, Figures]:
+        """Do one repetition more; the most bytes of each part, and figures whose times mean nothing on a CPU."""
+        self._watch.on = True
+        try:
+            figures = self.repeat(rollout_only)
+        finally:
+            self._watch.on = False
+        return self._watch.parts, figures
+
     def repeat(self, rollout_only: bool = False) -> Figures:
         """Do one repetition, check what it sampled, and return its figures."""
         self.results.clear()
         self._seconds.clear()
         self._steps.seconds.clear()
         self._steps.reserved.clear()
+        self._alone = rollout_only
         forget_peaks()
         before = self._counts()
         with self._ready():
@@ -189,6 +263,10 @@ class Ours(System):
         self._chat.stats.clear()
         with self._chat.vision.features_from_ids():
             yield
+
+    def _note_rollout(self, most: int) -> None:
+        cache = max(stats.cache_bytes for stats in self._chat.stats)
+        self._watch.note({"cache": cache, "rollout": most - cache - self._chat.vision.held_bytes})
 
     def _counts(self) -> Figures:
         return {"images_encoded": self._chat.vision.encoded, "tokens_updated": self.trainer.tokens_updated}

@@ -15,6 +15,7 @@ import transformers
 from torch import nn
 from transformers import AutoConfig
 
+from armlite.bench.folders import cut
 from armlite.bench.script import Play
 from armlite.errors import ArmliteError, first_line
 from armlite.models.bases import BASES, base_of, find
@@ -81,8 +82,11 @@ def small(size: Size, base: str = "qwen2_5_vl") -> Measured:
     return Measured(model.eval(), processor, _name(size, model))
 
 
-def of_recipe(recipe: Recipe, random_weights: bool) -> Measured:
+def of_recipe(recipe: Recipe, random_weights: bool, layers: int | None = None) -> Measured:
     """The recipe's model: loaded, or made from its configuration.
+
+    Args:
+        layers: of random weights: cut to so many layers of text and of vision.
 
     Raises:
         ArmliteError: there is no such model, or no configuration.
@@ -99,12 +103,15 @@ def of_recipe(recipe: Recipe, random_weights: bool) -> Measured:
         config = AutoConfig.from_pretrained(recipe.model.path)
     except (OSError, ValueError) as error:
         raise ArmliteError(f"no configuration could be read from {recipe.model.path}: {first_line(error)}") from error
+    name = f"random {Path(recipe.model.path).name}"
+    if layers is not None:
+        config, name = cut(config, layers), f"{name}, {layers} + {layers} layers"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = usual_dtype(device.type)
     if recipe.model.dtype != "auto":
         dtype = getattr(torch, recipe.model.dtype)
     model = random_model(config, bool(quantize), dtype, device, recipe.model.attention)
-    return Measured(model, load_processor(recipe.model.path), _name(f"random {Path(recipe.model.path).name}", model))
+    return Measured(model, load_processor(recipe.model.path), _name(name, model))
 
 
 def _name(word: str, model: Any) -> str:
@@ -219,13 +226,13 @@ def bench_recipe(recipe: Recipe | None, play: Play, context: int) -> Recipe:
         "max_context": context,
         "num_iterations": 1,
         "filter_rollouts": 0,
-        "reward": "hierarchical",
+        "reward": work.reward,
         "save_steps": 1_000_000,
     }
     raw["evaluation"] = {"max_context": context, "max_new_tokens": turn}
     if (raw.get("engine") or {}).get("max_tokens_in_cache"):
         raw["engine"]["max_tokens_in_cache"] = max(raw["engine"]["max_tokens_in_cache"], 2 * context)
     if work.play in ("rollout", "judge"):  # their size is what is asked about
-        raw["engine"] = {**(raw.get("engine") or {}), "max_slots": work.rollouts}
+        raw["engine"] = {**(raw.get("engine") or {}), "max_slots": work.slots or work.rollouts}
     raw["stages"], raw["episode"] = {"grpo2": stage}, play.settings.model_dump()
     return check_recipe({"name": "bench", **raw}, "bench")

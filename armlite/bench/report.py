@@ -10,15 +10,20 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from armlite.bench.workloads import DEFAULT, POCKET, chosen
 from armlite.errors import ArmliteError, nearest
-from armlite.recipe import load_recipe
+from armlite.recipe import Recipe, load_recipe
 from armlite.store import write_atomic
 
-SIZES = ("pocket", "middle")
+if TYPE_CHECKING:
+    from armlite.bench.models import Measured
+
+SIZES = ("pocket", "middle", "miniature")
 PHASES = ("vision", "prefill", "decode", "tools", "score", "update")
 
 
@@ -35,6 +40,7 @@ class Wanted:
     work: str
     repetitions: int
     out: Path | None
+    parts: bool = False
 
 
 def measure(
@@ -47,31 +53,60 @@ def measure(
     Raises:
         ArmliteError: a word that is not known, or a combination that cannot be measured.
     """
-    if wanted.against not in (None, "trl"):
-        raise ArmliteError(f"--against is {wanted.against!r}; it can be trl")
-    if wanted.size not in SIZES:
-        raise ArmliteError(f"--size is {wanted.size!r}.{nearest(wanted.size, SIZES)} Sizes: {', '.join(SIZES)}")
-    if wanted.recipe is None and (wanted.overrides or wanted.random_weights):
-        raise ArmliteError("--random-weights and key=value are for a recipe: give --recipe FILE")
+    check(wanted)
     works = chosen(wanted.work)
     loaded = load_recipe(wanted.recipe, list(wanted.overrides)) if wanted.recipe is not None else None
-    from armlite.bench.models import of_recipe, small
     from armlite.bench.run import cap_memory, run
 
     if wanted.cap is not None:
         cap_memory(wanted.cap)
-    measured = of_recipe(loaded, wanted.random_weights) if loaded else small(wanted.size)  # type: ignore[arg-type]
     if loaded is None or loaded.model.pocket:
         default = DEFAULT if wanted.size == "middle" else POCKET
         works = [default if w is DEFAULT else w.scaled() for w in works]
+    elif wanted.size == "miniature":
+        works = [w.scaled() for w in works]
     rows: list[dict[str, Any]] = []
-    report = {"model": measured.name, **_surroundings(), "cap_gib": wanted.cap, "rows": rows}
-    for row in run(measured, works, loaded, wanted.against == "trl", wanted.repetitions, notify):
-        rows.append(row)
-        if wanted.out is not None:
-            write_atomic(wanted.out, json.dumps(report, indent=1) + "\n")
-        on_row(row)
+    report = {"model": "", **_surroundings(), "cap_gib": wanted.cap, "rows": rows}
+    for model, group in groupby(works, key=lambda work: work.model):
+        measured = _made(wanted, loaded, model)
+        report["model"] = report["model"] or measured.name
+        against = wanted.against == "trl"
+        for row in run(measured, list(group), loaded, against, wanted.repetitions, notify, wanted.parts):
+            rows.append(row if model is None else {**row, "model": measured.name})
+            if wanted.out is not None:
+                write_atomic(wanted.out, json.dumps(report, indent=1) + "\n")
+            on_row(rows[-1])
     return report
+
+
+def check(wanted: Wanted) -> None:
+    """See whether the words go together.
+
+    Raises:
+        ArmliteError: they do not.
+    """
+    if wanted.against not in (None, "trl"):
+        raise ArmliteError(f"--against is {wanted.against!r}; it can be trl")
+    if wanted.size not in SIZES:
+        raise ArmliteError(f"--size is {wanted.size!r}.{nearest(wanted.size, SIZES)} Sizes: {', '.join(SIZES)}")
+    if wanted.recipe is None and (wanted.overrides or wanted.random_weights or wanted.size == "miniature"):
+        raise ArmliteError("--random-weights, --size miniature and key=value are for a recipe: give --recipe FILE")
+
+
+def _made(wanted: Wanted, recipe: Recipe | None, model: str | None) -> "Measured":
+    """The model to measure, or another one of known sizes, with its tokenizer and random weights."""
+    from armlite.bench.folders import MINIATURE, write_folder
+    from armlite.bench.models import of_recipe, small
+
+    if recipe is None:
+        return small(wanted.size)  # type: ignore[arg-type]
+    layers = MINIATURE if wanted.size == "miniature" else None
+    if model is None:
+        return of_recipe(recipe, wanted.random_weights or layers is not None, layers)
+    with TemporaryDirectory(prefix="armlite-bench-") as folder:
+        other = write_folder(model, recipe.model.path, Path(folder) / model.rpartition("/")[2])
+        settings = recipe.model.model_copy(update={"path": str(other)})
+        return of_recipe(recipe.model_copy(update={"model": settings}), True, layers)
 
 
 def count(
@@ -127,5 +162,8 @@ def summary(row: dict[str, Any]) -> str:
         each = ", ".join(f"{v:.2f}" for v in row["ratios"][name])
         lines.append(f"  {name}: {value:.2f} times the stock loop's speed ({each})")
     words = {True: "met", False: "missed", None: "not measured"}
+    for part, found in row.get("memory", {}).items():
+        gib = f"{found['measured_gib']:.3g} GiB, planned {found['planned_gib']:.3g} ({found['error']:+.0%})"
+        lines.append(f"  memory of {part}: {gib}")
     lines += [f"  goal {goal}: {words[met]}" for goal, met in row["goals"].items()]
     return "\n".join(lines)

@@ -13,8 +13,21 @@ from typing import Any
 import torch
 import transformers
 
-from armlite.bench.measure import GIB, Counted, Figures, Ours, Stock, System, at_rest, forget_peaks, memory
+from armlite.bench.measure import (
+    GIB,
+    Counted,
+    Figures,
+    Ours,
+    Stock,
+    System,
+    Watch,
+    Watched,
+    at_rest,
+    forget_peaks,
+    memory,
+)
 from armlite.bench.models import Measured, bench_recipe
+from armlite.bench.parts import Parts, compared, planned
 from armlite.bench.script import write_play
 from armlite.bench.stock_trl import make_stock, share_weights
 from armlite.bench.workloads import Workload
@@ -22,6 +35,8 @@ from armlite.episode import Episode, presented_order
 from armlite.errors import ArmliteError
 from armlite.models.engine.vision import VisionCache
 from armlite.models.engine.vocabulary import Vocabulary
+from armlite.plan.memory import Load
+from armlite.plan.shapes import from_config
 from armlite.protocol.render import render
 from armlite.recipe import GrpoSettings, Recipe, SftSettings
 from armlite.rewards import hierarchical
@@ -55,6 +70,7 @@ def run(
     against_trl: bool = False,
     repetitions: int = 3,
     notify: Callable[[str], None] = lambda line: None,
+    parts: bool = False,
 ) -> Iterator[Row]:
     """Measure workloads; each row as soon as it is done.
 
@@ -63,10 +79,12 @@ def run(
         recipe: the settings of training; None: those of the default workload.
         against_trl: measure the stock trainer too, in turns with ours.
         notify: called with a line of text after each repetition of steps or rollouts.
+        parts: say what each part of memory takes, beside the plan's figure; of steps, rollouts and the cold start, in
+            a repetition more, which with 0 `repetitions` is the only one.
     """
     for work in works:
         with TemporaryDirectory(prefix="armlite-bench-") as folder:
-            row = _Bench(measured, work, recipe, Path(folder), notify).row(against_trl, repetitions)
+            row = _Bench(measured, work, recipe, Path(folder), notify).row(against_trl, repetitions, parts)
         yield row
         forget_peaks()
 
@@ -91,12 +109,17 @@ class _Bench:
         """(task id, rollout) -> the parts of its reward."""
         self._longest = 0
         """Tokens of the longest conversation."""
+        self._largest = 0
+        """Tokens of the largest image."""
+        self._parts: dict[str, dict[str, float]] | None = None
+        """What each part of memory takes, where that is asked for; see `parts.compared`."""
         for key, episode in self._episodes():
             self._scores[key] = hierarchical(episode.trajectory()).parts
             messages = episode.conversation.messages
-            visual = sum(vision.look(image).tokens for message in messages for image in message.images)
+            shown = [vision.look(image).tokens for message in messages for image in message.images]
+            self._largest = max([self._largest, *shown])
             text = render(messages, episode.conversation.tools, add_generation_prompt=False)
-            self._longest = max(self._longest, len(self._vocabulary.ids(text)) + visual)
+            self._longest = max(self._longest, len(self._vocabulary.ids(text)) + sum(shown))
         self.recipe = bench_recipe(recipe, self._play, self._longest + SPARE)
         (stage,) = self.recipe.stages.named().values()
         assert isinstance(stage, GrpoSettings)
@@ -112,9 +135,10 @@ class _Bench:
                 episode.advance(self._vocabulary.text(turn[:-1]))
             yield (name, rollout), episode
 
-    def row(self, against_trl: bool, repetitions: int) -> Row:
+    def row(self, against_trl: bool, repetitions: int, parts: bool = False) -> Row:
         """Measure, and compare with the goals."""
         alone = {"judge": self._judge, "sft": self._sft, "exact": self._exact}.get(self._work.play)
+        self._parts = {} if parts else None
         ours, *stock = [alone(repetitions)] if alone else self._steps(against_trl, repetitions)
         row: Row = {
             "work": self._work.id,
@@ -130,6 +154,8 @@ class _Bench:
             row["ratio"] = {name: statistics.median(values) for name, values in row["ratios"].items()}
         values = {goal: goal.value(row) for goal in self._work.goals}
         row["goals"] = {str(goal): None if value is None else goal.met(value) for goal, value in values.items()}
+        if self._parts:
+            row["memory"] = self._parts
         base = next(self._measured.model.parameters())
         row["settings"] = {
             "micro_batch": self._stage.per_device_train_batch_size,
@@ -179,7 +205,19 @@ class _Bench:
             for i in range(len(systems)) if n % 2 == 0 else reversed(range(len(systems))):
                 figures[i].append(systems[i].repeat(alone))
                 self._tell(n + 1, repetitions, type(systems[i]).__name__.lower(), figures[i][-1])
+        if self._parts is not None:
+            found, last = ours.parts(alone)
+            figures[0] = figures[0] or [last]
+            self._parts = compared(self._planned(self._stage, ours.trainer.largest_pass), found)
         return figures
+
+    def _planned(self, stage: SftSettings | GrpoSettings, update: int) -> Parts:
+        """What the plan predicts for what went through the model, `update` tokens in its largest update."""
+        work, model = self._work, self._measured.model
+        rollouts = work.prompts * max(2, work.group)
+        load = Load(rollouts, self._longest, self._largest, rollouts * max(1, self._play.images), update)
+        size = model.model.language_model.embed_tokens.weight.element_size()
+        return planned(self.recipe, stage, from_config(model.config.to_dict(), self._measured.name), load, size)
 
     def _tell(self, n: int, of: int, who: str, figures: Figures) -> None:
         known = [name for name in ("rollout", "step") if f"{name}_seconds" in figures]
@@ -222,7 +260,14 @@ class _Bench:
             run_sft(self.recipe, "sft", cold, policy, conversations, folder, metrics)
             step = (at_rest() - start) / cold.steps
             figures.append({"step_seconds": step, "tokens": self._longest, **memory()})
-        return figures
+        if self._parts is not None:
+            watch, folder = Watch(on=True), self._folder / "sft-watched"
+            folder.mkdir()
+            policy = self._policy(self._processor)
+            run_sft(self.recipe, "sft", cold, policy, conversations, folder, Watched(folder / "metrics.jsonl", watch))
+            watch.parts["sft activations"] = watch.parts.pop("activations")
+            self._parts = compared(self._planned(cold, self._longest), watch.parts)
+        return figures or [{"tokens": self._longest, **memory()}]
 
     def _exact(self, repetitions: int) -> list[Figures]:
         """The engine's log-probabilities of sampled tokens, and the trainer's of the same."""

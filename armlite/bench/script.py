@@ -150,7 +150,9 @@ def _turns(
 ) -> list[list[int]]:
     """The turns of one rollout: calls, then an answer that is right by a seeded draw."""
     calls = _pages(work) if work.pages else _crops(work, rollout, shown, cell, rng)
-    better = 1 if rollout % 2 == 0 or rng.random() < 0.25 else 2
+    right = rollout % 2 == 0 or rng.random() < 0.25
+    # The last is wrong: a group whose rollouts all earn the same learns nothing, and its update is none.
+    better = 1 if right and rollout < max(1, work.group - 1) else 2
     ends = [f"\n<tool_call>\n{json.dumps(call)}\n</tool_call>" for call in calls]
     ends.append(f"\n<answer>Overall Judgment: Answer {better} is better.</answer>")
     made = []

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,13 @@ def bench(
     ] = False,
     cap: Annotated[float | None, typer.Option(help="GiB of the card that may be used")] = None,
     against: Annotated[str | None, typer.Option(help="trl: TRL's own loop beside ours, in turns")] = None,
-    size: Annotated[str, typer.Option(help="without a recipe: pocket (1 M parameters) or middle (27 M)")] = "pocket",
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="without a recipe: pocket (1 M parameters) or middle (27 M); miniature: 2 layers of a recipe's",
+            show_default="pocket",
+        ),
+    ] = None,
     work: Annotated[str, typer.Option(help="default, or W1,W2,...; scaled down for a small model")] = "default",
     repetitions: Annotated[int, typer.Option(min=1, help="of which the median is reported")] = 3,
     operators: Annotated[
@@ -28,13 +35,23 @@ def bench(
         Path | None,
         typer.Option(help="a run's (or checkpoint's) folder: what its rollouts have in common, in --repetitions steps"),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="JSON file, written anew after each workload")] = None,
+    card: Annotated[
+        bool,
+        typer.Option("--card", help="W1 to W9 in order of worth, as time allows; goes on from --out"),
+    ] = False,
+    minutes: Annotated[float, typer.Option(min=0.1, help="of one call of --card")] = 9,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="memory part by part, beside what `armlite plan` predicts")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file, written anew after each workload; of --card the folder")
+    ] = None,
     imports: ImportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the figures as JSON")] = False,
 ) -> None:
     """Measure what a step takes: a scripted policy, real tools, a real optimizer step.
 
-    Example: armlite bench --size middle --against trl --out middle.json
+    Example: armlite bench --card --minutes 9 --out card
     """
     from armlite.bench.report import Wanted, count, measure, summary
 
@@ -55,7 +72,13 @@ def bench(
         if as_json:
             sys.stdout.write(json.dumps(rows) + "\n")
         return
-    words = (recipe, overrides or [], random_weights, cap, against, size, work, repetitions, out)
-    report = measure(Wanted(*words), on_row=show, notify=tell)
+    words = (recipe, overrides or [], random_weights, cap, against, size or "", work, repetitions, out, parts)
+    if card:
+        from armlite.bench.card import measure_card
+
+        report = measure_card(Wanted(*words), minutes, notify=tell)
+        typer.echo("\n".join(report["summary"]), err=as_json)
+    else:
+        report = measure(replace(Wanted(*words), size=size or "pocket"), on_row=show, notify=tell)
     if as_json:
         sys.stdout.write(json.dumps(report) + "\n")

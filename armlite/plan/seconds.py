@@ -8,6 +8,7 @@ run takes is added up in `armlite.plan.hours`.
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from armlite.errors import ArmliteError
 from armlite.plan.cards import Card, card_named
@@ -67,24 +68,28 @@ def read_profile(file: Path) -> Profile | None:
     if not file.is_file():
         return None
     try:
-        report = json.loads(file.read_text(encoding="utf-8"))
-        rows = [{k: v["median"] for k, v in row["ours"].items()} for row in report["rows"]]
-        found = next((row for row in rows if "update_seconds" in row), None)
-        if found is None:
-            return None
-        rollouts = round(found["trajectories_per_second"] * found["step_seconds"])
-        updated = found["tokens"] - (rollouts - 1) * found["prompt_tokens"]
-        rates = {
-            "prefill_tokens_per_second": found["tokens_prefilled"] / found["prefill_seconds"],
-            "decode_step_seconds": found["decode_seconds"] * rollouts / found["tokens_decoded"],
-            "update_tokens_per_second": updated / found["update_seconds"],
-        }
-        others = [found[name] for name in OTHERS if name in found]
-        if others:
-            rates["other_seconds"] = sum(others) / rollouts
-        return Profile(report["device"], rates)
+        return profile_of(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise ArmliteError(f"{file} is no report of `armlite bench`: {error!r}") from error
+
+
+def profile_of(report: dict[str, Any]) -> Profile | None:
+    """As `read_profile`, of a report that has been read."""
+    rows = [{k: v["median"] for k, v in row["ours"].items()} for row in report["rows"]]
+    found = next((row for row in rows if "update_seconds" in row), None)
+    if found is None:
+        return None
+    rollouts = round(found["trajectories_per_second"] * found["step_seconds"])
+    updated = found["tokens"] - (rollouts - 1) * found["prompt_tokens"]
+    rates = {
+        "prefill_tokens_per_second": found["tokens_prefilled"] / found["prefill_seconds"],
+        "decode_step_seconds": found["decode_seconds"] * rollouts / found["tokens_decoded"],
+        "update_tokens_per_second": updated / found["update_seconds"],
+    }
+    others = [found[name] for name in OTHERS if name in found]
+    if others:
+        rates["other_seconds"] = sum(others) / rollouts
+    return Profile(report["device"], rates)
 
 
 def step_seconds(recipe: Recipe, stage: GrpoSettings, course: Course, rates: dict[str, float]) -> dict[str, float]:

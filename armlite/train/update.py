@@ -67,6 +67,8 @@ class LeanGRPOTrainer(GRPOTrainer):
         """What is known of packing, a fast way of the update."""
         self.tokens_updated = 0
         """Tokens that have gone through the model in updates, what rollouts begin with alike once."""
+        self.largest_pass = 0
+        """The most of them in one forward and backward pass."""
         self._shortages = 0
         """Times that memory has run out in the step at hand."""
         self._at_hand: tuple[Sequence[TokenRecord], torch.Tensor | None] | None = None
@@ -245,6 +247,7 @@ class LeanGRPOTrainer(GRPOTrainer):
         packed = pack_rows(rows, self.accelerator.unwrap_model(model), fields.get("pixel_values"))
         if torch.is_grad_enabled():
             self.tokens_updated += len(packed.ids)
+            self.largest_pass = max(self.largest_pass, len(packed.ids))
         with self.accelerator.autocast():
             logps, entropies = model(packed=packed)
         return empty.index_put(packed.places, logps), empty.index_put(packed.places, entropies), None

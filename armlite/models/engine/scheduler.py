@@ -141,6 +141,7 @@ class Scheduler:
             length = max(min(length, budget // len(self.held)), _whole_blocks(max(s.length for s in self.held)))
             slots = min(slots, budget // length)
         cache.resize(slots, length)
+        self._stats.cache_bytes = max(self._stats.cache_bytes, slots * length * cache.token_bytes)
 
     def _evict(self, sequence: Sequence) -> None:
         """Take a conversation out of the cache; if it is active it waits, first in the queue, to come back."""

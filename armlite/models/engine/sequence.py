@@ -25,6 +25,8 @@ class Stats:
     """Conversations that had to leave the cache and be prefilled again."""
     shortages: int = 0
     """Times that memory ran out; the session has gone on with fewer slots."""
+    cache_bytes: int = 0
+    """The most that the key-value cache took."""
     vision_seconds: float = 0.0
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0

@@ -92,6 +92,11 @@ class VisionCache:
         """Patches that make a visual token, along each axis."""
         return self._images.merge_size
 
+    @property
+    def held_bytes(self) -> int:
+        """Of the features on the model's device."""
+        return self._device.held_bytes
+
     def look(self, image: Image.Image) -> Picture:
         """An image's key and size in tokens, without encoding it.
 
@@ -237,7 +242,7 @@ class LruCache:
     """Tensors within a number of bytes: the least recently used ones go first."""
 
     def __init__(self, limit: int):
-        self._limit, self._bytes = limit, 0
+        self._limit, self.held_bytes = limit, 0
         self._tensors: OrderedDict[str, torch.Tensor] = OrderedDict()
 
     def get(self, key: str) -> torch.Tensor | None:
@@ -250,14 +255,14 @@ class LruCache:
         if key in self._tensors:
             return []
         self._tensors[key] = tensor
-        self._bytes += tensor.nbytes
+        self.held_bytes += tensor.nbytes
         gone = []
-        while self._bytes > self._limit:
+        while self.held_bytes > self._limit:
             name, old = self._tensors.popitem(last=False)
-            self._bytes -= old.nbytes
+            self.held_bytes -= old.nbytes
             gone.append((name, old))
         return gone
 
     def clear(self) -> None:
         self._tensors.clear()
-        self._bytes = 0
+        self.held_bytes = 0
