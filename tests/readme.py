@@ -334,7 +334,9 @@ def tree_faults(text: str) -> list[str]:
     parts = {f"armlite/{path.name}" for path in (ROOT / "armlite").glob("*.py")}
     parts |= {f"armlite/{path.name}/" for path in (ROOT / "armlite").glob("[!_]*") if path.is_dir()}
     for folder in ("examples", "recipes"):
-        parts |= {f"{folder}/{path.name}" for path in (ROOT / folder).iterdir() if path.suffix in (".py", ".yaml")}
+        parts |= {
+            f"{folder}/{path.name}" for path in (ROOT / folder).iterdir() if path.suffix in (".py", ".yaml", ".ipynb")
+        }
     return [f"the tree names {path}, which is not there" for path in sorted(named - there)] + [
         f"the tree does not name {path}" for path in sorted(parts - named)
     ]
