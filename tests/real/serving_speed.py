@@ -9,6 +9,7 @@ Ratios count: the two sides take turns on the same cores.
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import platform
@@ -123,6 +124,8 @@ def main() -> None:
     judge = Judge.load(options.model).prepare()
     local = judge.model.load()  # type: ignore[attr-defined]
     local.settings = local.settings.model_copy(update={"max_slots": CLIENTS})
+    gc.collect()
+    gc.freeze()  # as the server does: else a batch has collections to wait for that the server has not
     rows: list[dict[str, float]] = []
     (ROOT / ".real").mkdir(exist_ok=True)
     with served(options.model, root) as url:
