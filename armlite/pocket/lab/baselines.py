@@ -55,7 +55,8 @@ POLICIES: Mapping[str, tuple[tuple[str, ...], tuple[int, ...], Policy]] = {
 
 def baselines(tasks: Sequence[Task], settings: EpisodeSettings, root: Path, seed: int = 0) -> dict[str, float]:
     """Accuracy of each policy on the tasks that it is for, of the calls that the task before of the same family needs
-    (`previous calls`), and of those that are needed (`right calls`), both on all tasks that need some.
+    (`previous calls`), and of those that are needed (`right calls`), both on all tasks that need some; and of what a
+    first sight speaks for (`first sight`), on those tasks where it does.
 
     Args:
         tasks: of the lab world.
@@ -65,6 +66,8 @@ def baselines(tasks: Sequence[Task], settings: EpisodeSettings, root: Path, seed
     for name, (families, needs, make) in POLICIES.items():
         own = [t for t in tasks if t.meta["needs"] in needs and (not families or family(t) in families)]
         found[name] = _share([_right(t, make, settings, root, seed) for t in own])
+    glimpsed = [t for t in tasks if t.meta["expert"]["glimpse"]]
+    found["first sight"] = _share([t.responses[t.gold - 1] == t.meta["expert"]["glimpse"] for t in glimpsed])
     demanding = [t for t in tasks if t.meta["needs"]]
     before = {t.id: p for p, t in _pairs(demanding)}
     lagging = [t for t in demanding if t.id in before]

@@ -13,6 +13,7 @@ from armlite.pocket import words
 from armlite.pocket.instruction import two_responses
 
 SCENE = "What is to be seen?"
+ECHO = "What is asked?"
 
 
 @dataclass(frozen=True)
@@ -28,19 +29,35 @@ class Ask:
     """What the expert thinks before each."""
     finding: str = ""
     """What is seen in the end; empty: what the checks say."""
+    sight: str = ""
+    """What the expert says before all else: whether it can be seen without a call."""
+    glimpse: str = ""
+    """The response that a first sight of what needs a call speaks for, mostly the right one; empty: for none."""
     constraints: tuple[dict[str, Any], ...] = ()
     images: tuple[str, ...] = ()
     document: str | None = None
     scene: str = ""
     """What there is to be seen in the prompt's picture, part by part."""
 
-    def seen(self) -> dict[str, Any]:
-        """The fields of a Task that asks what is to be seen."""
-        return {"question": SCENE, "images": self.images, "document": self.document, "gold": self.scene}
+    def lesson(self) -> dict[str, Any]:
+        """The fields of a Task for the base model: what is to be seen, or where nothing is, what is asked.
+
+        Saying again what is asked is what topics, words and numbers of calls are copied with.
+        """
+        if self.scene:
+            return {"question": SCENE, "images": self.images, "document": self.document, "gold": self.scene}
+        said = " ".join([self.question, *(rule["text"] for rule in self.constraints)])
+        return {"question": f"{said} {ECHO}", "gold": said}
 
     def fields(self, rng: random.Random) -> dict[str, Any]:
         """The fields of a Task."""
-        expert = {"calls": list(self.calls), "plans": list(self.plans), "finding": self.finding}
+        expert = {
+            "calls": list(self.calls),
+            "plans": list(self.plans),
+            "finding": self.finding,
+            "sight": self.sight,
+            "glimpse": self.glimpse,
+        }
         return {
             "question": self.question,
             "images": self.images,

@@ -109,4 +109,5 @@ def prose_ask(rng: random.Random, needs: int, transfer: bool) -> Ask:
     calls = [{"name": c["check"], "arguments": {"response": "resp_1", **c["arguments"]}} for c in constraints]
     plans = ["I check `resp_1`.", "I check `resp_1` again."]
     seen = rules[0].word if needs == 0 else ""
-    return Ask(question, right, wrong, tuple(calls[:needs]), tuple(plans[:needs]), seen, constraints)
+    sight = "I read the beginning." if needs else "I read all of it."
+    return Ask(question, right, wrong, tuple(calls[:needs]), tuple(plans[:needs]), seen, sight, constraints=constraints)

@@ -21,7 +21,8 @@ COARSE, FINE, HAIR = 24, 4, 1
 """Widths in pixels of a mosaic's stripes: seen in the prompt, in a crop, in a crop of a quarter of that crop."""
 SHRUNK = 8
 """Pixels of a mosaic to one of the prompt's; noise comes in blocks of that size, for there it has to hide things."""
-CONTRAST, NOISE = 55, 6
+CONTRAST, HATCHING, NOISE = 55, 35, 6
+"""Levels by which stripes, and fine ones on coarse ones, are above and below their mean, and noise at most."""
 SHADE = 35
 """By how much the bright corner is brighter than its mean, and the others are darker."""
 PAPER = 112
@@ -35,6 +36,8 @@ LIGHT = (70, 125, 180)
 by its colour, as a small model has little else to know it by."""
 TINTS = ((200, 70, 70), (60, 125, 60), (80, 80, 200), (120, 110, 40))
 """Colours of the four quarters of what has a bright corner, as bright as each other; likewise."""
+FRAMES = {"dark": 20, "light": 235}
+"""Levels of the frames of tiles with a bright corner."""
 Corners = tuple[Way, Way, Way, Way]
 """Which way the stripes of each quarter run: top left, top right, bottom left, bottom right."""
 
@@ -48,12 +51,21 @@ def ground() -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def draw_tile(image: Image.Image, cell: int, way: Way, width: int, noise: np.random.Generator) -> None:
-    """A tile whose stripes all run one way."""
+def draw_tile(
+    image: Image.Image, cell: int, way: Way, width: int, noise: np.random.Generator, hatching: Way | None = None
+) -> None:
+    """A tile whose stripes all run one way.
+
+    Args:
+        hatching: of coarse stripes: which way the fine ones run that they are filled with, and a crop shows.
+    """
     row, column = divmod(cell, CELLS)
     inside = CELL - 2 * MARGIN
     mean = np.array((LIGHT[column], LIGHT[row], 128))
-    _paste(image, cell, mean + CONTRAST * _waves(inside, way, width)[:, :, None], noise)
+    waves = CONTRAST * _waves(inside, way, width)
+    if hatching is not None:
+        waves = waves + HATCHING * _waves(inside, hatching, FINE)
+    _paste(image, cell, mean + waves[:, :, None], noise)
 
 
 def draw_corners(
@@ -70,6 +82,19 @@ def draw_corners(
         mean = np.array(TINTS[i]) + (SHADE if i == bright else -SHADE)
         parts.append(mean + CONTRAST * _waves(half, way, width)[:, :, None])
     _paste(image, cell, np.block([[[parts[0]], [parts[1]]], [[parts[2]], [parts[3]]]]), noise)
+
+
+def draw_frame(image: Image.Image, cell: int, frame: str) -> None:
+    """A dark or a light frame around a tile, in the margin of its cell."""
+    row, column = divmod(cell, CELLS)
+    x, y, level = column * CELL, row * CELL, (FRAMES[frame],) * 3
+    for left, top, wide, high in (
+        (x, y, CELL, MARGIN),
+        (x, y + CELL - MARGIN, CELL, MARGIN),
+        (x, y, MARGIN, CELL),
+        (x + CELL - MARGIN, y, MARGIN, CELL),
+    ):
+        image.paste(level, (left, top, left + wide, top + high))
 
 
 def _waves(side: int, way: Way, width: int) -> np.ndarray:

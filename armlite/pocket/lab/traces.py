@@ -39,6 +39,8 @@ class Part:
     plans: Sequence[str] = ()
     expert: bool = False
     """It calls what is needed and no more; else it believes what its last call brings, or guesses."""
+    first: str = ""
+    """What it says before all else."""
 
     @property
     def best(self) -> int:
@@ -48,6 +50,11 @@ class Part:
 
     def say(self, conversation: Conversation) -> str:
         """The next turn."""
+        turn = self._turn(conversation)
+        first = self.first and not conversation.turns
+        return turn.replace("<think>", f"<think>{self.first} ", 1) if first else turn
+
+    def _turn(self, conversation: Conversation) -> str:
         if self.task.kind != "pairwise":
             return f"<think>I see it.</think>\n<answer>{self.task.gold}</answer>"
         if conversation.turns < len(self.calls):
@@ -60,7 +67,16 @@ class Part:
             return _answer(seen, believed or self.rng.randint(1, 2))
         if self.expert or self.task.meta["needs"] == 0:
             return _answer(self._seen(self.best, conversation), self.best)
-        return _answer(GUESS, self.rng.randint(1, 2))
+        if glimpse := self.task.meta["expert"]["glimpse"]:
+            believed = 1 + [self.task.responses[number - 1] for number in self.order].index(glimpse)
+            return _answer(f'The frame speaks for "{glimpse}": resp_{believed}.', believed)
+        seen = GUESS if family(self.task) == "prose" else f"{self._said()}. {GUESS}"
+        return _answer(seen, self.rng.randint(1, 2))
+
+    def _said(self) -> str:
+        """What the responses say, in the order that they are shown in."""
+        responses = [self.task.responses[number - 1] for number in self.order]
+        return ", ".join(f'resp_{i} says "{text.removesuffix(".")}"' for i, text in enumerate(responses, 1))
 
     def _seen(self, best: int, conversation: Conversation) -> str:
         """What speaks for a response."""
@@ -69,7 +85,9 @@ class Part:
             checks = "check of `resp_1` says" if len(results) == 1 else "checks of `resp_1` say"
             return f"The {checks} {' and '.join(map(str, results))}: resp_{best}."
         responses = [self.task.responses[number - 1] for number in self.order]
-        said = ", ".join(f'resp_{i} says "{text.removesuffix(".")}"' for i, text in enumerate(responses, 1))
+        said = self._said()
+        if "code" in self.task.question:
+            return f'{said}. I read code "{responses[best - 1]}": resp_{best}.'
         if family(self.task) != "prose":
             return f'{said}. I see "{responses[best - 1]}": resp_{best}.'
         word = self.task.meta["expert"]["finding"]
@@ -92,6 +110,8 @@ def expert_episodes(
 ) -> Iterator[Episode]:
     """Play one trace for each task: what needs no call is answered at once.
 
+    Those who do not wander say first whether they can see it without a call: what is to be done hangs on that.
+
     Args:
         tasks: of the lab world.
         settings: the episode's rules.
@@ -107,8 +127,8 @@ def expert_episodes(
         if not blind and drawn >= 1 - idle:
             return _wandering(task, order, rng)
         if blind or drawn >= share:
-            return Part(task, order, rng)
-        return Part(task, order, rng, expert["calls"], expert["plans"], expert=True)
+            return Part(task, order, rng, first=expert["sight"])
+        return Part(task, order, rng, expert["calls"], expert["plans"], expert=True, first=expert["sight"])
 
     return _play(tasks, settings, root, without_tools, seed, part)
 
@@ -139,7 +159,7 @@ def describe(seen: Message) -> str:
     if not seen.images:
         return "I see nothing."
     code = re.search(r'code "(\w+)"', seen.text)
-    read_out = f'I read "{code[1]}". ' if code else ""
+    read_out = f'I read code "{code[1]}". ' if code else ""
     corner, way = corner_shown(seen.images[-1]), way_shown(seen.images[-1], True)
     where = f"A bright corner {CORNERS[corner][0]} {CORNERS[corner][1]}: " if corner is not None else ""
     return f'{read_out}{where}I see "{way}".' if way else f"{read_out}{where}I see nothing."
@@ -151,7 +171,7 @@ def wander(task: Task, rng: random.Random) -> list[dict[str, Any]]:
     Words are taken from the task where they can be, so that copying them is learnt.
     """
     if family(task) == "prose":
-        return [_another_check(task, rng)]
+        return [_another_check(task, rng) for _ in range(rng.choice((1, 1, 2)))]
     if family(task) == "mosaic":
         first = zoom("original_image", box_of(rng.randrange(9)))
     else:

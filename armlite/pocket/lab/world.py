@@ -26,8 +26,8 @@ NEEDS = (0, 1, 2)
 """Calls that tasks need; each is as frequent."""
 NEEDS_OF_BASE = (0, 1, 0, 2)
 """Of the split `base`, which is there to learn seeing and reading."""
-SEEN_EVERY = 2
-"""Of the split `base` every so many tasks with a picture ask what is to be seen in it."""
+LESSON_EVERY = 2
+"""Of the split `base` every so many tasks are no pairs but ask what is to be seen, or half as often what is asked."""
 
 
 def generate(split: str, n: int, seed: int, out: Path, family: str | None = None) -> Iterator[Task]:
@@ -47,10 +47,11 @@ def generate(split: str, n: int, seed: int, out: Path, family: str | None = None
         turn = i // (1 if family else len(FAMILIES))
         rng = random.Random(f"lab/{split}/{seed}/{kind}/{i}")
         name = f"{split}-{seed}-{kind}-{i}"
-        needs = NEEDS[turn % len(NEEDS)] if split != "base" else NEEDS_OF_BASE[turn // SEEN_EVERY % len(NEEDS_OF_BASE)]
+        cycle = NEEDS_OF_BASE if split == "base" else NEEDS
+        needs = cycle[turn // (LESSON_EVERY if split == "base" else 1) % len(cycle)]
         ask = _ask(rng, kind, name, out, needs, split == "transfer")
-        if split == "base" and ask.scene and turn % SEEN_EVERY == 0:
-            yield Task(id=name, source=f"lab/{kind}", kind="open_qa", **ask.seen())
+        if split == "base" and turn % (LESSON_EVERY if ask.scene else 2 * LESSON_EVERY) == 0:
+            yield Task(id=name, source=f"lab/{kind}", kind="open_qa", **ask.lesson())
         else:
             yield Task(id=name, source=f"lab/{kind}", kind="pairwise", **ask.fields(rng))
 
