@@ -6,10 +6,12 @@ is finished appears by renaming, so that a command that was killed at any moment
 """
 
 import json
+import logging
 import os
 import shutil
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
@@ -67,7 +69,7 @@ def run_side_by_side(
     Raises:
         ArmliteError: as of `run_claims`; the other seeds are finished first.
     """
-    with ProcessPoolExecutor(n, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(n, mp_context=get_context("spawn"), initializer=_begin) as pool:
         asked = [pool.submit(_run_seed, file, words, folder, seed, list(names)) for seed in seeds]
         said = [error for one in asked if (error := one.result()) is not None]
     if said:
@@ -88,8 +90,13 @@ def _run_seed(file: Path, words: tuple[list[str], list[str]], folder: Path, seed
     return None
 
 
-def _end_with_parent() -> None:
-    """A process that is killed leaves nobody who trains on unseen."""
+def _begin() -> None:
+    """What holds in each process: what libraries tell developers is not said, as in the command's own; and a command
+    that is killed leaves nobody who trains on unseen.
+    """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore", FutureWarning)
+    warnings.simplefilter("ignore", DeprecationWarning)
     parent = parent_process()
     assert parent is not None
 
