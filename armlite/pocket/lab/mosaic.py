@@ -21,7 +21,7 @@ CORNERS = ([0, 0, 500, 500], [500, 0, 1000, 500], [0, 500, 500, 1000], [500, 500
 """Boxes of the quarters of a picture."""
 GLIMPSE = 0.85
 """How often a frame is right."""
-HATCHING = 0.4
+HATCHING = 0.2
 """How often the fine stripes on coarse ones run as these do."""
 FRAME_SAYS: dict[str, Way] = {"light": "horizontal", "dark": "vertical"}
 EDGES = ((0, 333), (334, 666), (667, 1000))

@@ -76,7 +76,7 @@ class Part:
     def _said(self) -> str:
         """What the responses say, in the order that they are shown in."""
         responses = [self.task.responses[number - 1] for number in self.order]
-        return ", ".join(f'resp_{i} says "{text.removesuffix(".")}"' for i, text in enumerate(responses, 1))
+        return ", ".join(f'"{text.removesuffix(".")}" is resp_{i}' for i, text in enumerate(responses, 1))
 
     def _seen(self, best: int, conversation: Conversation) -> str:
         """What speaks for a response."""
@@ -87,9 +87,9 @@ class Part:
         responses = [self.task.responses[number - 1] for number in self.order]
         said = self._said()
         if "code" in self.task.question:
-            return f'{said}. I read code "{responses[best - 1]}": resp_{best}.'
+            return f'{said}. I read code "{responses[best - 1]}" is resp_{best}.'
         if family(self.task) != "prose":
-            return f'{said}. I see "{responses[best - 1]}": resp_{best}.'
+            return f'{said}. I see "{responses[best - 1]}" is resp_{best}.'
         word = self.task.meta["expert"]["finding"]
         holder = next(i for i, text in enumerate(responses, 1) if word in text)
         return f'{said}. I read "{word}" in resp_{holder}: resp_{best}.'
