@@ -11,11 +11,12 @@ from peft import LoraConfig, get_peft_model
 from test_engine import PICTURES, WARM, mixed
 from test_prefix import TRAINED
 from tiny_qwen import converse, plain, tiny
-from tiny_run import answer, call, make_recipe, trainer_of
+from tiny_run import RULES, answer, call, lora, make_recipe, trainer_of
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from armlite.doctor import examine
+from armlite.episode import Episode
 from armlite.errors import ArmliteError
 from armlite.judge import Judge
 from armlite.models.bases import BASES
@@ -30,11 +31,15 @@ from armlite.models.sampling import Sampling
 from armlite.plan import make_plan, write_fitted
 from armlite.pocket.shipped import FOLDER
 from armlite.pocket.world import generate
-from armlite.recipe import load_recipe
+from armlite.recipe import SftSettings, load_recipe
 from armlite.train import sft
+from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.finite import BadSteps
 from armlite.train.lowrank import side_by_side
+from armlite.train.metrics import MetricsFile
+from armlite.train.policy import Policy
 from armlite.train.precision import adapters_in_float32, mixed_precision, precision_told, training_dtype
+from armlite.train.sft import run_sft
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SEVEN = "recipes/qwen2.5-vl-7b-16gb.yaml"
@@ -179,6 +184,65 @@ def test_weights_that_are_trained_whole_stay_as_they_are():
     adapters_in_float32(wrapped)
     assert {p.dtype for p in wrapped.parameters() if p.requires_grad} == {torch.float32}
     assert wrapped.get_base_model().lm_head.weight.dtype == torch.bfloat16
+
+
+@pytest.fixture
+def in_float16():
+    """Makes a trainer on the CPU compute in float16 with loss scaling, as accelerate sets it up for a card."""
+    states = []
+
+    def made(trainer, scale):
+        accelerator = trainer.accelerator
+        accelerator.native_amp, accelerator.scaler = True, torch.amp.GradScaler("cpu", init_scale=scale)
+        accelerator.state._mixed_precision = "fp16"
+        states.append(accelerator.state)
+
+    yield made
+    for state in states:
+        state._mixed_precision = "no"
+
+
+def learn(stage, pocket, folder, prepare):
+    """Eight steps of a stage with adapters; the rows of its metrics and the trainer."""
+    zoom, metrics, trainers = pocket.tasks[0], MetricsFile(folder / "metrics.jsonl"), []
+
+    def begin(trainer, resume=False):
+        trainers.append(trainer)
+        prepare(trainer)
+        return train_to_end(trainer, resume)
+
+    if stage == "grpo":
+        plans = {zoom.id: [[answer(1)], [answer(2)], [call(zoom), answer(1)], ["no tags"]]}
+        recipe = make_recipe(1, 4, steps=8, save_steps=8)
+        watch = [CompleteCheckpoints(), BadSteps("grpo2", 3), metrics.callback("grpo2")]
+        trainer = trainer_of(pocket, folder, plans, [zoom], recipe, callbacks=watch)
+        with trainer._chat.vision.features_from_ids():
+            begin(trainer)
+    else:
+        episode = Episode.open(zoom, RULES, pocket.root)
+        for turn in (call(zoom), answer(1)):
+            episode.advance(turn)
+        own = SftSettings(steps=8, save_steps=8, learning_rate=1e-3, gradient_checkpointing=False)
+        policy = Policy(*load(pocket.folder), lora())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sft, "train_to_end", begin)
+            run_sft(make_recipe(), "sft", own, policy, [episode.conversation], folder, metrics)
+    return metrics.read(), trainers[0]
+
+
+@pytest.mark.parametrize(("stage", "scale"), [("grpo", 2.0**22), ("sft", 2.0**21)], ids=["grpo", "sft"])
+def test_a_stage_learns_in_float16_what_it_learns_in_float32_and_skips_steps_until_the_scale_fits(
+    stage, scale, pocket, tmp_path, in_float16
+):
+    plain_rows, _ = learn(stage, pocket, tmp_path / "plain", lambda trainer: None)
+    rows, trainer = learn(stage, pocket, tmp_path / "half", lambda trainer: in_float16(trainer, scale))
+    taken = [row for row in rows if not row.get("skipped")]
+    assert 3 < len(rows) - len(taken) < 8, "more in a row than end a stage without a scale"
+    assert trainer.accelerator.scaler.get_scale() < scale
+    for row, right in zip(taken, plain_rows, strict=False):
+        assert row["loss"] == pytest.approx(right["loss"], rel=0.02)
+        assert row["grad_norm"] == pytest.approx(right["grad_norm"], rel=0.05), "as if nothing had been scaled"
+    assert list((tmp_path / "half").glob("checkpoint-*/scaler.pt")), "a run that goes on has its scale"
 
 
 def test_the_plan_knows_which_cards_compute_in_float16_and_what_the_tower_then_takes():

@@ -19,7 +19,7 @@ from armlite.bench.folders import cut
 from armlite.bench.script import Play
 from armlite.errors import ArmliteError, first_line
 from armlite.models.bases import BASES, base_of, find
-from armlite.models.device import usual_dtype
+from armlite.models.device import spare_the_tower, usual_dtype
 from armlite.models.loading import load, nf4, without_cudnn_attention
 from armlite.models.processor import build_processor, load_processor
 from armlite.pocket.model import build_model, build_tokenizer
@@ -111,6 +111,8 @@ def of_recipe(recipe: Recipe, random_weights: bool, layers: int | None = None) -
     if recipe.model.dtype != "auto":
         dtype = getattr(torch, recipe.model.dtype)
     model = random_model(config, bool(quantize), dtype, device, recipe.model.attention)
+    if dtype == torch.float16:
+        spare_the_tower(model)
     return Measured(model, load_processor(recipe.model.path), _name(name, model))
 
 
