@@ -1,6 +1,9 @@
 """A run in the lab world: the base is made once, and the report tells calls made from calls needed."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,6 +53,20 @@ def test_the_base_is_made_once_and_the_report_has_needs_and_transfer(tmp_path, m
     assert told.count(("stage", "base")) == 1
     other = load_recipe("recipes/lab.yaml", [*TINY, "base.steps=3"])
     assert folder_of(other) != folder_of(recipe)
+
+
+@pytest.mark.slow
+def test_variants_side_by_side_start_from_a_base_that_is_made_before_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARMLITE_CACHE", str(tmp_path / "cache"))
+    file, where = tmp_path / "lab-claims.yaml", ["--output", str(tmp_path / "out")]
+    lab = Path("recipes/lab.yaml").resolve()
+    file.write_text(f"kind: claims\nrecipe: {lab}\nvariants: {{full: {{text: all}}}}\nclaims: {{}}\n")
+    main = "from armlite.cli import main; main()"
+    asked = ["train", str(file), *TINY, *where, "--seeds", "0,1", "--variants", "full", "--workers", "2"]
+    done = subprocess.run([sys.executable, "-c", main, *asked], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    bases = {(tmp_path / f"out/seed{n}/full/base/model.safetensors").read_bytes() for n in (0, 1)}
+    assert len(bases) == 1 and len([*(tmp_path / "cache/bases").iterdir()]) == 1
 
 
 def test_figures_tell_accuracy_and_calls_by_the_calls_that_tasks_need(tmp_path):

@@ -56,6 +56,19 @@ def run_claims(claims: Claims, folder: Path, seeds: Sequence[int], names: Sequen
                 _run(claims, variant, folder, seed, notify)
 
 
+def make_bases(claims: Claims, names: Sequence[str], notify: Notify) -> None:
+    """Make the base models that variants start from and that are not kept yet: of two runs side by side only one could.
+
+    Raises:
+        ArmliteError: as of `base_model`.
+    """
+    from armlite.train.base import base_model
+
+    for variant in claims.variants:
+        if variant.name in names and variant.recipe.base is not None:
+            base_model(variant.recipe, notify)
+
+
 def run_side_by_side(
     file: Path, words: tuple[list[str], list[str]], folder: Path, seeds: Sequence[int], names: Sequence[str], n: int
 ) -> None:

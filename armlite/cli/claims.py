@@ -59,12 +59,14 @@ def _run(
     names: Sequence[str],
     workers: int,
 ) -> None:
-    from armlite.claims.runs import run_claims, run_side_by_side
+    from armlite.claims.runs import make_bases, run_claims, run_side_by_side
     from armlite.cli.training import make_display
     from armlite.lock import command_line
 
     try:
         if workers > 1:
+            with make_display() as screen:
+                make_bases(claims, names, screen.notify)
             run_side_by_side(file, words, folder, seeds, names, workers)
             return
         with make_display() as screen:
