@@ -17,7 +17,7 @@ from armlite.plan import MARGIN, check_fits, make_plan
 from armlite.plan.cards import CONTEXT, find_card
 from armlite.plan.fit import fit, highest, ways
 from armlite.plan.memory import Load, layer_bytes, rollout, stage_memory
-from armlite.plan.seconds import read_profile
+from armlite.plan.seconds import profile_of, read_profile
 from armlite.plan.shapes import SHAPES, from_config, shape_of
 from armlite.recipe import load_recipe
 
@@ -271,6 +271,27 @@ def test_measured_rates_stand_beside_the_recipe_and_replace_the_estimates(tmp_pa
     file.write_text("{}")
     with pytest.raises(ArmliteError, match="no report"):
         read_profile(file)
+
+
+def test_parts_that_took_more_on_a_card_than_planned_are_raised_and_those_that_took_less_are_not():
+    recipe = load_recipe("recipes/qwen2.5-vl-7b-24gb.yaml")
+    memory = {"activations": (1.0, 1.5), "weights": (6.0, 3.0), "sft activations": (2.0, 3.0), "rollout": (1.0, 1.5)}
+    memory = {part: {"planned_gib": planned, "measured_gib": found} for part, (planned, found) in memory.items()}
+    ours = {"trajectories_per_second": 1, "step_seconds": 8, "tokens": 9000, "prompt_tokens": 500, "update_seconds": 1}
+    ours |= {"tokens_prefilled": 4000, "prefill_seconds": 2, "decode_seconds": 5, "tokens_decoded": 1600}
+    row = {"ours": {name: {"median": value} for name, value in ours.items()}, "memory": memory}
+    plain = make_plan(recipe, "24gb")["stages"]
+    made = make_plan(recipe, "24gb", profile_of({"device": "NVIDIA H200", "rows": [row]}))
+    for name, stage in made["stages"].items():
+        passing = "activations" if stage["moment"] == "update" else "prefill"
+        assert stage["parts"][passing] == pytest.approx(1.5 * plain[name]["parts"][passing], rel=0.01)
+        assert stage["parts"]["language model"] == plain[name]["parts"]["language model"]
+    told = "raised by what they took more on NVIDIA H200: activations 50%, sft activations 50%, rollout 50%"
+    assert made["notes"][-1] == told
+    if not made["fits"]:
+        assert all(way["gib"] <= made["usable_gib"] for way in made["ways"])
+    on_cpu = make_plan(recipe, "24gb", profile_of({"device": "x86_64 CPU, 2 threads", "rows": [row]}))
+    assert on_cpu["stages"]["grpo2"]["gib"] == plain["grpo2"]["gib"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")

@@ -79,6 +79,8 @@ class Watch(TrainerCallback):
     def __init__(self, on: bool = False) -> None:
         self.on = self._whole = on
         self.parts: Parts = {}
+        self.gradient_norm: float | None = None
+        """Of the last step."""
         self._window: Window | None = None
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
@@ -99,6 +101,9 @@ class Watch(TrainerCallback):
             # At its peak a pass holds all activations; gradients are there beside them from the second pass on.
             self.note({"activations": self._window.close()})
             self._window = None
+
+    def on_log(self, *_: Any, logs: dict[str, float] | None = None, **__: Any) -> None:
+        self.gradient_norm = (logs or {}).get("grad_norm", self.gradient_norm)
 
     def on_step_end(self, *_: Any, model: Any, optimizer: Any, **__: Any) -> None:
         if self.on:
@@ -245,6 +250,8 @@ class System:
                 "trajectories_per_second": work.rollouts / step,
                 "update_ms_per_token": 1000 * (step - rollout - score) / tokens,
             }
+            if self._watch.gradient_norm is not None:
+                figures["gradient_norm"] = self._watch.gradient_norm
             if len(self._steps.reserved) > 5:
                 figures["reserved_growth"] = self._steps.reserved[-1] / self._steps.reserved[4]
         return figures

@@ -5,19 +5,19 @@ repetition is not timed). Only tensors are counted: no library's own workspace, 
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
-from armlite.plan.memory import Load, rollout, update, weights
+from armlite.plan.memory import BENCHED, PASSING, Load, moments
 from armlite.plan.shapes import Shape
 from armlite.recipe import GrpoSettings, Recipe, SftSettings
 
 Parts = dict[str, float]
 """Part -> bytes."""
-WEIGHTS = ("language model", "embeddings and output", "vision tower")
 PARTS = ("weights", "adapters", "optimizer", "cache", "rollout", "activations", "sft activations")
 """`rollout`: a prefill pass, a decode step and images on their way, beside cache and features; `optimizer`: gradients
 and states; `activations`: what a forward and backward pass takes beside these, of GRPO and of the cold start."""
@@ -92,18 +92,14 @@ def planned(recipe: Recipe, stage: SftSettings | GrpoSettings, shape: Shape, loa
     Args:
         size: bytes of a number that is not quantised.
     """
-    kept = weights(recipe, stage, shape, size)
-    passing = update(stage, shape, load, size, recipe.model.quantize == "4bit")
-    gib = {
-        "weights": sum(kept[part] for part in WEIGHTS),
-        "adapters": kept.get("adapter", 0.0),
-        "optimizer": kept["gradients and optimizer"],
-        "activations" if isinstance(stage, GrpoSettings) else "sft activations": sum(passing.values()),
-    }
-    if isinstance(stage, GrpoSettings):
-        moving = rollout(recipe.engine, shape, load, size, recipe)
-        gib |= {"cache": moving.pop("key-value cache"), "rollout": sum(moving.values())}
-    return {part: value * 2**30 for part, value in gib.items()}
+    found = moments(recipe, stage, shape, load, size)
+    passing = "activations" if isinstance(stage, GrpoSettings) else "sft activations"
+    made: Parts = defaultdict(float)
+    for part, gib in found["update"].items():
+        made[passing if part in PASSING else BENCHED.get(part, "")] += gib * 2**30
+    for part in {"key-value cache", *PASSING} & found.get("rollout", {}).keys():
+        made[BENCHED.get(part, "rollout")] += found["rollout"][part] * 2**30
+    return made
 
 
 def compared(predicted: Parts, found: Parts) -> dict[str, dict[str, float]]:

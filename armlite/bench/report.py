@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from armlite.bench.workloads import DEFAULT, POCKET, chosen
+from armlite.bench.workloads import DEFAULT, POCKET, Workload, chosen
 from armlite.errors import ArmliteError, nearest
 from armlite.recipe import Recipe, load_recipe
 from armlite.store import write_atomic
@@ -56,6 +56,20 @@ def measure(
     check(wanted)
     works = chosen(wanted.work)
     loaded = load_recipe(wanted.recipe, list(wanted.overrides)) if wanted.recipe is not None else None
+    from armlite.models.loading import without_developers_warnings
+
+    with without_developers_warnings():
+        return _measured(wanted, works, loaded, on_row, notify)
+
+
+def _measured(
+    wanted: Wanted,
+    works: list[Workload],
+    loaded: Recipe | None,
+    on_row: Callable[[dict[str, Any]], None],
+    notify: Callable[[str], None],
+) -> dict[str, Any]:
+    """As `measure`, of what was checked."""
     from armlite.bench.run import cap_memory, run
 
     if wanted.cap is not None:

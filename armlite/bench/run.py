@@ -197,7 +197,7 @@ class _Bench:
         ours, _ = self._ours()
         systems: list[System] = [ours, self._stock(ours)] if against_trl else [ours]
         alone = self._work.play == "rollout"
-        if self._work.steps == 1:
+        if self._work.steps == 1 and repetitions:
             for system in systems:
                 system.repeat(alone)  # to warm up
         figures: list[list[Figures]] = [[] for _ in systems]
@@ -267,7 +267,8 @@ class _Bench:
             run_sft(self.recipe, "sft", cold, policy, conversations, folder, Watched(folder / "metrics.jsonl", watch))
             watch.parts["sft activations"] = watch.parts.pop("activations")
             self._parts = compared(self._planned(cold, self._longest), watch.parts)
-        return figures or [{"tokens": self._longest, **memory()}]
+            figures = figures or [{"tokens": self._longest, "gradient_norm": watch.gradient_norm or 0.0, **memory()}]
+        return figures
 
     def _exact(self, repetitions: int) -> list[Figures]:
         """The engine's log-probabilities of sampled tokens, and the trainer's of the same."""

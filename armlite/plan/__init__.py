@@ -1,7 +1,8 @@
 """Knowing before running: what a recipe takes on a card, and what to turn down where that is too much.
 
 Called by `armlite plan`, and by `armlite train` before it loads anything onto a GPU. Figures come from sizes, not from
-a run; where a measured profile stands beside the recipe (`RECIPE.bench.json`), its rates are used for the time.
+a run; where a measured profile stands beside the recipe (`RECIPE.bench.json`), its rates are used for the time, and
+parts that took more memory than sizes say are raised by that.
 """
 
 from pathlib import Path
@@ -45,8 +46,10 @@ def make_plan(recipe: Recipe, gpu: str | None = None, profile: Profile | None = 
     shape = shape_of(recipe.model.path)
     card = find_card(gpu) if gpu else this_card()
     recipe = on_card(recipe, card)
-    stages, found, rated = {}, peaks(recipe, shape), rates_for(recipe, shape, card, profile)
+    plain, rated = peaks(recipe, shape), rates_for(recipe, shape, card, profile)
+    stages, found = {}, {name: memory.raised(profile.parts if profile else {}, name) for name, memory in plain.items()}
     needed = max(memory.gib for memory in found.values())
+    more = needed - max(memory.gib for memory in plain.values())
     for name, memory in found.items():
         stage = recipe.stages.named()[name]
         seconds: dict[str, float] = {}
@@ -60,16 +63,16 @@ def make_plan(recipe: Recipe, gpu: str | None = None, profile: Profile | None = 
         parts = {part: round(value, 3) for part, value in memory.parts.items()}
         stages[name] = {"gib": round(memory.gib, 2), "moment": memory.moment, "parts": parts, "seconds": seconds}
     fits = None if card is None else needed <= card.usable
-    turned = ways(recipe, shape, card.usable) if card is not None and not fits else []
+    turned = ways(recipe, shape, card.usable - more) if card is not None and not fits else []
     return {
         "recipe": recipe.name,
         "card": card.name if card else None,
         "usable_gib": round(card.usable, 1) if card else None,
         "fits": fits,
         "stages": stages,
-        "ways": [{"overrides": text, "cost": cost, "gib": round(then, 1)} for text, cost, then in turned],
+        "ways": [{"overrides": text, "cost": cost, "gib": round(then + more, 1)} for text, cost, then in turned],
         "rates": {"by": rated[0], "origin": rated[1]} if rated else None,
-        "notes": _notes(recipe, needed, card, turned, rated[1] if rated else None),
+        "notes": [*_notes(recipe, needed, card, turned, rated[1] if rated else None), *_raised(profile)],
     }
 
 
@@ -96,6 +99,13 @@ def _notes(recipe: Recipe, needed: float, card: Card | None, turned: list[Any], 
             f"{course.generated} generated tokens"
         )
     return lines
+
+
+def _raised(profile: Profile | None) -> list[str]:
+    """Which parts of memory the profile knows to take more than sizes say."""
+    more = {part: f"{factor - 1:.0%}" for part, factor in (profile.parts if profile else {}).items() if factor > 1.005}
+    told = ", ".join(f"{part} {share}" for part, share in more.items())
+    return [f"raised by what they took more on {profile.device}: {told}"] if profile and more else []
 
 
 def check_fits(recipe: Recipe) -> None:

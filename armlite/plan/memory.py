@@ -6,7 +6,8 @@ forward and backward pass keeps is counted from the operations of one layer. Bes
 has not been compared. `UNKNOWN` is the allowance for that.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from armlite.models.sampling import CACHE_BLOCK, FEATURE_BYTES, EngineSettings
 from armlite.plan.shapes import Shape
@@ -25,6 +26,19 @@ UNKNOWN = 0.05
 """Share of what is not weights that is added for the allocator's rounding; an estimate until measured."""
 WORKSPACE = 0.2
 """GiB for the libraries' workspaces; an estimate until measured."""
+
+
+BENCHED = {
+    "language model": "weights",
+    "embeddings and output": "weights",
+    "vision tower": "weights",
+    "adapter": "adapters",
+    "gradients and optimizer": "optimizer",
+    "key-value cache": "cache",
+}
+"""Part -> what a bench measures it as."""
+PASSING = ("prefill", "activations", "logits", "pixels")
+"""Parts that a pass through the model takes: a bench measures them together."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,19 @@ class Memory:
     def gib(self) -> float:
         return sum(self.parts.values())
 
+    def raised(self, factors: Mapping[str, float], name: StageName) -> "Memory":
+        """With the parts that were measured to take more than the plan says raised by that.
+
+        Those that took less stay: a bench's rollouts share more, and see smaller images, than a recipe lets happen.
+
+        Args:
+            factors: part of a bench (`armlite.bench.parts`) -> measured over planned.
+            name: of the stage.
+        """
+        passing = "sft activations" if name.startswith("sft") else "activations"
+        own = {**BENCHED, **dict.fromkeys(PASSING, passing if self.moment == "update" else "rollout")}
+        return replace(self, parts={p: v * max(1.0, factors.get(own.get(p, ""), 1.0)) for p, v in self.parts.items()})
+
 
 def load_of(recipe: Recipe, stage: SftSettings | GrpoSettings, shape: Shape) -> Load:
     """The most that a recipe lets happen in one step of a stage."""
@@ -77,8 +104,24 @@ def load_of(recipe: Recipe, stage: SftSettings | GrpoSettings, shape: Shape) -> 
 def stage_memory(recipe: Recipe, name: StageName, shape: Shape, load: Load | None = None) -> Memory:
     """The peak of one stage: of the rollout or of the update, whichever is higher."""
     stage = recipe.stages.named()[name]
-    load = load or load_of(recipe, stage, shape)
     size = 4 if recipe.model.dtype == "float32" else 2
+    kept = weights(recipe, stage, shape, size)
+    found = moments(recipe, stage, shape, load or load_of(recipe, stage, shape), size)
+    for parts in found.values():
+        moving = sum(v for k, v in parts.items() if k not in kept)
+        parts["allocator and workspaces"] = UNKNOWN * moving + WORKSPACE
+    moment = max(found, key=lambda m: sum(found[m].values()))
+    return Memory(found[moment], moment)
+
+
+def moments(
+    recipe: Recipe, stage: SftSettings | GrpoSettings, shape: Shape, load: Load, size: int
+) -> dict[str, dict[str, float]]:
+    """What tensors take in the update and, of GRPO, in the rollout, part by part.
+
+    Args:
+        size: bytes of a number that is not quantised.
+    """
     kept = weights(recipe, stage, shape, size)
     features = gib(min(FEATURE_BYTES, load.images * load.image * (1 + shape.levels) * shape.hidden_size * size))
     cache = {} if stage.train_vision else {"image features": features}
@@ -86,14 +129,10 @@ def stage_memory(recipe: Recipe, name: StageName, shape: Shape, load: Load | Non
     if isinstance(stage, SftSettings):
         pictures = max(1, load.update // max(1, load.image) // 4)
         passes["pixels"] = _pixels(shape, load.image, tower_size(recipe, size)) * pictures
-    moments = {"update": {**kept, **cache, **passes}}
+    found = {"update": {**kept, **cache, **passes}}
     if isinstance(stage, GrpoSettings):
-        moments["rollout"] = {**kept, **cache, **rollout(recipe.engine, shape, load, size, recipe)}
-    for parts in moments.values():
-        moving = sum(v for k, v in parts.items() if k not in kept)
-        parts["allocator and workspaces"] = UNKNOWN * moving + WORKSPACE
-    moment = max(moments, key=lambda m: sum(moments[m].values()))
-    return Memory(moments[moment], moment)
+        found["rollout"] = {**kept, **cache, **rollout(recipe.engine, shape, load, size, recipe)}
+    return found
 
 
 def weights(recipe: Recipe, stage: SftSettings | GrpoSettings, shape: Shape, size: int) -> dict[str, float]:

@@ -6,8 +6,9 @@ run takes is added up in `armlite.plan.hours`.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from armlite.errors import ArmliteError
@@ -57,6 +58,8 @@ class Profile:
     rates: dict[str, float]
     """`decode_step_seconds`, `prefill_tokens_per_second`, `update_tokens_per_second`, and, where they were measured,
     `other_seconds` of a rollout: vision tower, tools, scoring."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """Part of memory (`armlite.bench.parts`) -> measured over planned, the median of all workloads; of a card only."""
 
 
 def read_profile(file: Path) -> Profile | None:
@@ -89,7 +92,15 @@ def profile_of(report: dict[str, Any]) -> Profile | None:
     others = [found[name] for name in OTHERS if name in found]
     if others:
         rates["other_seconds"] = sum(others) / rollouts
-    return Profile(report["device"], rates)
+    return Profile(report["device"], rates, _parts(report))
+
+
+def _parts(report: dict[str, Any]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for row in report["rows"]:
+        for part, gib in row.get("memory", {}).items():
+            found.setdefault(part, []).append(gib["measured_gib"] / gib["planned_gib"])
+    return {part: median(values) for part, values in found.items()} if card_named(report["device"]) else {}
 
 
 def step_seconds(recipe: Recipe, stage: GrpoSettings, course: Course, rates: dict[str, float]) -> dict[str, float]:
