@@ -150,6 +150,10 @@ class GrpoSettings(StageSettings):
     """Before the stage: drop tasks that the model gets right in each of so many rollouts. Reference: 5; 0: no
     filter.
     """
+    curriculum: Literal["none", "easy_first"] = "none"
+    """`easy_first`: each step's tasks come from a quarter of them that moves, over the stage, from those that are most
+    often right in the difficulty filter to those that are least often; needs `filter_rollouts`.
+    """
 
     @field_validator("weights")
     @classmethod
@@ -170,6 +174,8 @@ class GrpoSettings(StageSettings):
                 f"save_steps ({self.save_steps}) must be a multiple of num_iterations ({self.num_iterations}): "
                 "rollouts in use are not saved, so a run could not be resumed amid them"
             )
+        if self.curriculum == "easy_first" and not self.filter_rollouts:
+            raise ValueError("curriculum: easy_first goes by pass rates: set filter_rollouts, which finds them")
         if self.max_new_tokens >= self.max_context:
             raise ValueError(f"max_new_tokens ({self.max_new_tokens}) must be below max_context ({self.max_context})")
         return self

@@ -56,6 +56,7 @@ def filter_tasks(
     root: Path,
     file: Path,
     on_task: Progress | None,
+    easy_first: bool = False,
 ) -> list[Task]:
     """Drop the tasks that the model gets right in every rollout (paper, section on data: 5 of 5), and those that cannot
     be played.
@@ -63,6 +64,7 @@ def filter_tasks(
     Args:
         file: where the pass rates are kept; read instead of asked again when it exists.
         on_task: called with (done, total).
+        easy_first: give those first that were right most often.
     """
 
     def rate() -> None:
@@ -75,11 +77,16 @@ def filter_tasks(
 
     on_first(lambda: None if file.is_file() else rate())
     kept = json.loads(file.read_text(encoding="utf-8"))
-    return [t for t in tasks if t.id not in kept.get("faults", {}) and kept["pass_rate"][t.id] < 1.0]
+    rates = kept["pass_rate"]
+    left = [t for t in tasks if t.id not in kept.get("faults", {}) and rates[t.id] < 1.0]
+    return sorted(left, key=lambda task: -rates[task.id]) if easy_first else left
 
 
-def dataset(tasks: Sequence[Task], batches: int, size: int, without_tools: float, seed: int) -> Dataset:
-    """Rows for the trainer, in the order of training: so many batches of different tasks, in shuffled passes.
+def dataset(
+    tasks: Sequence[Task], batches: int, size: int, without_tools: float, seed: int, swept: bool = False
+) -> Dataset:
+    """Rows for the trainer, in the order of training: so many batches of different tasks, in shuffled passes; or, where
+    they are `swept`, from a quarter of the tasks that moves from the first to the last.
 
     One long pass instead of many: TRL shuffles each anew, and a run that resumes in a later one would not know how. The
     environment opens each task itself.
@@ -95,6 +102,10 @@ def dataset(tasks: Sequence[Task], batches: int, size: int, without_tools: float
         for task in tasks
     ]
     order: list[int] = []
+    width = max(size, len(rows) // 4)
+    for batch in range(batches if swept else 0):
+        low = (len(rows) - width) * batch // max(1, batches - 1)
+        order += (low + torch.randperm(width, generator=shuffle)[:size]).tolist()
     while len(order) < batches * size:
         order += torch.randperm(len(rows), generator=shuffle).tolist()[: len(rows) // size * size]
     return Dataset.from_list([rows[i] for i in order[: batches * size]])
@@ -132,7 +143,8 @@ def run_grpo(
     kept = list(tasks)
     if stage.filter_rollouts:
         file = output / "filter" / f"{name}.json"
-        kept = filter_tasks(recipe, stage.filter_rollouts, chat, tasks, root, file, on_filter)
+        easy_first = stage.curriculum == "easy_first"
+        kept = filter_tasks(recipe, stage.filter_rollouts, chat, tasks, root, file, on_filter, easy_first)
     if len(kept) < stage.tasks_per_step:
         raise ArmliteError(
             f"{name}: the difficulty filter left {len(kept)} of {len(tasks)} tasks, fewer than tasks_per_step "
@@ -177,7 +189,14 @@ def make_trainer(
     return JudgeGRPOTrainer(
         model=chat.model,
         args=arguments,
-        train_dataset=dataset(tasks, batches, stage.tasks_per_step, recipe.data.without_tools, recipe.seed),
+        train_dataset=dataset(
+            tasks,
+            batches,
+            stage.tasks_per_step,
+            recipe.data.without_tools,
+            recipe.seed,
+            stage.curriculum == "easy_first",
+        ),
         processing_class=chat.processor,
         peft_config=peft_config,
         environment_factory=environment_factory(recipe.episode, root, deferred=True),
