@@ -25,6 +25,7 @@ from armlite.models.engine.tokens import TokenRecord
 from armlite.models.processor import load_processor
 from armlite.plan.shapes import SHAPES, from_config
 from armlite.recipe import load_recipe
+from armlite.rewards import get_reward
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -159,11 +160,12 @@ def test_memory_is_told_part_by_part_beside_what_the_plan_says(pocket, play):
         assert abs(found["error"]) <= (0.01 if exact else 5), (part, found)
 
 
+@pytest.mark.parametrize("reward", ["encourage_tools", "hierarchical"])
 @pytest.mark.parametrize("size", [2, 4, 8])
-def test_a_group_of_a_script_is_never_all_alike(pocket, size, tmp_path):
-    bench = _Bench(pocket, replace(SMALL, id=f"right-{size}", group=size, prompts=1), None, tmp_path)
-    right = [parts["answer"] for parts in bench._scores.values()]
-    assert 0 < sum(right) < len(right) == size
+def test_rollouts_of_a_group_never_all_earn_the_same(pocket, size, reward, tmp_path):
+    bench = _Bench(pocket, replace(SMALL, id=f"{size}", group=size, prompts=1, reward=reward), None, tmp_path)
+    earned = [get_reward(reward)(episode.trajectory()).total for _, episode in bench._episodes()]
+    assert len(set(earned)) > 1 and len(earned) == size
 
 
 @pytest.mark.parametrize("name", [name for name in SHAPES if name.startswith("Qwen/")], ids=lambda name: name[5:])

@@ -158,7 +158,10 @@ def _turns(
     made = []
     for end in ends:
         size = round(work.turn_tokens * rng.uniform(1 - work.spread, 1 + work.spread))
-        head, tail = vocabulary.ids("<think>I look"), [*vocabulary.ids(f"</think>{end}"), vocabulary.end]
+        # Stage 1 pays for form and calls alone: there the last rollout answers without a thought.
+        thinks = work.reward != "encourage_tools" or rollout < work.group - 1 or end != ends[-1]
+        head = vocabulary.ids("<think>I look" if thinks else "I look")
+        tail = [*vocabulary.ids(f"</think>{end}" if thinks else end), vocabulary.end]
         filler = vocabulary.ids(" and")
         room = max(0, size - len(head) - len(tail) + (end != ends[-1]))
         made.append([*head, *(filler * room)[:room], *tail])
