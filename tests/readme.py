@@ -4,8 +4,8 @@
 `capture` is what `armlite view` prints of the trained pocket judge's trajectory in `recipes/pocket.example/`, or, while
 there is none, of the scripted demo. `results` is the table of `recipes/pocket.results.json`, `other_base` that of the
 pocket judge on Qwen3-VL, `bench` that of `recipes/*.bench.json`, `goals` what these have of the workloads for a card,
-`for_cards` what is planned of the recipes for one, `operators` what a decode step asks of one, `sets` that of the
-published sets, `rounds` those of `recipes/self-taught.results.json`.
+`for_cards` what is planned of the recipes for one, `miniatures` what was played of models on a CPU, `operators` what
+a decode step asks of one, `sets` that of the published sets, `rounds` those of `recipes/self-taught.results.json`.
 The annotated tree is written by hand and checked against the folders.
 `tests/test_readme.py` runs the check.
 """
@@ -186,6 +186,29 @@ def bench() -> str:
     return "\n".join([*lines, "", f"Made by {' and '.join(commands)}."])
 
 
+def miniatures() -> str:
+    """What `tests/real/miniatures.py` wrote down: what was played, and how far memory is from the plan."""
+    told = json.loads((ROOT / "tests/real/committed/miniatures.json").read_text(encoding="utf-8"))
+    lines = [
+        "| miniature | weights in | played | weights, adapters, optimizer, cache | GRPO's activations | cold start's |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, one in told["played"].items():
+        model, way = name.split()
+        stages = one.get("stages", {})
+        errors = [(part, found["error"]) for row in stages.values() for part, found in row["memory"].items()]
+        cells = [model, {"nf4": "NF4"}.get(way, way), f"steps of {', '.join(stages)}" if stages else "a forward"]
+        for parts in (("weights", "adapters", "optimizer", "cache"), ("activations",), ("sft activations",)):
+            known = [error for part, error in errors if part in parts]
+            cells.append(f"{max(known, key=abs):+.1%}" if known else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    names = ("torch", "transformers", "trl", "bitsandbytes")
+    where = ", ".join([told["date"], *(f"{name} {told['versions'][name]}" for name in names)])
+    left = f" Not played: {', '.join(told['not_played'])}." if told["not_played"] else ""
+    end = f"Plan over measured, where they differ most ({where}; {told['minutes']:.0f} minutes of one core).{left}"
+    return "\n".join([*lines, "", end])
+
+
 def goals() -> str:
     """The workloads for a card with their goals, and what was measured or that it is open."""
     measured = {row["work"]: (report, row) for report in _reports() for row in report["rows"]}
@@ -285,7 +308,13 @@ def _percent(figures: dict[str, Any], name: str) -> str:
 BLOCKS: dict[Path, dict[str, Callable[[], str]]] = {
     README: {"capture": capture, "results": results},
     PAGES / "bases.md": {"other_base": other_base},
-    PAGES / "cards.md": {"for_cards": for_cards, "bench": bench, "goals": goals, "operators": operators},
+    PAGES / "cards.md": {
+        "for_cards": for_cards,
+        "bench": bench,
+        "goals": goals,
+        "miniatures": miniatures,
+        "operators": operators,
+    },
     PAGES / "data.md": {"sets": sets, "rounds": rounds},
 }
 """File -> its marked blocks, and what makes them."""

@@ -36,7 +36,7 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--tokenizer", type=Path, required=True, help="folder with the tokenizer of a Qwen2.5-VL")
     words.add_argument("--folder", type=Path, default=ROOT / ".real/miniatures", help="of results, not played again")
-    words.add_argument("--only", nargs="*", default=[], help="words such as 3B or nf4: only what has them all")
+    words.add_argument("--only", nargs="*", default=[], help="words such as 3B, nf4 or '3B nf4'")
     words.add_argument("--write", action="store_true", help="keep the figures in tests/real/committed")
     words.add_argument("--one", nargs=2, metavar=("MODEL", "WAY"), help="used by this command itself")
     asked = words.parse_args()
@@ -46,23 +46,26 @@ def main() -> None:
     from kit import keep, say, today
 
     found: dict[str, Any] = {}
+    left: list[str] = []
     for way in WAYS:
         for model in MODELS:
             name = f"{model.rpartition('/')[2].removesuffix('-Instruct')} {way}"
-            if all(word in name for word in asked.only):
+            if not asked.only or any(word in name for word in asked.only):
                 file = asked.folder / f"{name.replace(' ', '-')}.json"  # what is there is not played again
                 if not file.is_file():
                     played = _played(model, way, asked)
                     file.write_text(json.dumps(played), "utf-8")
                 found[name] = json.loads(file.read_text("utf-8"))
                 say(f"{name}: {json.dumps(found[name])}")
+            else:
+                left.append(name)
     faults = [f"{name}: {fault}" for name, one in found.items() for fault in faults_of(one)]
     from armlite.train.provenance import environment
 
-    minutes = sum(one["seconds"] for one in found.values()) / 60
+    minutes = sum(one["processor_seconds"] for one in found.values()) / 60  # of one core, whatever else it did
     about = {"date": today(), "versions": environment()["versions"], "minutes": minutes}
     if asked.write:
-        keep("miniatures.json", {**about, "within": WITHIN, "played": found})
+        keep("miniatures.json", {**about, "within": WITHIN, "played": found, "not_played": left})
     if faults:
         raise SystemExit("\n".join(faults))
 
@@ -99,13 +102,12 @@ def _played(model: str, way: str, asked: argparse.Namespace) -> dict[str, Any]:
         "--folder",
         asked.folder,
     ]
-    start = time.monotonic()
     env = os.environ | {"PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false", "TRL_EXPERIMENTAL_SILENCE": "1"}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{model} in {way} failed:\n{done.stderr[-6000:]}")
     said = [line for line in done.stderr.splitlines() if line.strip() and not all(word in line for word in NOISE)]
-    return {**json.loads(done.stdout.splitlines()[-1]), "said": said, "seconds": time.monotonic() - start}
+    return {**json.loads(done.stdout.splitlines()[-1]), "said": said}
 
 
 def play(name: str, way: str, tokenizer: Path, folder: Path) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def play(name: str, way: str, tokenizer: Path, folder: Path) -> dict[str, Any]:
 
     warnings.simplefilter("always")
     with without_developers_warnings():
-        return _play(name, way, tokenizer, folder)
+        return {**_play(name, way, tokenizer, folder), "processor_seconds": time.process_time()}
 
 
 def _play(name: str, way: str, tokenizer: Path, folder: Path) -> dict[str, Any]:
