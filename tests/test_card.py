@@ -105,13 +105,13 @@ def test_a_call_goes_on_with_what_is_left_within_its_time_and_refuses_other_sett
     wanted, said = replace(WANTED, out=out), []
     late = measure_card(wanted, 0.02, said.append, parts)
     assert late["left"]["W6-1"].startswith("did not end in 1 s") and late["rows"] == []
-    report = measure_card(wanted, 1.5, said.append, parts[:1])
+    report = measure_card(wanted, 30, said.append, parts[:1])
     (row,) = report["rows"]
     assert row["work"] == "W6-1" and row["ours"]["verdict_seconds"]["median"] > 0
     assert any("no CUDA here" in line for line in report["summary"])
     assert json.loads((out / REPORT).read_text())["rows"] == report["rows"]
     said.clear()
-    measure_card(wanted, 1.5, said.append, parts[:1])
+    measure_card(wanted, 30, said.append, parts[:1])
     assert said == []  # it is done
     with pytest.raises(ArmliteError, match="was begun with size 'pocket', not 'middle'"):
         measure_card(replace(wanted, size="middle"), 1, said.append, parts)
@@ -120,9 +120,9 @@ def test_a_call_goes_on_with_what_is_left_within_its_time_and_refuses_other_sett
 @pytest.mark.slow
 def test_a_call_that_is_killed_amid_a_workload_repeats_that_one_only(tmp_path):
     out = tmp_path / "card"
-    command = [sys.executable, "-m", "armlite", "bench", "--card", "--minutes", "5", "--out", str(out)]
+    command = [sys.executable, "-m", "armlite", "bench", "--card", "--minutes", "30", "--out", str(out)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=os.environ)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 600
     while not (out / "W2.log").is_file() and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
@@ -133,6 +133,6 @@ def test_a_call_that_is_killed_amid_a_workload_repeats_that_one_only(tmp_path):
     before, said = (out / "W2.log").stat().st_size, []
     time.sleep(2)
     assert (out / "W2.log").stat().st_size == before  # nobody goes on behind its back
-    report = measure_card(replace(WANTED, out=out), 1, said.append, CARD[:2])
+    report = measure_card(replace(WANTED, out=out), 30, said.append, CARD[:2])
     assert [row["work"] for row in report["rows"]] == ["W1", "W2"]
     assert (out / "W1.json").stat().st_mtime_ns == done and [line[:3] for line in said] == ["W2:", "W2:"]
