@@ -9,7 +9,7 @@ LEVELS = (
     "hub images imports jsonl lock memory png protocol remote settings store tools",
     "calibration episode rewards rubric tournament votes",
     "journal loop runner",
-    "data models pocket recipe rules view",
+    "data models pocket recipe rules stages view",
     "adapters asking audit batch bench chat claims curation doctor evals judge label panel plan serve telemetry train",
     "cli __init__ __main__",
 )

@@ -31,7 +31,8 @@ from armlite.models.sampling import Sampling
 from armlite.plan import make_plan, write_fitted
 from armlite.pocket.shipped import FOLDER
 from armlite.pocket.world import generate
-from armlite.recipe import SftSettings, load_recipe
+from armlite.recipe import load_recipe
+from armlite.stages import SftSettings
 from armlite.train import sft
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.finite import BadSteps

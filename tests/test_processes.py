@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from test_run import TINY
 
 from armlite.errors import ArmliteError
-from armlite.recipe import SftSettings
+from armlite.stages import SftSettings
 from armlite.store import read
 from armlite.train import processes
 from armlite.train.metrics import MetricsFile

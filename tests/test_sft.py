@@ -17,7 +17,7 @@ from armlite.models.engine.vision import no_vision_gradient
 from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.loading import load
 from armlite.models.local import LocalModel, Sampling
-from armlite.recipe import SftSettings
+from armlite.stages import SftSettings
 from armlite.store import Saved, save
 from armlite.train.encode import IGNORE, EncodedRows, collate_rows, encode_conversation
 from armlite.train.metrics import MetricsFile

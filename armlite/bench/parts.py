@@ -14,7 +14,8 @@ from torch import nn
 
 from armlite.plan.memory import BENCHED, PASSING, Load, moments
 from armlite.plan.shapes import Shape
-from armlite.recipe import GrpoSettings, Recipe, SftSettings
+from armlite.recipe import Recipe
+from armlite.stages import GrpoSettings, SftSettings
 
 Parts = dict[str, float]
 """Part -> bytes."""

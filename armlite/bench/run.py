@@ -38,9 +38,10 @@ from armlite.models.engine.vocabulary import Vocabulary
 from armlite.plan.memory import Load
 from armlite.plan.shapes import from_config
 from armlite.protocol.render import render
-from armlite.recipe import GrpoSettings, Recipe, SftSettings
+from armlite.recipe import Recipe
 from armlite.rewards import hierarchical
 from armlite.runner import Job, run_jobs
+from armlite.stages import GrpoSettings, SftSettings
 from armlite.train.grpo import chat_model, make_trainer
 from armlite.train.policy import Policy
 

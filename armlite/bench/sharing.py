@@ -14,8 +14,9 @@ from armlite.episode import presented_order
 from armlite.errors import ArmliteError
 from armlite.models.engine.tokens import TokenRecord, common_prefix
 from armlite.models.loading import load
-from armlite.recipe import GrpoSettings, saved_recipe
+from armlite.recipe import saved_recipe
 from armlite.runner import Job, run_jobs
+from armlite.stages import GrpoSettings
 from armlite.train.grpo import chat_model
 from armlite.train.policy import Policy
 from armlite.train.tree import pieces_of

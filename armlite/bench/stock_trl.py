@@ -14,8 +14,8 @@ from transformers import LogitsProcessor, LogitsProcessorList, PrinterCallback
 from trl import GRPOConfig
 
 from armlite.bench.script import Play
-from armlite.recipe import GrpoSettings
 from armlite.rewards import hierarchical
+from armlite.stages import GrpoSettings
 from armlite.train.environment import environment_factory
 from armlite.train.policy import Policy
 from armlite.train.stock import StockGRPOTrainer

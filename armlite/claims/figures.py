@@ -9,8 +9,8 @@ from pathlib import Path
 
 from armlite.data.tasks import calls_needed, family
 from armlite.errors import ArmliteError, nearest
-from armlite.recipe import STAGES
 from armlite.rewards import format_ok, is_right
+from armlite.stages import STAGES
 from armlite.store import read
 from armlite.types import Task, Trajectory
 

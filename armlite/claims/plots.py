@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from armlite.recipe import CHECKPOINTS
+from armlite.stages import CHECKPOINTS
 
 COLOURS = {"holds": "tab:green", "does not hold": "tab:red", "undecided": "tab:orange"}
 

@@ -24,7 +24,8 @@ from typing import Any
 from armlite.claims.settings import Claims, Variant, load_claims
 from armlite.errors import ArmliteError
 from armlite.lock import held
-from armlite.recipe import STAGES, Recipe, StageName, difference, saved_recipe
+from armlite.recipe import Recipe, difference, saved_recipe
+from armlite.stages import STAGES, StageName
 from armlite.store import read_json, write_atomic
 from armlite.train.benchmarks import finished_parts
 from armlite.train.run import NOTES, Notify, train

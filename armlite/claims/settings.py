@@ -11,8 +11,9 @@ from pydantic import Field
 from armlite.claims.checks import Check, parse_check
 from armlite.claims.figures import check_path
 from armlite.errors import ArmliteError, nearest
-from armlite.recipe import STAGES, GrpoSettings, Recipe, load_recipe
+from armlite.recipe import Recipe, load_recipe
 from armlite.settings import Settings, read_yaml, validated
+from armlite.stages import STAGES, GrpoSettings
 
 KIND = "claims"
 

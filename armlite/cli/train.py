@@ -38,7 +38,8 @@ def train(
     from armlite.claims.settings import is_claims
     from armlite.cli.screen import numbers
     from armlite.errors import ArmliteError, nearest
-    from armlite.recipe import STAGES, load_recipe, saved_recipe
+    from armlite.recipe import load_recipe, saved_recipe
+    from armlite.stages import STAGES
 
     if is_claims(recipe):
         from armlite.cli.claims import train_claims

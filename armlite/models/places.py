@@ -22,8 +22,8 @@ from armlite.errors import ArmliteError, first_line
 from armlite.hub import patiently
 from armlite.models.bases import Base, find
 from armlite.pocket.shipped import FOLDER, folder_of
-from armlite.recipe import STAGES
 from armlite.settings import read_yaml
+from armlite.stages import STAGES
 from armlite.tools.documents.text_cache import cache_folder
 
 

@@ -13,7 +13,8 @@ from armlite.plan.cards import Card, find_card, this_card
 from armlite.plan.fit import fit, highest, peaks, ways
 from armlite.plan.seconds import Course, Profile, rates_for, sft_seconds, step_seconds
 from armlite.plan.shapes import known_shape, shape_of
-from armlite.recipe import GrpoSettings, Recipe
+from armlite.recipe import Recipe
+from armlite.stages import GrpoSettings
 from armlite.store import write_atomic
 
 LARGEST_ON_CPU = 1e9

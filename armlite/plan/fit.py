@@ -10,7 +10,8 @@ from typing import Any
 from armlite.errors import ArmliteError
 from armlite.plan.memory import Memory, stage_memory
 from armlite.plan.shapes import Shape
-from armlite.recipe import Recipe, StageName, check_recipe
+from armlite.recipe import Recipe, check_recipe
+from armlite.stages import StageName
 
 Raw = dict[str, Any]
 """A recipe as plain data."""

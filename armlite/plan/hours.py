@@ -12,7 +12,8 @@ from armlite.curation.plan import AFTER, make_plan, rows_in
 from armlite.curation.recipe import DataRecipe, load_data_recipe
 from armlite.curation.sources import POCKET
 from armlite.plan.seconds import Course, judgment_seconds, sft_seconds, step_seconds
-from armlite.recipe import GrpoSettings, Recipe
+from armlite.recipe import Recipe
+from armlite.stages import GrpoSettings
 from armlite.train.benchmark_plan import benchmark_plan
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from armlite.models.sampling import CACHE_BLOCK, FEATURE_BYTES, EngineSettings
 from armlite.plan.shapes import Shape
-from armlite.recipe import GrpoSettings, Recipe, SftSettings, StageName
+from armlite.recipe import Recipe
+from armlite.stages import GrpoSettings, SftSettings, StageName
 
 GIB = 2**30
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)

@@ -15,7 +15,8 @@ from armlite.errors import ArmliteError
 from armlite.plan.cards import Card, card_named
 from armlite.plan.memory import NF4
 from armlite.plan.shapes import Shape
-from armlite.recipe import GrpoSettings, Recipe, SftSettings
+from armlite.recipe import Recipe
+from armlite.stages import GrpoSettings, SftSettings
 
 EFFICIENCY = 0.22
 """Share of the data sheet's operations that prefill and update reach. Measured on an H200, NF4: 0.20 and 0.23; of other

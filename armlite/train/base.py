@@ -14,7 +14,8 @@ from typing import Any
 from armlite.data.tasks import read_tasks, write_tasks
 from armlite.lock import held
 from armlite.pocket.worlds import get_world
-from armlite.recipe import BaseSettings, Recipe
+from armlite.recipe import Recipe
+from armlite.stages import BaseSettings
 from armlite.store import write_atomic
 from armlite.tools.documents.text_cache import cache_folder
 

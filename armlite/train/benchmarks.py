@@ -25,8 +25,9 @@ from armlite.evals.run import benchmark_of, judge_folder, settings_of
 from armlite.judge import Judge
 from armlite.models.lazy import weights_digest
 from armlite.models.sampling import Sampling
-from armlite.recipe import CHECKPOINTS, BenchmarkSettings, Recipe
+from armlite.recipe import BenchmarkSettings, Recipe
 from armlite.settings import validated
+from armlite.stages import CHECKPOINTS
 from armlite.store import TORN, file_digest, read_json
 from armlite.tools import shows_tools
 from armlite.types import Task

@@ -16,8 +16,9 @@ from armlite.curation.rounds import TRACES
 from armlite.data.making.pairs import RULES
 from armlite.evals.benchmarks import get_set, set_names
 from armlite.evals.report import markdown_table
-from armlite.recipe import STAGES, Recipe, saved_recipe
+from armlite.recipe import Recipe, saved_recipe
 from armlite.rules import run_of
+from armlite.stages import STAGES
 from armlite.store import read_json
 from armlite.train.report import ROUNDS, percent, summaries, value_of
 from armlite.train.standing import paper_lines, standing

@@ -19,9 +19,10 @@ from armlite.errors import ArmliteError
 from armlite.journal import Journal
 from armlite.models.engine.vision import VisionCache
 from armlite.models.local import LocalModel, Sampling
-from armlite.recipe import GrpoSettings, Recipe
+from armlite.recipe import Recipe
 from armlite.rewards import get_reward
 from armlite.runner import Outcome
+from armlite.stages import GrpoSettings
 from armlite.store import Saved, save, write_atomic
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.environment import environment_factory

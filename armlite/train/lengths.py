@@ -13,7 +13,8 @@ from armlite.models.engine.vocabulary import Vocabulary
 from armlite.models.places import processor_source, resolve
 from armlite.models.processor import load_processor
 from armlite.protocol.render import Conversation, render
-from armlite.recipe import GrpoSettings, Recipe
+from armlite.recipe import Recipe
+from armlite.stages import GrpoSettings
 from armlite.types import Task
 
 

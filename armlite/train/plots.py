@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from armlite.evals.figures import Figure
-from armlite.recipe import CHECKPOINTS
+from armlite.stages import CHECKPOINTS
 
 Rows = Sequence[Mapping[str, Any]]
 

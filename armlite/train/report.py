@@ -12,7 +12,8 @@ from armlite.curation.rounds import round_rows
 from armlite.evals.figures import Figure
 from armlite.evals.paper import PAPER_CALLS
 from armlite.evals.report import markdown_table, shown
-from armlite.recipe import CHECKPOINTS, saved_recipe
+from armlite.recipe import saved_recipe
+from armlite.stages import CHECKPOINTS
 from armlite.store import read_json, write_atomic
 from armlite.train.health import health_lines
 from armlite.train.needed import needs_lines

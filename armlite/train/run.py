@@ -22,8 +22,9 @@ from armlite.errors import ArmliteError
 from armlite.lock import Lock, held, hold
 from armlite.plan import check_fits
 from armlite.pocket.worlds import get_world
-from armlite.recipe import STAGES, GrpoSettings, Recipe, SftSettings, StageName, check_names, difference, saved_recipe
+from armlite.recipe import Recipe, check_names, difference, saved_recipe
 from armlite.rules import rules_of, write_rules
+from armlite.stages import STAGES, GrpoSettings, SftSettings, StageName
 from armlite.store import TORN, read_json, write_atomic
 from armlite.train.benchmarks import forget, judge_benchmarks
 from armlite.train.building import got_before, make_second_round, with_data

@@ -16,7 +16,8 @@ from trl import SFTConfig, SFTTrainer
 
 from armlite.models.engine.vision import no_vision_gradient
 from armlite.protocol.render import Conversation
-from armlite.recipe import Recipe, SftSettings
+from armlite.recipe import Recipe
+from armlite.stages import SftSettings
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.encode import EncodedRows, collate_rows
 from armlite.train.finite import BadSteps

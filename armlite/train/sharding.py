@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from armlite.errors import ArmliteError
-from armlite.recipe import GrpoSettings, SftSettings
+from armlite.stages import GrpoSettings, SftSettings
 from armlite.train.processes import count, is_first
 
 

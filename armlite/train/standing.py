@@ -12,7 +12,8 @@ from armlite.evals.figures import Figure
 from armlite.evals.folder import EvalSettings
 from armlite.evals.paper import BASE, TRAINED, Row, differing, rows_of, same_model
 from armlite.evals.report import markdown_table, shown
-from armlite.recipe import CHECKPOINTS, BenchmarkSettings, Recipe
+from armlite.recipe import BenchmarkSettings, Recipe
+from armlite.stages import CHECKPOINTS
 from armlite.store import read_json
 from armlite.train.benchmarks import results_of, stamp_of
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from armlite.data.tasks import calls_needed
 from armlite.evals.figures import Figure
-from armlite.recipe import CHECKPOINTS
+from armlite.stages import CHECKPOINTS
 from armlite.store import read, read_json
 from armlite.train.plots import draw_points, keep_plot, new_axes
 

@@ -8,7 +8,8 @@ from typing import Any
 from armlite.errors import ArmliteError
 from armlite.models.loading import load
 from armlite.models.unsloth import load_unsloth
-from armlite.recipe import GrpoSettings, Recipe, SftSettings
+from armlite.recipe import Recipe
+from armlite.stages import GrpoSettings, SftSettings
 from armlite.train.policy import Policy
 
 

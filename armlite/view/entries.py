@@ -14,8 +14,8 @@ from statistics import mean, stdev
 
 import yaml
 
-from armlite.recipe import CHECKPOINTS
 from armlite.rewards import plain_text
+from armlite.stages import CHECKPOINTS
 from armlite.store import Saved
 from armlite.types import StopReason, Trajectory, decision_key
 from armlite.view import text as words

@@ -21,7 +21,7 @@ from PIL import Image
 
 from armlite.errors import ArmliteError
 from armlite.images import as_png
-from armlite.recipe import CHECKPOINTS
+from armlite.stages import CHECKPOINTS
 from armlite.store import Saved, image_path, whole_file, write_atomic
 from armlite.types import ImageInfo
 from armlite.view import text as words
