@@ -13,7 +13,9 @@ from armlite.pocket import words
 from armlite.pocket.instruction import two_responses
 
 SCENE = "What is to be seen?"
-ECHO = "What is asked?"
+ECHO = "What is said?"
+DRILLED = (*words.FILLER, *words.TOPICS, *words.KEYWORDS, *words.CODES, *map(str, range(12, 29)))
+"""What drills speak of: words of the world and numbers."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,11 @@ class Ask:
     scene: str = ""
     """What there is to be seen in the prompt's picture, part by part."""
 
-    def lesson(self) -> dict[str, Any]:
-        """The fields of a Task for the base model: what is to be seen, or where nothing is, what is asked.
-
-        Saying again what is asked is what topics, words and numbers of calls are copied with.
-        """
+    def lesson(self, rng: random.Random) -> dict[str, Any]:
+        """The fields of a Task for the base model: what is to be seen, or where nothing is, a `drill`."""
         if self.scene:
             return {"question": SCENE, "images": self.images, "document": self.document, "gold": self.scene}
-        said = " ".join([self.question, *(rule["text"] for rule in self.constraints)])
-        return {"question": f"{said} {ECHO}", "gold": said}
+        return drill(rng)
 
     def fields(self, rng: random.Random) -> dict[str, Any]:
         """The fields of a Task."""
@@ -66,6 +64,22 @@ class Ask:
             **two_responses(rng, self.right, self.wrong),
             "meta": {"needs": len(self.calls), "expert": expert},
         }
+
+
+def drill(rng: random.Random) -> dict[str, Any]:
+    """The fields of a Task without a picture: words to be said again, or words that belong to others.
+
+    So small a model learns only from many of these to copy whatever words a call needs, and to find what goes with one.
+    """
+    spoken = rng.sample(DRILLED, 2 * rng.randint(4, 8))
+    if rng.random() < 0.5:
+        said = " ".join(spoken)
+        return {"question": f"{said}. {ECHO}", "gold": said}
+    pairs = list(zip(spoken[::2], spoken[1::2], strict=True))
+    said = ", ".join(f'"{key}" is {value}' for key, value in pairs)
+    asked = rng.sample(pairs, 3)
+    keys, gold = ", ".join(key for key, _ in asked), ", ".join(f'"{key}" is {value}' for key, value in asked)
+    return {"question": f"{said}. What is {keys}?", "gold": gold}
 
 
 def kept_place(cell: int) -> bool:

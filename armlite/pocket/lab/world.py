@@ -27,7 +27,7 @@ NEEDS = (0, 1, 2)
 NEEDS_OF_BASE = (0, 1, 0, 2)
 """Of the split `base`, which is there to learn seeing and reading."""
 LESSON_EVERY = 2
-"""Of the split `base` every so many tasks are no pairs but ask what is to be seen, or half as often what is asked."""
+"""Of the split `base` every so many tasks are no pairs: they ask what is to be seen, or are drills with no picture."""
 
 
 def generate(split: str, n: int, seed: int, out: Path, family: str | None = None) -> Iterator[Task]:
@@ -50,8 +50,8 @@ def generate(split: str, n: int, seed: int, out: Path, family: str | None = None
         cycle = NEEDS_OF_BASE if split == "base" else NEEDS
         needs = cycle[turn // (LESSON_EVERY if split == "base" else 1) % len(cycle)]
         ask = _ask(rng, kind, name, out, needs, split == "transfer")
-        if split == "base" and turn % (LESSON_EVERY if ask.scene else 2 * LESSON_EVERY) == 0:
-            yield Task(id=name, source=f"lab/{kind}", kind="open_qa", **ask.lesson())
+        if split == "base" and turn % LESSON_EVERY == 0:
+            yield Task(id=name, source=f"lab/{kind}", kind="open_qa", **ask.lesson(rng))
         else:
             yield Task(id=name, source=f"lab/{kind}", kind="pairwise", **ask.fields(rng))
 
