@@ -6,12 +6,10 @@ is finished appears by renaming, so that a command that was killed at any moment
 """
 
 import json
-import logging
 import os
 import shutil
 import sys
 import threading
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
@@ -83,7 +81,7 @@ def run_side_by_side(
     Raises:
         ArmliteError: as of `run_claims`; the other seeds are finished first.
     """
-    with ProcessPoolExecutor(n, mp_context=get_context("spawn"), initializer=_begin) as pool:
+    with ProcessPoolExecutor(n, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         asked = [pool.submit(_run_seed, file, words, folder, seed, list(names)) for seed in seeds]
         said = [error for one in asked if (error := one.result()) is not None]
     if said:
@@ -92,25 +90,22 @@ def run_side_by_side(
 
 def _run_seed(file: Path, words: tuple[list[str], list[str]], folder: Path, seed: int, names: list[str]) -> str | None:
     """One seed, in a process of its own; the user's mistake as text."""
+    from armlite.models.loading import without_developers_warnings
 
     def say(event: str, values: dict[str, Any]) -> None:
         if event in ("stage", "evaluated"):
             print(f"{values['stage']}: {'begins' if event == 'stage' else 'evaluated'}", file=sys.stderr, flush=True)
 
     try:
-        run_claims(load_claims(file, *words), folder, [seed], names, say)
+        with without_developers_warnings():
+            run_claims(load_claims(file, *words), folder, [seed], names, say)
     except ArmliteError as error:
         return str(error)
     return None
 
 
-def _begin() -> None:
-    """What holds in each process: what libraries tell developers is not said, as in the command's own; and a command
-    that is killed leaves nobody who trains on unseen.
-    """
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore", FutureWarning)
-    warnings.simplefilter("ignore", DeprecationWarning)
+def _end_with_parent() -> None:
+    """A process that is killed leaves nobody who trains on unseen."""
     parent = parent_process()
     assert parent is not None
 

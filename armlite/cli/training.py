@@ -290,7 +290,8 @@ def sparkline(values: Sequence[float], width: int = SPARK) -> str:
 
 def draw_end(folder: Path) -> None:
     """The closing table, on standard output."""
-    from armlite.train.report import ROUNDS, percent, summaries, value_of
+    from armlite.train.needed import ROUNDS
+    from armlite.train.report import percent, summaries, value_of
 
     table = Table(title=str(folder), title_justify="left")
     for column in ("checkpoint", *ROUNDS.values(), "calls per task", "format"):

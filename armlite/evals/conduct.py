@@ -12,6 +12,9 @@ from armlite.evals.orders import by_order
 from armlite.rewards import format_ok
 from armlite.types import Decision
 
+CALLS = "tool_calls_per_item"
+"""A figure that is counted, not a share."""
+
 
 def conduct(items: Sequence[Item], votes: int = 1, seconds: Mapping[tuple[str, int], float] | None = None) -> Figures:
     """The figures that every benchmark has.
@@ -29,7 +32,7 @@ def conduct(items: Sequence[Item], votes: int = 1, seconds: Mapping[tuple[str, i
     judged = [(item.task.id, answer.trajectory) for item in items for answer in item.answers]
     calls = [(i, s.observation is not None and s.observation.returned) for i, t in judged for s in t.calls]
     figures = {
-        "tool_calls_per_item": plain_mean([float(sum(len(a.trajectory.calls) for a in i.answers)) for i in items]),
+        CALLS: plain_mean([float(sum(len(a.trajectory.calls) for a in i.answers)) for i in items]),
         "tool_success_rate": _share(calls),
         "tokens_per_item": plain_mean(_tokens(items)),
         "seconds_per_item": plain_mean(_seconds(items, seconds or {})),

@@ -20,7 +20,8 @@ from armlite.recipe import Recipe, saved_recipe
 from armlite.rules import run_of
 from armlite.stages import STAGES
 from armlite.store import read_json
-from armlite.train.report import ROUNDS, percent, summaries, value_of
+from armlite.train.needed import ROUNDS
+from armlite.train.report import percent, summaries, value_of
 from armlite.train.standing import paper_lines, standing
 
 USE = """\

@@ -8,6 +8,7 @@ from typing import Any
 
 from armlite.evals.figures import Figure
 from armlite.stages import CHECKPOINTS
+from armlite.train.needed import ROUNDS
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -51,8 +52,6 @@ def draw_plots(
         found: checkpoint -> its evaluation, in the order of the stages.
         calls: tasks -> checkpoint -> tool calls a task.
     """
-    from armlite.train.report import ROUNDS
-
     made = [_stages(run, found, ROUNDS)] if found else []
     made += [_calls(run, calls)] if calls else []
     return made + [_draw(run, plot) for plot in plots(rows)]

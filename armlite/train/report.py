@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from armlite.curation.rounds import round_rows
+from armlite.evals.conduct import CALLS
 from armlite.evals.figures import Figure
 from armlite.evals.paper import PAPER_CALLS
 from armlite.evals.report import markdown_table, shown
@@ -16,12 +17,9 @@ from armlite.recipe import saved_recipe
 from armlite.stages import CHECKPOINTS
 from armlite.store import read_json, write_atomic
 from armlite.train.health import health_lines
-from armlite.train.needed import needs_lines
+from armlite.train.needed import ROUNDS, needs_lines
 
-CALLS = "tool_calls_per_item"
-"""A figure that is counted, not a share."""
 HELD_OUT = "held-out tasks"
-ROUNDS = {"rollout": "rollout temperature", "greedy": "greedy", "no_tools": "greedy, no tools"}
 
 
 def summaries(run: Path) -> dict[str, dict[str, Any]]:

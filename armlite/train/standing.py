@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from armlite.evals.benchmarks import MODULES, get_benchmark
+from armlite.evals.conduct import CALLS
 from armlite.evals.figures import Figure
 from armlite.evals.folder import EvalSettings
 from armlite.evals.paper import BASE, TRAINED, Row, differing, rows_of, same_model
@@ -24,7 +25,6 @@ CELLS = {
     "trained_tools": (True, "tools", "trained, with tools"),
 }
 """Cell -> whether it is of the trained model, how it was judged, and what it is called."""
-CALLS = "tool_calls_per_item"
 
 
 def standing(recipe: Recipe, run: Path, trained: str | None = None) -> list[dict[str, Any]]:

@@ -48,6 +48,11 @@ class Part:
         assert isinstance(self.task.gold, int)
         return self.order.index(self.task.gold) + 1
 
+    @property
+    def shown(self) -> list[str]:
+        """The responses in the order that they are shown in."""
+        return [self.task.responses[number - 1] for number in self.order]
+
     def say(self, conversation: Conversation) -> str:
         """The next turn."""
         turn = self._turn(conversation)
@@ -68,15 +73,14 @@ class Part:
         if self.expert or self.task.meta["needs"] == 0:
             return _answer(self._seen(self.best, conversation), self.best)
         if glimpse := self.task.meta["expert"]["glimpse"]:
-            believed = 1 + [self.task.responses[number - 1] for number in self.order].index(glimpse)
+            believed = 1 + self.shown.index(glimpse)
             return _answer(f'The frame speaks for "{glimpse}": resp_{believed}.', believed)
         seen = GUESS if family(self.task) == "prose" else f"{self._said()}. {GUESS}"
         return _answer(seen, self.rng.randint(1, 2))
 
     def _said(self) -> str:
-        """What the responses say, in the order that they are shown in."""
-        responses = [self.task.responses[number - 1] for number in self.order]
-        return ", ".join(f'"{text.removesuffix(".")}" is resp_{i}' for i, text in enumerate(responses, 1))
+        """What the responses say."""
+        return ", ".join(f'"{text.removesuffix(".")}" is resp_{i}' for i, text in enumerate(self.shown, 1))
 
     def _seen(self, best: int, conversation: Conversation) -> str:
         """What speaks for a response."""
@@ -84,8 +88,7 @@ class Part:
         if results:
             checks = "check of `resp_1` says" if len(results) == 1 else "checks of `resp_1` say"
             return f"The {checks} {' and '.join(map(str, results))}: resp_{best}."
-        responses = [self.task.responses[number - 1] for number in self.order]
-        said = self._said()
+        responses, said = self.shown, self._said()
         if "code" in self.task.question:
             return f'{said}. I read code "{responses[best - 1]}" is resp_{best}.'
         if family(self.task) != "prose":
