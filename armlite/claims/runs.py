@@ -26,7 +26,7 @@ from armlite.recipe import Recipe, difference, saved_recipe
 from armlite.stages import STAGES, StageName
 from armlite.store import read_json, write_atomic
 from armlite.train.benchmarks import finished_parts
-from armlite.train.run import NOTES, Notify, train
+from armlite.train.run import NOTES, Notify, settle, train
 
 LINKED = ("data", "base")
 COPIED = ("eval/baselines.json", "unreadable.json", "inputs.json")
@@ -65,6 +65,7 @@ def make_bases(claims: Claims, names: Sequence[str], notify: Notify) -> None:
 
     for variant in claims.variants:
         if variant.name in names and variant.recipe.base is not None:
+            settle(variant.recipe)
             base_model(variant.recipe, notify)
 
 

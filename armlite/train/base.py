@@ -49,16 +49,12 @@ def base_model(recipe: Recipe, notify: Notify) -> Path:
     Raises:
         ArmliteError: another process is making it, or the disk takes no more.
     """
-    import torch
-
     from armlite.train.checkpoints import publish
 
     assert recipe.base is not None
     folder = folder_of(recipe)
     if (folder / "model").is_dir():
         return folder / "model"
-    if recipe.threads is not None:
-        torch.set_num_threads(recipe.threads)
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder):
         write_atomic(folder / NOTES, json.dumps(settings_of(recipe), indent=2) + "\n")

@@ -116,6 +116,18 @@ def run_control(recipe: Recipe, output: Path, notify: Notify) -> None:
         _Run(recipe, output, notify).control(stage.model_copy(update={"steps": steps}))
 
 
+def settle(recipe: Recipe) -> None:
+    """What holds in a process that trains: the recipe's threads, and no progress bars or warnings of libraries."""
+    import torch
+    import transformers
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    transformers.utils.logging.disable_progress_bar()
+    if recipe.threads is not None:
+        torch.set_num_threads(recipe.threads)
+
+
 class _Run:
     def __init__(self, recipe: Recipe, output: Path, notify: Notify):
         self.recipe, self.output, self.notify = recipe, output, notify
@@ -156,7 +168,7 @@ class _Run:
         self._open()
         if self._precision:
             self.notify("data", {"line": self._precision})
-        self._settle()
+        settle(self.recipe)
         self._prepare_data()
         self._write_baselines()
 
@@ -170,7 +182,7 @@ class _Run:
             for sign in health.see(row):
                 self.notify("health", {"stage": sign.stage, "line": sign.line()})
 
-        self._settle()
+        settle(self.recipe)
         self.metrics = MetricsFile(self.output / "metrics.jsonl", stepped)
         health = HealthWatch(self.metrics.read())
         self._read_tasks()
@@ -250,16 +262,6 @@ class _Run:
                 json.dumps({**self._inputs, **read_json(self.output / INPUTS, {})}, indent=2) + "\n",
             )
         write_atomic(self.output / "environment.json", json.dumps(environment(), indent=2) + "\n")
-
-    def _settle(self) -> None:
-        import torch
-        import transformers
-
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-        transformers.utils.logging.disable_progress_bar()
-        if self.recipe.threads is not None:
-            torch.set_num_threads(self.recipe.threads)
 
     def _prepare_data(self) -> None:
         """Tasks, and the pocket model where the recipe asks for it."""
