@@ -11,6 +11,7 @@ from tiny_qwen import tiny
 from armlite.bench.operators import count_operators, wanted_of
 from armlite.models.engine.decoder import base_model
 from armlite.models.engine.layers import Adapted, Layer
+from armlite.models.engine.stacked import stack_4bit
 from armlite.plan.shapes import shape_of
 
 torch.set_num_threads(1)
@@ -80,7 +81,7 @@ def test_a_layer_takes_at_most_55_percent_of_its_modules_operators(wanted):
     assert wanted.quantize and wanted.r == 16 and wanted.rows == 1
     ways = count_operators(wanted)
     modules, ours = ways["modules"], ways["ours"]
-    assert modules.layer["4-bit product"] == ours.layer["4-bit product"] == 7
+    assert (modules.layer["4-bit product"], ours.layer["4-bit product"]) == (7, 5)  # queries, keys and values are one
     assert sum(ours.layer.values()) <= 0.55 * sum(modules.layer.values())
     assert sum(ours.step.values()) <= 0.55 * sum(modules.step.values())
     assert ours.step_bytes < modules.step_bytes
@@ -90,8 +91,33 @@ def test_a_layer_takes_at_most_55_percent_of_its_modules_operators(wanted):
 def test_4_bit_products_are_the_fused_ones_of_bitsandbytes_for_one_row_and_for_many(rows):
     """`gemm_4bit`, of 0.50 and later: one that unpacked the weights first would be no 4-bit product here."""
     (wanted,) = wanted_of(None)[:1]
-    for way in count_operators(replace(wanted, rows=rows)).values():
-        assert way.layer["4-bit product"] == 7
+    found = {name: way.layer["4-bit product"] for name, way in count_operators(replace(wanted, rows=rows)).items()}
+    assert found == {"modules": 7, "ours": 5}
+
+
+def test_4_bit_modules_that_share_an_input_become_views_of_one_tensor_and_stay_so():
+    model = with_adapter(torch.bfloat16, quantize=True)
+    a = base_model(model).model.language_model.layers[0].self_attn
+    modules = [m.base_layer for m in (a.q_proj, a.k_proj, a.v_proj)]
+    before = [m.weight.data.clone() for m in modules]
+    x = torch.randn(3, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with torch.no_grad():
+        wanted = torch.cat([m(x) for m in modules], -1)
+        assert torch.allclose(stack_4bit(modules)(x), wanted, rtol=0.02, atol=0.02)
+        places = [m.weight.data_ptr() for m in modules]
+        assert torch.allclose(stack_4bit(modules)(x), wanted, rtol=0.02, atol=0.02)
+    assert places == [m.weight.data_ptr() for m in modules]  # side by side already: nothing moves again
+    assert places[1] == places[0] + modules[0].weight.numel()
+    assert all(torch.equal(old, m.weight.data) for old, m in zip(before, modules, strict=True))
+
+
+def test_modules_that_are_not_packed_alike_are_not_stacked():
+    model = with_adapter(torch.bfloat16, quantize=True)
+    a = base_model(model).model.language_model.layers[0].self_attn
+    assert stack_4bit([a.q_proj, a.k_proj]) is None  # PEFT's
+    assert stack_4bit([torch.nn.Linear(64, 64), a.k_proj.base_layer]) is None
+    a.k_proj.base_layer.register_forward_hook(lambda *_: None)
+    assert stack_4bit([a.q_proj.base_layer, a.k_proj.base_layer]) is None
 
 
 def test_a_step_copies_no_adapter():

@@ -250,8 +250,16 @@ class Decoder:
 
 
 def _few_queries(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Attention of few queries (N, G, D) to many keys (N, T, D) under an additive mask (N, 1, T)."""
-    if q.dtype == torch.float32 and q.device.type == "cpu":  # the fused kernel takes twice as long here
-        scores = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=q.shape[-1] ** -0.5)
-        return torch.bmm(scores.softmax(-1), v)
+    """Attention of few queries (N, G, D) to many keys (N, T, D) under an additive mask (N, 1, T).
+
+    Fused kernels take a mask with every key on one block of the card for each N, however many there are: on an H200 61
+    and 353 microseconds for 8 rows over 1,536 and 8,192 tokens, where plain products take 24 and 70 (2026-11-26).
+    """
+    scale = q.shape[-1] ** -0.5
+    if q.dtype == torch.float32 and q.device.type in ("cpu", "cuda"):
+        return torch.bmm(torch.baddbmm(mask, q, k.transpose(1, 2), alpha=scale).softmax(-1), v)
+    if q.device.type in ("cuda", "meta") and torch.version.hip is None:
+        # Scores of 16 bits would be rounded before the softmax, and in float16 could overflow.
+        scores = torch.bmm(q, k.transpose(1, 2), out_dtype=torch.float32)
+        return torch.bmm(torch.add(mask, scores, alpha=scale).softmax(-1).to(v.dtype), v)
     return scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], attn_mask=mask[:, None])[:, 0]

@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import linear, rms_norm
 
 from armlite.models.engine.selfcheck import SelfCheck
+from armlite.models.engine.stacked import stack_4bit
 
 SMALL = 1 << 26
 """Weights of the text layers up to which they are copied (0.25 GiB)."""
@@ -140,16 +141,19 @@ class Adapted:
 
     Args:
         dtype: of the inputs. PEFT keeps adapters of a bfloat16 model in float32; what they add is rounded in the end.
-        joined: give the outputs side by side, as one; all B matrices are one block-diagonal product then.
+        joined: give the outputs side by side, as one; all B matrices are one block-diagonal product then, and modules
+            in 4 bits are one product.
     """
 
     def __init__(self, dtype: torch.dtype, *modules: Any, joined: bool = False):
         self._bases, self._joined = modules, joined and len(modules) > 1
         names = [plain_adapter(module) for module in modules]
         self._down: torch.Tensor | None = None
+        if None not in names:
+            self._bases = tuple(module.base_layer for module in modules)
+        self._whole = stack_4bit(self._bases) if self._joined else None
         if None in names:
             return
-        self._bases = tuple(module.base_layer for module in modules)
         named = list(zip(modules, names, strict=True))
         self._down = torch.cat([m.lora_A[n].weight for m, n in named]).to(dtype)  # (sum of ranks, in)
         self._ups = [(m.lora_B[n].weight * m.scaling[n]).T.to(dtype) for m, n in named]  # (rank, out) each
@@ -159,8 +163,8 @@ class Adapted:
 
     def __call__(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Inputs (B, T, in) -> the outputs (B, T, out) of each of the modules, or one (B, T, sum of out)."""
-        made = [base(x) for base in self._bases]
-        if self._joined:
+        made = [self._whole(x)] if self._whole else [base(x) for base in self._bases]
+        if self._joined and not self._whole:
             made = [torch.cat(made, -1)]
         if self._down is not None:
             lows = linear(x, self._down).flatten(0, -2).split(self._ranks, -1)  # (B * T, rank) each
