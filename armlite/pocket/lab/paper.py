@@ -19,6 +19,8 @@ from armlite.pocket.pdf import write_pdf
 PAGES = 4
 COLOURS = ("red", "green", "blue", "yellow")
 """Of figures; those that are told apart on the sheet."""
+CODES = words.CODES[:2]
+"""As many as stripes have ways."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def draw_pages(rng: random.Random, corners: bool, transfer: bool) -> list[Page]:
     for topic in topics:
         bright = rng.choice((None, rng.randrange(4))) if corners else None
         ways = tuple(rng.choices(WAYS, k=4))
-        pages.append(Page(topic, rng.choice(words.CODES), rng.choice(colours), ways, bright))  # type: ignore[arg-type]
+        pages.append(Page(topic, rng.choice(CODES), rng.choice(colours), ways, bright))  # type: ignore[arg-type]
     return pages
 
 
@@ -132,5 +134,5 @@ def _truth(rng: random.Random, what: str, page: Page, pages: list[Page]) -> tupl
     if what == "colour":
         return page.colour, rng.choice([other for other in COLOURS if other not in {p.colour for p in pages}])
     if what == "code":
-        return page.code, rng.choice([other for other in words.CODES if other != page.code])
+        return page.code, CODES[1 - CODES.index(page.code)]
     return page.way, WAYS[1 - WAYS.index(page.way)]

@@ -89,8 +89,6 @@ class Part:
             checks = "check of `resp_1` says" if len(results) == 1 else "checks of `resp_1` say"
             return f"The {checks} {' and '.join(map(str, results))}: resp_{best}."
         responses, said = self.shown, self._said()
-        if "code" in self.task.question:
-            return f'{said}. I read code "{responses[best - 1]}" is resp_{best}.'
         if family(self.task) != "prose":
             return f'{said}. I see "{responses[best - 1]}" is resp_{best}.'
         word = self.task.meta["expert"]["finding"]
