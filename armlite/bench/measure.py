@@ -263,6 +263,7 @@ class Ours(System):
     def __init__(self, trainer: Any, play: Play, chat: Counted):
         super().__init__(trainer, play)
         self._chat = chat
+        trainer.kl_every = 0  # TRL does no such thing, and each repetition is a first step
 
     @contextmanager
     def _ready(self) -> Iterator[None]:

@@ -75,6 +75,9 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         kwargs: of LeanGRPOTrainer; `environment_factory` from `armlite.train.environment`, deferred.
     """
 
+    kl_every = KL_EVERY
+    """Steps from one measurement of `kl` to the next; 0: it is not measured."""
+
     def __init__(
         self,
         *args: Any,
@@ -254,7 +257,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
             output["records"] = self._at_hand[0]
         finally:
             self._at_hand = None
-        if self.model.training and self.state.global_step % KL_EVERY == 0:
+        if self.kl_every and self.model.training and self.state.global_step % self.kl_every == 0:
             self._measure_kl(output)
         if self._shown and "pixel_values" not in output:
             raise RuntimeError("TRL dropped the images of this batch: image tokens and images did not match")
