@@ -1,6 +1,6 @@
 """Fast ways are trusted after a check: the first times they are run beside the plain way that they stand in for.
 
-Graphs, packed layers and adapters, shared beginnings: each has a plain way that gives the same numbers up to rounding.
+Graphs, packed layers, fused vision blocks, shared beginnings: each has a plain way, whose numbers differ by rounding.
 What they differ by is kept, and said once where it is more than rounding: the fast way is off from then on. It compares
 numbers and keeps what is known; who takes which way is the engine's and the trainer's business.
 """

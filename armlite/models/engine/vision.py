@@ -1,7 +1,7 @@
 """Each distinct image through the frozen vision tower once: for rollouts, and for the trainer's passes over them.
 
-Images are told apart by their content. They are always encoded alone, so that features are the same to the last bit
-whatever else was asked for, before or with them, and after they were dropped and made again.
+Images are told apart by their content. They are always encoded alone, and the same way, so that features are the same
+to the last bit whatever else was asked for, before or with them, and after they were dropped and made again.
 """
 
 import threading
@@ -21,6 +21,8 @@ from armlite.errors import ArmliteError
 from armlite.images import image_key
 from armlite.models.bases import base_of
 from armlite.models.engine.decoder import base_model
+from armlite.models.engine.selfcheck import SelfCheck
+from armlite.models.engine.tower import WAY, can_fuse, fused_blocks
 from armlite.models.sampling import FEATURE_BYTES
 
 
@@ -61,6 +63,8 @@ class VisionCache:
         device_bytes: features kept on the model's device; None: 256 MiB, or 1 GiB where that is the CPU.
         host_bytes: features kept on the CPU beyond that; None: 8 GiB, or nothing where the model itself is there.
         frozen: False where the tower trains: sessions then start from an empty cache, and the loss sees pixels.
+        check: compares fused blocks (`engine.tower`) with transformers' own for the first images. Where they differ
+            they are off, and all that they made is forgotten; until then, and after it, an image has the same bits.
     """
 
     def __init__(
@@ -70,8 +74,9 @@ class VisionCache:
         device_bytes: int | None = None,
         host_bytes: int | None = None,
         frozen: bool = True,
+        check: SelfCheck | None = None,
     ):
-        self.frozen = frozen
+        self.frozen, self.check = frozen, check or SelfCheck()
         self.encoded, self.seconds = 0, 0.0
         """Images that went through the tower, and the time they took."""
         self._inner = base_model(model).model
@@ -128,13 +133,31 @@ class VisionCache:
         grid = made["image_grid_thw"].to(tower.device)
         if grid.tolist() != [list(picture.grid)]:
             raise RuntimeError(f"the image processor made a grid of {grid.tolist()}, expected {picture.grid}")
-        # The class's own, for an instance's may stand for ids just now.
-        get = type(self._inner).get_image_features
-        (features,) = self.base.features(get(self._inner, made["pixel_values"].to(tower.device), grid))
+        features = self._through_tower(made["pixel_values"].to(tower.device), grid)
         features = features.to(self._inner.language_model.embed_tokens.weight.dtype)  # the tower's may be a wider one
         self.encoded += 1
         self.seconds += time.perf_counter() - start
         return features
+
+    def _through_tower(self, pixels: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+        """Fused where that is known to be right; the first images both ways."""
+        # The class's own, for an instance's may stand for ids just now.
+        get, tower = type(self._inner).get_image_features, self._inner.visual
+
+        def encode() -> torch.Tensor:
+            (features,) = self.base.features(get(self._inner, pixels, grid))
+            return features
+
+        if not (self.frozen and self.check.on(WAY) and can_fuse(tower)):
+            return encode()
+        with fused_blocks(tower):
+            fused = encode()
+        if self.check.due(WAY):
+            plain = encode()
+            if not self.check.agree(WAY, fused, plain, tower.dtype):
+                self.clear()
+                return plain
+        return fused
 
     def clear(self) -> None:
         """Forget all features: the tower's weights have changed."""
