@@ -195,7 +195,7 @@ class _Bench:
 
     def _steps(self, against_trl: bool, repetitions: int) -> list[list[Figures]]:
         """Figures of our system, and those of the stock one."""
-        ours, _ = self._ours()
+        ours, chat = self._ours()
         systems: list[System] = [ours, self._stock(ours)] if against_trl else [ours]
         alone = self._work.play == "rollout"
         if self._work.steps == 1 and repetitions:
@@ -209,14 +209,15 @@ class _Bench:
         if self._parts is not None:
             found, last = ours.parts(alone)
             figures[0] = figures[0] or [last]
-            self._parts = compared(self._planned(self._stage, ours.trainer.largest_pass), found)
+            passes = ours.trainer.largest_pass, max(stats.largest_prefill for stats in chat.stats)
+            self._parts = compared(self._planned(self._stage, *passes), found)
         return figures
 
-    def _planned(self, stage: SftSettings | GrpoSettings, update: int) -> Parts:
-        """What the plan predicts for what went through the model, `update` tokens in its largest update."""
+    def _planned(self, stage: SftSettings | GrpoSettings, update: int, prefill: int | None = None) -> Parts:
+        """What the plan predicts for what went through the model, so many tokens in its largest passes."""
         work, model = self._work, self._measured.model
         rollouts = work.prompts * max(2, work.group)
-        load = Load(rollouts, self._longest, self._largest, rollouts * max(1, self._play.images), update)
+        load = Load(rollouts, self._longest, self._largest, rollouts * max(1, self._play.images), update, prefill=prefill)
         size = model.model.language_model.embed_tokens.weight.element_size()
         return planned(self.recipe, stage, from_config(model.config.to_dict(), self._measured.name), load, size)
 

@@ -260,22 +260,22 @@ class Part:
 
 
 CARD = (
-    Part("W1", 16, 70, 3),
-    Part("W2", 18, 80, 3),
-    Part("W4-8", 18, 60),
-    Part("W4-32", 18, 75),
-    Part("W7", 14, 50, 1),
-    Part("W4-1", 18, 80),
-    Part("W6-32", 18, 80, 1),
-    Part("W5", 18, 70),
-    Part("W4-16", 18, 65),
-    Part("W1-3B", 10, 60),
-    Part("W3", 24, 150, 1),
-    Part("W9", 18, 60, 1),
+    Part("W1", 16, 60, 3),
+    Part("W2", 18, 70, 3),
+    Part("W7", 14, 45, 1),
+    Part("W4-8", 18, 50),
+    Part("W4-32", 18, 65),
+    Part("W1-3B", 10, 55),
+    Part("W3", 24, 120, 1),
+    Part("W4-1", 18, 60),
+    Part("W6-32", 18, 70, 1),
+    Part("W4-16", 18, 55),
+    Part("W5", 18, 60),
+    Part("W9", 18, 50, 1),
     Part("W6-1", 14, 45, 1),
-    Part("W4-64", 24, 90, 1),
-    Part("W8", 18, 480, 1),
-    Part("W3-late", 24, 130, 1),
+    Part("W4-64", 24, 80, 1),
+    Part("W8", 18, 420, 1),
+    Part("W3-late", 24, 110, 1),
 )
 """In order of worth: what decides whether a judge can be trained on the card, then how fast, then what is finer."""
 

@@ -58,6 +58,8 @@ class Load:
     """Tokens, padding included, of the largest forward and backward pass."""
     asked: int = 0
     """Conversations that the difficulty filter, which runs before the stage, has in flight."""
+    prefill: int | None = None
+    """Tokens of the largest prefill pass; None: as many as the engine's settings allow."""
 
 
 @dataclass(frozen=True)
@@ -165,9 +167,9 @@ def rollout(engine: EngineSettings, shape: Shape, load: Load, size: int, recipe:
     if engine.kv_budget_gib is not None:
         cache = min(cache, engine.kv_budget_gib)
     h, i = shape.hidden_size, shape.intermediate_size
-    # One layer at a time, at the widest place: an adapter's float32 detour beside the up projection.
-    token = size * (4 * h + 2 * i) + 3 * ADAPTER_BYTES * i
-    width = min(engine.prefill_tokens, slots * load.conversation)
+    # One layer at a time, at the widest place: both projections, the activation and the product.
+    token = size * (4 * h + 4 * i)
+    width = load.prefill or min(engine.prefill_tokens, slots * load.conversation)
     return {
         "key-value cache": cache,
         "prefill": gib(width * token) + _unpacked(shape, size, recipe.model.quantize == "4bit"),

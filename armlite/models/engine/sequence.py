@@ -16,6 +16,8 @@ class Stats:
     images_encoded: int = 0
     tokens_prefilled: int = 0
     """Tokens that entered the cache ahead of decoding: all but the last of each rendered chunk."""
+    largest_prefill: int = 0
+    """Tokens of the largest pass that did this, padding included."""
     tokens_copied: int = 0
     """Tokens that entered the cache as copies of another conversation's: the same so far, and computed once."""
     tokens_decoded: int = 0

@@ -240,6 +240,7 @@ class EngineSession:
             n = sum(2 * (high - low) >= width and (low > 0) == continues for _, low, high in fitting)
             batch, pieces = pieces[:n], pieces[n:]
             self._decoder.prefill(self._scheduler.cache, [self._chunk(*piece) for piece in batch])
+            self.stats.largest_prefill = max(self.stats.largest_prefill, n * width)
             for sequence, start, end in batch:
                 sequence.cached = end
                 self.stats.tokens_prefilled += end - start
