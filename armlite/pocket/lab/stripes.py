@@ -21,7 +21,7 @@ COARSE, FINE, HAIR = 24, 4, 1
 """Widths in pixels of a mosaic's stripes: seen in the prompt, in a crop, in a crop of a quarter of that crop."""
 SHRUNK = 8
 """Pixels of a mosaic to one of the prompt's; noise comes in blocks of that size, for there it has to hide things."""
-CONTRAST, HATCHING, NOISE = 55, 35, 6
+CONTRAST, HATCHING, NOISE = 60, 25, 6
 """Levels by which stripes, and fine ones on coarse ones, are above and below their mean, and noise at most."""
 SHADE = 35
 """By how much the bright corner is brighter than its mean, and the others are darker."""
@@ -31,7 +31,7 @@ PAGE_FINE, PAGE_HAIR = 2, 1
 """Widths in points of a page's stripes: seen on the fetched page, in a crop of it."""
 TOP = 16
 """Points at the head of a page that are kept for its lines."""
-LIGHT = (70, 125, 180)
+LIGHT = (85, 125, 165)
 """Red of the tiles of a column, from west to east, and green of those of a row, from north to south: a place is known
 by its colour, as a small model has little else to know it by."""
 TINTS = ((200, 70, 70), (60, 125, 60), (80, 80, 200), (120, 110, 40))
