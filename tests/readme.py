@@ -221,7 +221,8 @@ def goals() -> str:
             report, row = measured[work.id]
             values = {goal.figure: goal.value(row) for goal in work.goals}
             figures = [f"{name} {'open' if value is None else f'{value:.3g}'}" for name, value in values.items()]
-            found = f"{', '.join(figures)} ({report['device']}, {report['date']})"
+            when = f"{report['date']}, an earlier engine" if row.get("earlier") else report["date"]
+            found = f"{', '.join(figures)} ({report['device']}, {when})"
         lines.append(f"| {work.id} | {work.what} | {', '.join(map(str, work.goals))} | {found} |")
     return "\n".join(lines)
 

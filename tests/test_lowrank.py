@@ -10,7 +10,7 @@ from tiny_qwen import tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from armlite.models.engine.decoder import base_model
-from armlite.train.lowrank import lora_linears, put_side_by_side, side_by_side
+from armlite.train.lowrank import lora_linear, lora_linears, put_side_by_side, side_by_side
 
 torch.set_num_threads(1)
 KINDS = {
@@ -126,3 +126,19 @@ def test_adapters_that_lie_side_by_side_are_saved_as_ever(tmp_path):
     assert files[0].stat().st_size == files[1].stat().st_size
     one, two = map(load_file, files)
     assert one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_under_autocast_inputs_are_not_copied_to_the_adapters_float32():
+    """They would take twice their memory there, and their gradient once more."""
+    torch.manual_seed(0)
+    module = get_peft_model(
+        torch.nn.Sequential(torch.nn.Linear(64, 48, bias=False)), LoraConfig(r=4, target_modules=["0"])
+    ).bfloat16()
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    x = torch.randn(32, 64, dtype=torch.bfloat16, requires_grad=True)
+    with torch.profiler.profile(record_shapes=True) as profile, torch.autocast("cpu", torch.bfloat16):
+        lora_linear(module.base_model.model[0], x).sum().backward()
+    copies = [e for e in profile.events() if e.name == "aten::_to_copy" and list(e.input_shapes[0]) == [32, 64]]
+    assert x.grad is not None and copies == []

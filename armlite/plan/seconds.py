@@ -64,7 +64,8 @@ class Profile:
 
 
 def read_profile(file: Path) -> Profile | None:
-    """The rates of the first row of a bench's report that has whole steps in it; None where there is no report or row.
+    """The rates of a bench's report, the median of all rows that have whole steps of the recipe's model in them; None
+    where there is no report or row.
 
     Raises:
         ArmliteError: the file is no report of `armlite bench`.
@@ -79,10 +80,16 @@ def read_profile(file: Path) -> Profile | None:
 
 def profile_of(report: dict[str, Any]) -> Profile | None:
     """As `read_profile`, of a report that has been read."""
-    rows = [{k: v["median"] for k, v in row["ours"].items()} for row in report["rows"]]
-    found = next((row for row in rows if "update_seconds" in row), None)
-    if found is None:
+    rows = [{k: v["median"] for k, v in row["ours"].items()} for row in report["rows"] if "model" not in row]
+    found = [_rates_of(row) for row in rows if "update_seconds" in row]
+    if not found:
         return None
+    rates = {name: median(one[name] for one in found) for name in found[0]}
+    return Profile(report["device"], rates, _parts(report))
+
+
+def _rates_of(found: dict[str, float]) -> dict[str, float]:
+    """What one row's figures say."""
     rollouts = round(found["trajectories_per_second"] * found["step_seconds"])
     updated = found["tokens"] - (rollouts - 1) * found["prompt_tokens"]
     rates = {
@@ -93,7 +100,7 @@ def profile_of(report: dict[str, Any]) -> Profile | None:
     others = [found[name] for name in OTHERS if name in found]
     if others:
         rates["other_seconds"] = sum(others) / rollouts
-    return Profile(report["device"], rates, _parts(report))
+    return rates
 
 
 def _parts(report: dict[str, Any]) -> dict[str, float]:

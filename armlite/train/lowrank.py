@@ -30,7 +30,9 @@ def lora_linears(modules: Sequence[Any], x: torch.Tensor) -> Sequence[torch.Tens
         weights, biases = [base.weight for base in bases], [base.bias for base in bases]
         return _Merged.apply(x, scales, *weights, *biases, *downs, *ups)  # type: ignore[no-any-return]
     down = _Together.apply(side_by_side(downs), *downs)  # (sum of ranks, in)
-    lows = functional.linear(x.to(down.dtype), down).split([len(a) for a in downs], -1)  # (N, rank) each
+    # Autocast brings both to its type: a float32 copy before would take twice the input, and its gradient once more.
+    given = x if torch.is_autocast_enabled(x.device.type) else x.to(down.dtype)
+    lows = functional.linear(given, down).split([len(a) for a in downs], -1)  # (N, rank) each
     return [_add(base(x), low, up, s) for base, low, up, s in zip(bases, lows, ups, scales, strict=True)]
 
 
