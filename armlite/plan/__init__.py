@@ -91,7 +91,7 @@ def _notes(recipe: Recipe, needed: float, card: Card | None, turned: list[Any], 
     if card is not None and recipe.model.dtype == "float16":
         why = "" if card.bfloat16 else f": {card.name} has no bfloat16"
         lines.append(f"computes in float16 with loss scaling, the vision tower in float32{why}")
-    lines.append("memory is computed from sizes: 1 to 10 % above what a 4-bit 7B took of an H200, else not compared")
+    lines.append("memory is computed from sizes: 0 to 10 % above what a 4-bit 7B took of an H200, else not compared")
     if origin is not None:
         context = min((s.max_context for s in recipe.stages.named().values() if isinstance(s, GrpoSettings)), default=0)
         course = Course().within(context)
