@@ -19,7 +19,7 @@ from armlite.pocket.lab.stripes import CELLS, COARSE, FINE, HAIR, WAYS, Way, dra
 TILES = 7
 CORNERS = ([0, 0, 500, 500], [500, 0, 1000, 500], [0, 500, 500, 1000], [500, 500, 1000, 1000])
 """Boxes of the quarters of a picture."""
-GLIMPSE = 0.92
+GLIMPSE = 0.97
 """How often a frame is right."""
 HATCHING = 0.2
 """How often the fine stripes on coarse ones run as these do."""
