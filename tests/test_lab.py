@@ -63,7 +63,7 @@ def test_shortcuts_stay_at_chance_and_the_needed_calls_do_not(world):
     tasks, root = world
     found = baselines(tasks, RULES, root)
     assert found.pop("right calls") == 1.0
-    assert 0.75 < found.pop("first sight") < 0.95, "frames are mostly right, by design"
+    assert 0.9 < found.pop("first sight") < 1, "frames are nearly always right, by design"
     assert {"never", "any call", "once", "fixed box", "fixed query", "previous calls"} < set(found)
     for name, accuracy in found.items():
         assert accuracy < 0.67, f"{name}: {accuracy} of at least 80 tasks (three standard errors above one half)"
