@@ -5,7 +5,8 @@
 there is none, of the scripted demo. `results` is the table of `recipes/pocket.results.json`, `other_base` that of the
 pocket judge on Qwen3-VL, `bench` that of `recipes/*.bench.json`, `goals` what these have of the workloads for a card,
 `for_cards` what is planned of the recipes for one, `miniatures` what was played of models on a CPU, `operators` what
-a decode step asks of one, `sets` that of the published sets, `rounds` those of `recipes/self-taught.results.json`.
+a decode step asks of one, `claims` what became of those in the laboratory, `sets` that of the published sets, `rounds`
+those of `recipes/self-taught.results.json`.
 The annotated tree is written by hand and checked against the folders.
 `tests/test_readme.py` runs the check.
 """
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from armlite.bench.workloads import TABLE
+from armlite.claims.report import check_lines, origin, variant_lines, verdict_lines
 from armlite.evals.benchmarks import get_set, set_names
 from armlite.plan import make_plan
 from armlite.plan.hours import hours
@@ -38,6 +40,7 @@ PAGES = ROOT / "armlite" / "docs"
 EXAMPLE = "recipes/pocket.example"
 """A run's folder with `trajectories.jsonl` and `images/`; its first trajectory is shown."""
 RESULTS = "recipes/pocket.results.json"
+CLAIMS = "recipes/claims/pocket.results.json"
 SELF_TAUGHT = "recipes/self-taught.results.json"
 OTHER = "recipes/pocket-qwen3-vl.results.json"
 COMMAND = "armlite train recipes/pocket.yaml --seeds"
@@ -255,6 +258,16 @@ def operators() -> str:
     return "\n".join([*tables, "Made by `armlite bench --operators`."])
 
 
+def claims() -> str:
+    """What became of the claims in the laboratory."""
+    path = ROOT / CLAIMS
+    if not path.is_file():
+        return "Not measured yet: `armlite train recipes/claims/pocket.yaml` makes the tables."
+    judged = json.loads(path.read_text(encoding="utf-8"))
+    lines = [origin(judged), "", *verdict_lines(judged), "", *check_lines(judged), "", *variant_lines(judged)]
+    return "\n".join([*lines, "", "Made by `armlite train recipes/claims/pocket.yaml --workers 2`."])
+
+
 def rounds() -> str:
     """What two rounds of self-made traces kept, and what was learnt from them."""
     path = ROOT / SELF_TAUGHT
@@ -316,6 +329,7 @@ BLOCKS: dict[Path, dict[str, Callable[[], str]]] = {
         "miniatures": miniatures,
         "operators": operators,
     },
+    PAGES / "claims.md": {"claims": claims},
     PAGES / "data.md": {"sets": sets, "rounds": rounds},
 }
 """File -> its marked blocks, and what makes them."""

@@ -217,7 +217,8 @@ class _Bench:
         """What the plan predicts for what went through the model, so many tokens in its largest passes."""
         work, model = self._work, self._measured.model
         rollouts = work.prompts * max(2, work.group)
-        load = Load(rollouts, self._longest, self._largest, rollouts * max(1, self._play.images), update, prefill=prefill)
+        images = rollouts * max(1, self._play.images)
+        load = Load(rollouts, self._longest, self._largest, images, update, prefill=prefill)
         size = model.model.language_model.embed_tokens.weight.element_size()
         return planned(self.recipe, stage, from_config(model.config.to_dict(), self._measured.name), load, size)
 

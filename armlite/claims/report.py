@@ -122,21 +122,38 @@ def _figures(run: Path) -> dict[str, Any]:
 
 
 def _page(judged: Mapping[str, Any], drawn: bool) -> list[str]:
-    environment = judged["environment"]
-    machine = environment.get("gpu") or f"CPU, {environment['threads']} threads"
-    seeds = ", ".join(map(str, judged["seeds"]))
     lines = [f"# Claims: {judged['name']}", "", *([judged["text"], ""] if judged["text"] else [])]
-    lines += [f"Seeds {seeds}; {judged['date']}; {machine}; {environment['platform']}.", ""]
-    lines += markdown_table(("", "claim", "verdict"), [row[:3] for row in summary_rows(judged)])
+    lines += [origin(judged), "", *verdict_lines(judged)]
     lines += ["", judged["rule"], "", "![Variants and claims](claims.png)", ""]
     lines += ["![Training curves](claims-training.png)", ""] if drawn else []
-    lines += ["## Checks", ""]
-    header = ("claim", "check", "left", "right", "beyond by (95 %)", "seeds", "pairs", "verdict")
-    lines += [*markdown_table(header, _check_rows(judged)), "", "## Variants", ""]
+    lines += ["## Checks", "", *check_lines(judged), "", "## Variants", ""]
     lines += [f"- **{name}**: {variant['text']}" for name, variant in judged["variants"].items() if variant["text"]]
     lines += ["", "Greedy, held-out tasks; mean over the seeds (lowest to highest).", ""]
+    return [*lines, *variant_lines(judged)]
+
+
+def origin(judged: Mapping[str, Any]) -> str:
+    """Seeds, date and machine, as a sentence."""
+    environment = judged["environment"]
+    machine = environment.get("gpu") or f"CPU, {environment['threads']} threads"
+    return f"Seeds {', '.join(map(str, judged['seeds']))}; {judged['date']}; {machine}; {environment['platform']}."
+
+
+def verdict_lines(judged: Mapping[str, Any]) -> list[str]:
+    """A table of the claims' verdicts, in Markdown."""
+    return markdown_table(("", "claim", "verdict"), [row[:3] for row in summary_rows(judged)])
+
+
+def check_lines(judged: Mapping[str, Any]) -> list[str]:
+    """A table of what was compared for them."""
+    header = ("claim", "check", "left", "right", "beyond by (95 %)", "seeds", "pairs", "verdict")
+    return markdown_table(header, _check_rows(judged))
+
+
+def variant_lines(judged: Mapping[str, Any]) -> list[str]:
+    """A table of each variant's checkpoints."""
     header = ("variant", "checkpoint", "accuracy", "without tools", "calls a task", "training, s", "seeds")
-    return [*lines, *markdown_table(header, _variant_rows(judged))]
+    return markdown_table(header, _variant_rows(judged))
 
 
 def _check_rows(judged: Mapping[str, Any]) -> list[tuple[Any, ...]]:

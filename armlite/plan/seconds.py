@@ -24,8 +24,8 @@ cards an estimate, and smaller ones may reach more."""
 LAUNCH = 0.035
 """Seconds that a decode step's kernel launches take for 28 layers with adapters; an estimate (30 to 45 ms)."""
 REPLAY = 0.02
-"""The same where the step is replayed as a CUDA graph. Measured on an H200, NF4, 8 rows with adapters, sampling included:
-17 to 20 ms; the rest of that is the bytes of the weights."""
+"""The same where the step is replayed as a CUDA graph. Measured on an H200, NF4, 8 rows with adapters, sampling
+included: 17 to 20 ms; the rest of that is the bytes of the weights."""
 OTHERS = ("vision_seconds", "tools_seconds", "score_seconds")
 """What a bench measures of a step beside prefill, decode and update."""
 
