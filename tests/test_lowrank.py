@@ -10,7 +10,8 @@ from tiny_qwen import tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from armlite.models.engine.decoder import base_model
-from armlite.train.lowrank import lora_linear, lora_linears, put_side_by_side, side_by_side
+from armlite.models.engine.stacked import side_by_side
+from armlite.train.lowrank import lora_linear, lora_linears, put_side_by_side
 
 torch.set_num_threads(1)
 KINDS = {

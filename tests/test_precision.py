@@ -24,6 +24,7 @@ from armlite.models.device import find_device, has_bfloat16, spare_the_tower, us
 from armlite.models.engine import session
 from armlite.models.engine.sampler import sample_tokens
 from armlite.models.engine.selfcheck import SelfCheck
+from armlite.models.engine.stacked import side_by_side
 from armlite.models.engine.vision import VisionCache
 from armlite.models.loading import load
 from armlite.models.local import LocalModel
@@ -36,7 +37,6 @@ from armlite.stages import SftSettings
 from armlite.train import sft
 from armlite.train.checkpoints import CompleteCheckpoints, train_to_end
 from armlite.train.finite import BadSteps
-from armlite.train.lowrank import side_by_side
 from armlite.train.metrics import MetricsFile
 from armlite.train.policy import Policy
 from armlite.train.precision import adapters_in_float32, mixed_precision, precision_told, training_dtype

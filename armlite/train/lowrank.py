@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from armlite.models.engine.layers import plain_adapter
+from armlite.models.engine.stacked import put_together, side_by_side
 
 
 def lora_linears(modules: Sequence[Any], x: torch.Tensor) -> Sequence[torch.Tensor]:
@@ -58,21 +59,7 @@ def put_side_by_side(layers: Iterable[Any]) -> None:
                 continue
             parts = [module.lora_A[name].weight for module, name in zip(modules, names, strict=True)]
             if len({(type(p), p.dtype, p.device, p.shape[1]) for p in parts}) == 1:
-                joined = torch.cat([p.detach() for p in parts])
-                for part, own in zip(parts, joined.split([len(p) for p in parts]), strict=True):
-                    part.data = own
-
-
-def side_by_side(parts: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Matrices (n, in) below one another, without gradient: a view where they lie so already, or else a copy."""
-    first, at = parts[0].detach(), parts[0].storage_offset()
-    storage = first.untyped_storage().data_ptr()
-    for part in parts:
-        here = part.untyped_storage().data_ptr() == storage and part.storage_offset() == at
-        if not here or not part.is_contiguous() or part.dtype != first.dtype:
-            return torch.cat([p.detach() for p in parts])
-        at += part.numel()
-    return first.as_strided((sum(map(len, parts)), first.shape[1]), (first.shape[1], 1))
+                put_together(parts)
 
 
 def _add(out: torch.Tensor, low: torch.Tensor, up: torch.Tensor, scale: float) -> torch.Tensor:

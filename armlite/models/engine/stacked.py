@@ -1,5 +1,6 @@
-"""Linear modules in 4 bits that share an input as one product: one kernel in place of three, and larger ones, which
-keep a card busier (queries, keys and values of a 7B, 8 rows, on an H200: 72 microseconds apart).
+"""Parameters that lie behind one another, and linear modules in 4 bits that share an input as one product: one
+kernel in place of three, which keeps a card busier (queries, keys and values of a 7B, 8 rows, on an H200: 72
+microseconds apart).
 
 Nothing is copied for good: the packed weights move side by side once, and the modules then hold views of them. Blocks
 of weights have a scale each; scales that are quantised themselves have one offset a module, so they are unpacked here
@@ -27,7 +28,7 @@ def stack_4bit(modules: Sequence[Any]) -> Callable[[torch.Tensor], torch.Tensor]
         return None
     first, dtype = states[0], modules[0].compute_dtype
     shape = torch.Size((sum(s.shape[0] for s in states), first.shape[1]))
-    packed = _side_by_side([module.weight for module in modules]).view(-1, 1)
+    packed = put_together([module.weight for module in modules])  # (bytes, 1)
     scales = torch.cat([_scales(state) for state in states])
     biases = [module.bias for module in modules]
     bias = torch.cat([b.detach().to(dtype or b.dtype) for b in biases]) if biases[0] is not None else None
@@ -64,14 +65,24 @@ def _scales(state: Any) -> torch.Tensor:
     return (dequantize_blockwise(state.absmax, state.state2) + state.offset).float()
 
 
-def _side_by_side(weights: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The bytes of some parameters one after the other, (n,), of which they are views from then on."""
-    flat = [weight.data.reshape(-1) for weight in weights]
-    ends = [one.storage_offset() + one.numel() for one in flat]
-    same = len({one.untyped_storage()._cdata for one in flat}) == 1
-    if same and all(end == one.storage_offset() for end, one in zip(ends, flat[1:], strict=False)):
-        return flat[0].as_strided((sum(one.numel() for one in flat),), (1,), flat[0].storage_offset())
-    whole = torch.cat(flat)
-    for weight, own in zip(weights, whole.split([one.numel() for one in flat]), strict=True):
-        weight.data = own.view(weight.shape)
-    return whole
+def put_together(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Let parameters (n, ...) lie behind one another in memory, each with the same numbers; returns all as one.
+
+    Where somebody moves one elsewhere later, `side_by_side` copies instead.
+    """
+    joined = side_by_side([part.data for part in parts])
+    for part, own in zip(parts, joined.split([len(part) for part in parts]), strict=True):
+        part.data = own
+    return joined
+
+
+def side_by_side(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Tensors (n, ...) below one another, without gradient: a view where they lie so already, or else a copy."""
+    first, at = parts[0].detach(), parts[0].storage_offset()
+    storage = first.untyped_storage().data_ptr()
+    for part in parts:
+        here = part.untyped_storage().data_ptr() == storage and part.storage_offset() == at
+        if not here or not part.is_contiguous() or part.dtype != first.dtype:
+            return torch.cat([p.detach() for p in parts])
+        at += part.numel()
+    return first.as_strided((sum(map(len, parts)), *first.shape[1:]), first.stride(), first.storage_offset())
