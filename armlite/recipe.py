@@ -74,6 +74,9 @@ class DataSettings(Settings):
     """pocket only: share of the traces that use the tool; the others guess. How good the cold start is."""
     idle_share: float = Field(0.0, ge=0, le=1)
     """lab only: share of the traces with tools that call what is of no use, and believe what it brings."""
+    second_round: int = Field(4, gt=0)
+    """pocket only: judgments of each training task by the judge after grpo1; of these `sft2` learns the right ones,
+    beside the traces of `sft`."""
     without_tools: float = Field(0.0, ge=0, le=1)
     """Share of traces and of GRPO tasks played without tools, so that the model can still judge when it has none."""
 
@@ -164,10 +167,11 @@ class Recipe(Settings):
             raise ValueError(
                 f"evaluation.benchmarks_at: the recipe has no stage {absent[0]}; it has {', '.join(named)}"
             )
-        if self.stages.sft2 is not None and (self.data.build is None or self.stages.grpo1 is None):
+        second = self.data.build is not None or self.data.traces == self.data.tasks == "pocket"
+        if self.stages.sft2 is not None and not (second and self.stages.grpo1):
             raise ValueError(
                 "stages.sft2: learns from traces that the judge after grpo1 makes, which takes stages.grpo1, and "
-                "data.build with a data recipe that says traces.rounds: 2"
+                "data.build with a data recipe that says traces.rounds: 2, or tasks and traces of a pocket world"
             )
         if self.episode.parse != "strict":
             raise ValueError("episode.parse: lenient is for judging with checkpoints made elsewhere, not for training")

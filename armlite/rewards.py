@@ -213,6 +213,12 @@ def fixed_bonus(trajectory: Trajectory, success: Success = "returned") -> dict[s
     return {"format": fine, "answer": right, "success": fine and succeeded(trajectory, success)}
 
 
+@reward(weights={**PAPER_WEIGHTS, "calls": -0.2})
+def call_cost(trajectory: Trajectory, success: Success = "returned") -> dict[str, float]:
+    """Ours: as `hierarchical`, and every call has its price: a budget that is spent where it pays."""
+    return {**hierarchical.function(trajectory, success), "calls": len(trajectory.calls)}
+
+
 @reward(weights={"format": 0.3, "attempt": 0.1, "answer": 0.7, "gain": 0.5}, chances=True)
 def credit(trajectory: Trajectory) -> dict[str, float]:
     """Ours: as `hierarchical`, but instead of a bonus for a successful call the share of the doubt that calls removed.

@@ -134,8 +134,8 @@ class Stages(Settings):
     sft: SftSettings | None = None
     grpo1: GrpoSettings | None = None
     sft2: SftSettings | None = None
-    """The second cold start, of a data recipe with `traces.rounds: 2`: from the recipe's model anew, on traces that the
-    judge after `grpo1` made; None: with the settings of `sft`."""
+    """The second cold start, of a data recipe with `traces.rounds: 2` or in a pocket world: from the recipe's model
+    anew, on traces that the judge after `grpo1` made. None: with the settings of `sft`; in a pocket world none."""
     grpo2: GrpoSettings | None = None
 
     def named(self) -> dict[StageName, SftSettings | GrpoSettings]:

@@ -1,6 +1,7 @@
 """Two rounds of self-made traces: the base model's before the cold start, and the judge's after GRPO stage 1."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,18 @@ from armlite.curation.plan import make_plan
 from armlite.curation.recipe import DataRecipe
 from armlite.curation.rounds import TRACES, TRACES_2, round_rows, second_round
 from armlite.data.making.balance import balance_traces
+from armlite.data.tasks import read_tasks
 from armlite.data.traces import SavedConversations
 from armlite.errors import ArmliteError
 from armlite.memory import Limits
+from armlite.pocket.shipped import FOLDER
 from armlite.recipe import check_recipe, load_recipe
-from armlite.store import Saved, save
+from armlite.rewards import is_right
+from armlite.store import Saved, read, read_json, save
 from armlite.train.building import with_rounds
+from armlite.train.cold_start import conversations
 from armlite.train.report import round_table
+from armlite.train.run import train
 from armlite.types import StopReason, Task, Trajectory
 
 WRONG = "<think>They differ.</think>\n<answer>Overall Judgment: Answer 2 is better.</answer>"
@@ -156,3 +162,26 @@ def test_a_build_by_itself_says_who_makes_the_second_round(tmp_path, monkeypatch
     assert not end.value.code
     assert "second round of traces is made within armlite train" in " ".join(capsys.readouterr().out.split())
     assert json.loads(Path("out/build.json").read_text())["recipe"]["traces"]["rounds"] == 2
+
+
+def test_in_a_pocket_world_the_second_cold_start_learns_what_was_right_beside_the_expert(tmp_path):
+    asked = (
+        f"model.path={FOLDER} data.n_traces=6 data.n_tasks=6 data.n_evaluation=3 data.second_round=2 "
+        "stages.sft.adapter=lora stages.sft.train_vision=false stages.sft.steps=1 stages.sft.learning_rate=1e-9 "
+        "stages.grpo1.steps=1 stages.grpo1.learning_rate=1e-9 stages.grpo1.tasks_per_step=2 "
+        "stages.grpo1.num_generations=2 stages.grpo1.per_device_train_batch_size=4 stages.grpo2=null "
+        "stages.sft2.steps=1 stages.sft2.max_length=512"
+    ).split()
+    recipe, made = load_recipe("recipes/pocket.yaml", asked), []
+    run = train(recipe, tmp_path / "run", notify=lambda event, values: made.append(values.get("step")))
+    rows = [row.trajectory for row in read(run / "data" / "traces-2.jsonl")]
+    assert rows and all(is_right(t.task, t.decision) and t.model == "grpo1" for t in rows)
+    assert {t.task.id for t in rows} <= {t.id for t in read_tasks(run / "data" / "train" / "tasks.jsonl")}
+    learnt = conversations(recipe, run, "sft2", {})
+    assert len(learnt) == 6 + len(rows) and read_json(run / "stages.json")["sft2"]["conversations"] == len(learnt)
+    assert "traces-2" in made
+
+    made.clear()  # a run that goes on after it makes none again
+    shutil.rmtree(run / "checkpoints" / "sft2")
+    train(recipe, run, resume=True, notify=lambda event, values: made.append(values.get("step")))
+    assert "traces-2" not in made and (run / "checkpoints" / "sft2").is_dir()

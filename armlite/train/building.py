@@ -4,10 +4,13 @@ none of their tasks.
 
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 
 from armlite.curation.build import BUILD, HELD_OUT, TASKS, Base, build
 from armlite.curation.recipe import DataRecipe, load_data_recipe
-from armlite.curation.rounds import TRACES, second_round
+from armlite.curation.rounds import TRACES, TRACES_2, second_round
+from armlite.data.making.output import work_of
+from armlite.data.making.traces import make_traces
 from armlite.errors import ArmliteError
 from armlite.judge import Judge
 from armlite.lock import held
@@ -92,14 +95,49 @@ def make_second_round(recipe: Recipe, run: Path, notify: Notify) -> None:
     """
     import torch
 
-    data = load_data_recipe(recipe.data.build or "")
-    assert data.traces is not None
-    options = {"temperature": data.traces.temperature, "seed": data.seed, "top_logprobs": 0, "called": "grpo1"}
+    data = load_data_recipe(recipe.data.build) if recipe.data.build is not None else None
+    how = data.traces if data is not None else recipe.evaluation
+    assert how is not None
+    seed = data.seed if data is not None else recipe.seed
+    options = {"temperature": how.temperature, "seed": seed, "top_logprobs": 0, "called": "grpo1"}
     judge = Judge.load(run / "checkpoints" / "grpo1", **options)  # the run directory says the rest
-    second_round(data, run / "data", judge, "grpo1", *_telling(notify))
+    if data is not None:
+        second_round(data, run / "data", judge, "grpo1", *_telling(notify))
+    else:
+        _pocket_round(recipe, run, judge, notify)
     judge.release()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def _pocket_round(recipe: Recipe, run: Path, judge: Judge, notify: Notify) -> None:
+    """The same in a pocket world: of `data.second_round` judgments of each task the right ones, with calls or without,
+    since some tasks need none.
+    """
+    out, learnt = run / "data" / TRACES_2, (run / "checkpoints" / "grpo1").stat().st_mtime
+    if out.is_file() and out.stat().st_mtime > learnt:
+        return
+    out.unlink(missing_ok=True)  # of an earlier grpo1, as are judgments that have been begun
+    begun = work_of(out)
+    if begun.is_dir() and begun.stat().st_mtime < learnt:
+        rmtree(begun)
+    _, show = _telling(notify)
+    counts = make_traces(
+        run / "data" / "train" / "tasks.jsonl",
+        judge.model,
+        judge.settings,
+        out,
+        "grpo1",
+        recipe.data.n_tasks,
+        recipe.data.second_round,
+        recipe.seed,
+        recipe.evaluation.temperature,
+        in_flight=recipe.evaluation.batch,
+        on_task=lambda done, total: show("traces-2", done, total),
+        screens=("format", "verdict"),
+    )
+    if not counts.kept:
+        raise ArmliteError(f"of {counts.taken_in} judgments of tasks after grpo1 none is right: leave stages.sft2 out")
 
 
 def got_before(recipe: Recipe) -> set[str]:

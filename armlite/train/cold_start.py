@@ -32,15 +32,16 @@ def conversations(recipe: Recipe, run: Path, name: str, left_out: Mapping[str, s
 
     Args:
         run: the run directory.
-        name: of the stage; `sft2` learns from the second round of traces.
+        name: of the stage; `sft2` learns from the second round of traces, in a pocket world beside those of `sft`.
         left_out: names of traces whose files cannot be read.
 
     Raises:
         ArmliteError: there is nothing at the path, or fewer than asked for; DataError: a line breaks its schema.
     """
     data, limits = recipe.data, recipe.episode.limits
-    if name == "sft2":
-        return SavedConversations(run / "data" / TRACES_2, limits)
+    second = SavedConversations(run / "data" / TRACES_2, limits) if name == "sft2" else ()
+    if name == "sft2" and data.build is not None:
+        return second
     if data.traces != "pocket":
         return SavedConversations(data.traces, limits, data.n_traces, left_out)
     root, world = run / "data" / "traces", get_world(data.world)
@@ -48,4 +49,4 @@ def conversations(recipe: Recipe, run: Path, name: str, left_out: Mapping[str, s
     shares = data.expert_share, data.without_tools
     idle = {"idle": data.idle_share} if data.idle_share else {}
     episodes = world.expert_episodes(tasks, recipe.episode, root, *shares, recipe.seed, **idle)
-    return [e.conversation for e in episodes]
+    return [*(e.conversation for e in episodes), *second]

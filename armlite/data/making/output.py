@@ -26,7 +26,12 @@ def begin(out: Path, settings: Mapping[str, Any]) -> Journal:
         ArmliteError: `out` exists, or was begun with other settings.
     """
     check_new(out)
-    return Journal(out.with_name(out.name + ".work") / "rows.jsonl", settings)
+    return Journal(work_of(out) / "rows.jsonl", settings)
+
+
+def work_of(out: Path) -> Path:
+    """The folder of what has been begun."""
+    return out.with_name(out.name + ".work")
 
 
 def check_new(out: Path) -> None:

@@ -28,7 +28,8 @@ SCREENS = {
     "verdict": lambda t: bool(is_right(t.task, t.decision)),
     "tool": succeeded,
 }
-"""What a trace has to pass. `tool`: at least one call returned something; a search without a hit does not."""
+"""What a trace has to pass, unless fewer are asked for. `tool`: at least one call returned something; a search without
+a hit does not."""
 
 
 def make_traces(
@@ -44,6 +45,7 @@ def make_traces(
     messages: Path | None = None,
     in_flight: int | None = None,
     on_task: Progress | None = None,
+    screens: Sequence[str] = tuple(SCREENS),
 ) -> Counts:
     """Judge the tasks of `file` and write the trajectories that pass all screens.
 
@@ -55,6 +57,7 @@ def make_traces(
         messages: file for the same traces as conversations, `{"id", "messages"}` a line; images are paths relative to
             its folder, in full size.
         in_flight: episodes at once; None: as many as the model can use.
+        screens: names of those that a trace has to pass.
 
     Returns:
         Counts over rollouts. Of all judged rollouts `more["screens"]`: how many passed each, `more["rates"]`: as
@@ -80,7 +83,7 @@ def make_traces(
     place = {task.id: i for i, task in enumerate(tasks)}
     rejects.sort(key=lambda row: place[row["id"]])
     rows = sorted(journal.trajectories(), key=lambda row: (place[row.trajectory.task.id], row.trajectory.rollout))
-    kept, failed = _screened(rows)
+    kept, failed = _screened(rows, screens)
     rejects += failed
     check_new(out)
     write_rejects(out, rejects)
@@ -90,13 +93,13 @@ def make_traces(
     return Counts(len(tasks) * k, len(kept), counts, _rates([row.trajectory for row in rows]))
 
 
-def _screened(rows: Sequence[Saved]) -> tuple[list[Saved], list[dict[str, Any]]]:
-    """What passes all screens, and for each of the others what it failed."""
+def _screened(rows: Sequence[Saved], screens: Sequence[str]) -> tuple[list[Saved], list[dict[str, Any]]]:
+    """What passes the screens, and for each of the others what it failed."""
     kept, failed = [], []
     seen: set[str] = set()
     for row in rows:
         t = row.trajectory
-        missed = [name for name, passes in SCREENS.items() if not passes(t)]
+        missed = [name for name in screens if not SCREENS[name](t)]
         said = json.dumps([t.task.id, *(step.turn.text for step in t.steps)])
         why = f"fails {' and '.join(missed)}" if missed else "repeats an earlier rollout" if said in seen else None
         if why:
