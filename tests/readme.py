@@ -5,8 +5,8 @@
 there is none, of the scripted demo. `results` is the table of `recipes/pocket.results.json`, `other_base` that of the
 pocket judge on Qwen3-VL, `bench` that of `recipes/*.bench.json`, `goals` what these have of the workloads for a card,
 `for_cards` what is planned of the recipes for one, `miniatures` what was played of models on a CPU, `operators` what
-a decode step asks of one, `claims` what became of those in the laboratory, `sets` that of the published sets, `rounds`
-those of `recipes/self-taught.results.json`.
+a decode step asks of one, `claims` and `more_claims` what became of those in the laboratory, `sets` that of the
+published sets, `rounds` those of `recipes/self-taught.results.json`.
 The annotated tree is written by hand and checked against the folders.
 `tests/test_readme.py` runs the check.
 """
@@ -40,7 +40,7 @@ PAGES = ROOT / "armlite" / "docs"
 EXAMPLE = "recipes/pocket.example"
 """A run's folder with `trajectories.jsonl` and `images/`; its first trajectory is shown."""
 RESULTS = "recipes/pocket.results.json"
-CLAIMS = "recipes/claims/pocket.results.json"
+CLAIMS = "recipes/claims"
 SELF_TAUGHT = "recipes/self-taught.results.json"
 OTHER = "recipes/pocket-qwen3-vl.results.json"
 COMMAND = "armlite train recipes/pocket.yaml --seeds"
@@ -258,14 +258,14 @@ def operators() -> str:
     return "\n".join([*tables, "Made by `armlite bench --operators`."])
 
 
-def claims() -> str:
-    """What became of the claims in the laboratory."""
-    path = ROOT / CLAIMS
+def claims(name: str = "pocket") -> str:
+    """What became of claims in the laboratory: those of a file in `recipes/claims`."""
+    path = ROOT / CLAIMS / f"{name}.results.json"
     if not path.is_file():
-        return "Not measured yet: `armlite train recipes/claims/pocket.yaml` makes the tables."
+        return f"Not measured yet: `armlite train {CLAIMS}/{name}.yaml` makes the tables."
     judged = json.loads(path.read_text(encoding="utf-8"))
     lines = [origin(judged), "", *verdict_lines(judged), "", *check_lines(judged), "", *variant_lines(judged)]
-    return "\n".join([*lines, "", "Made by `armlite train recipes/claims/pocket.yaml --workers 2`."])
+    return "\n".join([*lines, "", f"Made by `armlite train {CLAIMS}/{name}.yaml --workers 2`."])
 
 
 def rounds() -> str:
@@ -329,7 +329,7 @@ BLOCKS: dict[Path, dict[str, Callable[[], str]]] = {
         "miniatures": miniatures,
         "operators": operators,
     },
-    PAGES / "claims.md": {"claims": claims},
+    PAGES / "claims.md": {"claims": claims, "more_claims": lambda: claims("pocket-more")},
     PAGES / "data.md": {"sets": sets, "rounds": rounds},
 }
 """File -> its marked blocks, and what makes them."""

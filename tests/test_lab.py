@@ -12,10 +12,12 @@ import pytest
 from armlite.data.tasks import family
 from armlite.episode import Episode
 from armlite.pocket.lab.baselines import baselines
+from armlite.pocket.lab.mosaic import box_of, place_of, zoom
 from armlite.pocket.lab.reading import way_shown
 from armlite.pocket.lab.traces import base_episodes, expert_episodes
 from armlite.pocket.lab.world import FAMILIES, NEEDS, SPLITS, generate
 from armlite.recipe import load_recipe
+from armlite.rewards import PAPER_WEIGHTS
 
 RULES = load_recipe("recipes/lab.yaml").episode
 
@@ -54,7 +56,7 @@ def test_the_same_seed_gives_the_same_tasks_and_files(world, tmp_path):
 def test_families_and_needed_calls_take_turns_and_gold_is_balanced(world):
     tasks, _ = world
     counts = Counter((family(t), t.meta["needs"]) for t in tasks)
-    assert counts == {(kind, needs): 40 for kind in FAMILIES for needs in NEEDS}
+    assert counts == {(k, n): 120 * turns.count(n) / len(turns) for k, turns in NEEDS.items() for n in range(3)}
     for kind in FAMILIES:
         assert abs(sum(t.gold == 1 for t in tasks if family(t) == kind) / 120 - 0.5) < 0.15
 
@@ -174,6 +176,28 @@ def test_expert_traces_call_what_is_needed_and_are_right(world):
     idle = [e.trajectory() for e in expert_episodes(tasks[:90], RULES, root, 0.0, 0.0, 0, idle=1.0)]
     assert all(r.calls for r in idle)
     assert sum(r.decision == r.task.gold for r in idle) < 60, "what they call is of no use"
+
+
+def test_who_calls_where_nothing_has_to_be_looked_at_guesses_so_only_a_bonus_for_any_call_pays_for_it(world):
+    tasks, root = world
+    idle = [t for t in tasks if t.meta["needs"] == 0]
+    cells = {place_of(cell): cell for cell in range(9)}
+    misled = Counter()
+    for task in [t for t in idle if family(t) == "mosaic"]:
+        place = re.search(r"at the (\w+ \w+) run", task.question)[1]
+        shown = call(opened(task, root), zoom("original_image", box_of(cells[place])))
+        misled["mosaic"] += way_shown(shown.images[-1], False) != task.responses[task.gold - 1]
+    others = [t for t in idle if family(t) != "mosaic"]
+    for record in (e.trajectory() for e in expert_episodes(others, RULES, root, 0.0, 0.0, 0, idle=1.0)):
+        misled[family(record.task)] += record.decision != record.task.gold
+    asked = Counter(map(family, idle))
+    assert all(abs(misled[kind] / asked[kind] - 0.5) < 0.25 for kind in FAMILIES), misled
+    right, pays = 1 - misled.total() / asked.total(), PAPER_WEIGHTS
+    assert right * (pays["answer"] + pays["success"]) + (1 - right) * pays["attempt"] < pays["answer"], "hierarchical"
+    assert right * pays["answer"] + pays["success"] > pays["answer"], "fixed_bonus"
+    assert all(family(t) != "mosaic" or t.meta["expert"]["sight"] for t in tasks)
+    frames = {t.meta["expert"]["sight"].split(" ", 4)[4] for t in tasks if t.meta["expert"]["glimpse"]}
+    assert frames == {"blue corners.", "yellow corners."}
 
 
 def test_base_traces_are_right_where_they_see_and_hurt_by_the_tools_that_they_call(world):

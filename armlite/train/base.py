@@ -19,7 +19,7 @@ from armlite.stages import BaseSettings
 from armlite.store import write_atomic
 from armlite.tools.documents.text_cache import cache_folder
 
-VERSION = 11
+VERSION = 17
 """Raised whenever the world, its traces or the pocket model change: bases that were made before are then made again."""
 NOTES = "made_of.json"
 """Beside a base: the settings that made it."""

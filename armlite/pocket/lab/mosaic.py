@@ -1,9 +1,9 @@
 """The mosaic family: which way do the stripes of a tile run? Coarse ones are seen in the prompt, fine ones in a crop;
 of a tile with a bright corner some are seen in the first crop, and some only in a crop of that corner.
 
-Such a tile has a frame, which is mostly light where the stripes of the bright corner are horizontal and dark where they
-are vertical: who does not look is mostly right there, and who looks nearly always. Coarse stripes are filled with fine
-ones, which mostly run the other way: who looks there, and believes the crop, is mostly wrong.
+Such a tile has a frame, which is mostly blue where the stripes of the bright corner are horizontal, and yellow where
+they are vertical: who does not look is mostly right there, and who looks nearly always. Coarse stripes are filled with
+fine ones, which run the other way as often as not: who looks there, and believes the crop, guesses.
 """
 
 import random
@@ -21,9 +21,9 @@ CORNERS = ([0, 0, 500, 500], [500, 0, 1000, 500], [0, 500, 500, 1000], [500, 500
 """Boxes of the quarters of a picture."""
 GLIMPSE = 0.97
 """How often a frame is right."""
-HATCHING = 0.2
+HATCHING = 0.5
 """How often the fine stripes on coarse ones run as these do."""
-FRAME_SAYS: dict[str, Way] = {"light": "horizontal", "dark": "vertical"}
+FRAME_SAYS: dict[str, Way] = {"blue": "horizontal", "yellow": "vertical"}
 EDGES = ((0, 333), (334, 666), (667, 1000))
 """Of boxes that cut a cell of 112 pixels out to the pixel: corners are rounded outwards."""
 
@@ -61,8 +61,8 @@ def mosaic_ask(rng: random.Random, name: str, out: Path, needs: int, transfer: b
             framed = _frame(rng, mine[0][mine[1]])
             frame = framed if place == cell else frame
             scene[place] = f"{framed} corners"
-            draw_corners(image, place, tuple(mine[0]), mine[1], width, noise)
             draw_frame(image, place, framed)
+            draw_corners(image, place, tuple(mine[0]), mine[1], width, noise)
         else:
             way = ways[bright] if place == cell else rng.choice(WAYS)
             width = {0: COARSE, 1: FINE}[needs] if place == cell else rng.choice((COARSE, FINE))
@@ -81,10 +81,11 @@ def mosaic_ask(rng: random.Random, name: str, out: Path, needs: int, transfer: b
         calls=tuple(calls),
         plans=tuple(plans[:needs]),
         finding=way,
-        sight="I see no stripes." if needs else "I see stripes.",
+        sight=f"I see {place_of(cell)} {scene[cell]}.",
         glimpse=FRAME_SAYS[frame] if frame else "",
         images=(f"images/{name}.png",),
-        scene=", ".join(f"{place_of(c)} {what}" for c, what in scene.items()),
+        scene=tuple(f"{place_of(c)} {what}" for c, what in scene.items()),
+        places=tuple(map(place_of, scene)),
     )
 
 

@@ -2,11 +2,12 @@
 
 Which colours there are can be seen on the sheet; a page's code and fine stripes on the page; the stripes in the bright
 corner of its figure in a crop of that page. Each topic shares each of its words with another page, so that a query of
-one word, or a wrong one, finds another page.
+one word, or a wrong one, finds another page. Where a colour is asked for, codes are names of colours, of the right
+one or the other: who fetches a page there, and believes its code, guesses.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ COLOURS = ("red", "green", "blue", "yellow")
 """Of figures; those that are told apart on the sheet."""
 CODES = words.CODES[:2]
 """As many as stripes have ways."""
+NAMED = 0.5
+"""How often the code of a page names the colour that there is, where colours are asked for; else it names the other."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ def paper_ask(rng: random.Random, name: str, out: Path, needs: int, transfer: bo
         rng.shuffle(pages)
         number, title = pages.index(meant) + 1, rng.choice(words.TITLES)
         right, wrong = _truth(rng, what, meant, pages)
+        if what == "colour":
+            pages = [replace(page, code=right if rng.random() < NAMED else wrong) for page in pages]
         if what == "code" or _fits(what, meant, (right, wrong), transfer):
             break
     write_pages(pages, out / "documents" / name / f"{title}.pdf")
@@ -99,7 +104,7 @@ def paper_ask(rng: random.Random, name: str, out: Path, needs: int, transfer: bo
         plans=tuple(plans[:needs]),
         finding=right,
         document=f"documents/{name}/{title}.pdf",
-        scene=", ".join(c for c in COLOURS if any(p.colour == c for p in pages)) if what == "colour" else "",
+        scene=tuple(c for c in COLOURS if any(p.colour == c for p in pages)) if what == "colour" else (),
     )
 
 

@@ -38,14 +38,24 @@ class Ask:
     constraints: tuple[dict[str, Any], ...] = ()
     images: tuple[str, ...] = ()
     document: str | None = None
-    scene: str = ""
+    scene: tuple[str, ...] = ()
     """What there is to be seen in the prompt's picture, part by part."""
+    places: tuple[str, ...] = ()
+    """Where, if the parts have places."""
 
     def lesson(self, rng: random.Random) -> dict[str, Any]:
-        """The fields of a Task for the base model: what is to be seen, or where nothing is, a `drill`."""
-        if self.scene:
-            return {"question": SCENE, "images": self.images, "document": self.document, "gold": self.scene}
-        return drill(rng)
+        """The fields of a Task for the base model: what is to be seen, or where nothing is, a `drill`.
+
+        Where parts have places, mostly a few are asked for: that is how a question about one is learnt to be looked up.
+        """
+        if not self.scene:
+            return drill(rng)
+        question, parts = SCENE, list(self.scene)
+        if self.places and rng.random() < 0.6:
+            asked = rng.sample(range(len(parts)), 3)
+            question = f"What is to be seen at the {', '.join(self.places[i] for i in asked)}?"
+            parts = [parts[i] for i in asked]
+        return {"question": question, "images": self.images, "document": self.document, "gold": ", ".join(parts)}
 
     def fields(self, rng: random.Random) -> dict[str, Any]:
         """The fields of a Task."""
@@ -67,18 +77,22 @@ class Ask:
 
 
 def drill(rng: random.Random) -> dict[str, Any]:
-    """The fields of a Task without a picture: words to be said again, or words that belong to others.
+    """The fields of a Task without a picture: words to be said again, or words that belong to others or to responses.
 
     So small a model learns only from many of these to copy whatever words a call needs, and to find what goes with one.
     """
-    spoken = rng.sample(DRILLED, 2 * rng.randint(4, 8))
-    if rng.random() < 0.5:
+    spoken, kind = rng.sample(DRILLED, 2 * rng.randint(4, 8)), rng.randrange(3)
+    if kind == 0:
+        said, asked = f'"{spoken[0]}" is resp_1, "{spoken[1]}" is resp_2', rng.randint(1, 2)
+        word = spoken[asked - 1]
+        return {"question": f"{said}. What is {word}?", "gold": f'{said}. I see "{word}" is resp_{asked}'}
+    if kind == 1:
         said = " ".join(spoken)
         return {"question": f"{said}. {ECHO}", "gold": said}
     pairs = list(zip(spoken[::2], spoken[1::2], strict=True))
     said = ", ".join(f'"{key}" is {value}' for key, value in pairs)
-    asked = rng.sample(pairs, 3)
-    keys, gold = ", ".join(key for key, _ in asked), ", ".join(f'"{key}" is {value}' for key, value in asked)
+    some = rng.sample(pairs, 3)
+    keys, gold = ", ".join(key for key, _ in some), ", ".join(f'"{key}" is {value}' for key, value in some)
     return {"question": f"{said}. What is {keys}?", "gold": gold}
 
 

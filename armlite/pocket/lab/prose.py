@@ -84,7 +84,8 @@ def write(rng: random.Random, rules: list[Rule], keeps: list[bool], short: bool)
     middle, end = [*held("names", True), *held("lacks", False)], held("ends", True)
     rng.shuffle(middle)
     if short:
-        return " ".join([rng.choice(words.FILLER), *middle, *end]) + "."
+        tail = [rng.choice(words.FILLER)] if "names" in said else end  # else a check of the end would tell
+        return " ".join([rng.choice(words.FILLER), *middle, *tail]) + "."
     count = rng.randint(12, 28)
     if "counts" in said:
         lower = next(r.lower for r in rules if r.kind == "counts")

@@ -36,8 +36,8 @@ LIGHT = (85, 125, 165)
 by its colour, as a small model has little else to know it by."""
 TINTS = ((200, 70, 70), (60, 125, 60), (80, 80, 200), (120, 110, 40))
 """Colours of the four quarters of what has a bright corner, as bright as each other; likewise."""
-FRAMES = {"dark": 20, "light": 235}
-"""Levels of the frames of tiles with a bright corner."""
+FRAMES = {"yellow": 10, "blue": 245}
+"""Levels of blue of the frames of tiles with a bright corner; their red and green are those of the place."""
 Corners = tuple[Way, Way, Way, Way]
 """Which way the stripes of each quarter run: top left, top right, bottom left, bottom right."""
 
@@ -68,6 +68,15 @@ def draw_tile(
     _paste(image, cell, mean + waves[:, :, None], noise)
 
 
+def draw_frame(image: Image.Image, cell: int, frame: str) -> None:
+    """What shows as a frame once a tile is drawn on it: the ground of a cell, bluer or less blue."""
+    row, column = divmod(cell, CELLS)
+    box = column * CELL, row * CELL, (column + 1) * CELL, (row + 1) * CELL
+    pixels = np.array(image.crop(box))
+    pixels[:, :, 2] = FRAMES[frame]
+    image.paste(Image.fromarray(pixels), box)
+
+
 def draw_corners(
     image: Image.Image, cell: int, ways: Corners, bright: int, width: int, noise: np.random.Generator
 ) -> None:
@@ -82,19 +91,6 @@ def draw_corners(
         mean = np.array(TINTS[i]) + (SHADE if i == bright else -SHADE)
         parts.append(mean + CONTRAST * _waves(half, way, width)[:, :, None])
     _paste(image, cell, np.block([[[parts[0]], [parts[1]]], [[parts[2]], [parts[3]]]]), noise)
-
-
-def draw_frame(image: Image.Image, cell: int, frame: str) -> None:
-    """A dark or a light frame around a tile, in the margin of its cell."""
-    row, column = divmod(cell, CELLS)
-    x, y, level = column * CELL, row * CELL, (FRAMES[frame],) * 3
-    for left, top, wide, high in (
-        (x, y, CELL, MARGIN),
-        (x, y + CELL - MARGIN, CELL, MARGIN),
-        (x, y, MARGIN, CELL),
-        (x + CELL - MARGIN, y, MARGIN, CELL),
-    ):
-        image.paste(level, (left, top, left + wide, top + high))
 
 
 def _waves(side: int, way: Way, width: int) -> np.ndarray:

@@ -144,7 +144,7 @@ def base_episodes(
 
     def part(task: Task, order: tuple[int, ...], rng: random.Random, blind: bool) -> Part:
         if blind or task.kind != "pairwise":
-            return Part(task, order, rng)
+            return Part(task, order, rng, first=task.meta["expert"]["sight"] if task.kind == "pairwise" else "")
         return _wandering(task, order, rng)
 
     return _play(tasks, settings, root, without_tools, seed, part)
@@ -187,11 +187,14 @@ def wander(task: Task, rng: random.Random) -> list[dict[str, Any]]:
 
 
 def _another_check(task: Task, rng: random.Random) -> dict[str, Any]:
-    """A check of a response for another kind of constraint than is asked for, by the word that is spoken of if any."""
+    """A check of a response for another kind of constraint than is asked for, by the word that is spoken of if any; of
+    short texts for their number of words, which is wrong of both.
+    """
     asked = rng.choice(task.constraints)
     spoken = re.search(r'"(\w+)"', asked.text)
     word = spoken[1] if spoken else rng.choice(words.KEYWORDS)
     kinds = [k for k in KINDS if Rule(k, word).constraint["check"] != asked.check and not (k == "names" and spoken)]
+    kinds = kinds if task.meta["needs"] else ["counts"]
     rule = Rule(rng.choice(kinds), word, rng.randint(12, 24)).constraint
     return {"name": rule["check"], "arguments": {"response": f"resp_{rng.randint(1, 2)}", **rule["arguments"]}}
 

@@ -22,8 +22,8 @@ SPLITS = ("train", "validation", "test", "traces", "base", "transfer")
 """Disjoint streams. `base` and `traces` are what the base model and the cold start learn from; `transfer` asks for
 places, topics, constraints and chains that none of the others asks for.
 """
-NEEDS = (0, 1, 2)
-"""Calls that tasks need; each is as frequent."""
+NEEDS = {"mosaic": (0, 1, 2, 1), "paper": (0, 1, 2, 1), "prose": (0, 1, 2)}
+"""Family -> calls that its tasks need, in turn."""
 NEEDS_OF_BASE = (0, 1, 0, 2)
 """Of the split `base`, which is there to learn seeing and reading."""
 LESSON_EVERY = 2
@@ -47,7 +47,7 @@ def generate(split: str, n: int, seed: int, out: Path, family: str | None = None
         turn = i // (1 if family else len(FAMILIES))
         rng = random.Random(f"lab/{split}/{seed}/{kind}/{i}")
         name = f"{split}-{seed}-{kind}-{i}"
-        cycle = NEEDS_OF_BASE if split == "base" else NEEDS
+        cycle = NEEDS_OF_BASE if split == "base" else NEEDS[kind]
         needs = cycle[turn // (LESSON_EVERY if split == "base" else 1) % len(cycle)]
         ask = _ask(rng, kind, name, out, needs, split == "transfer")
         if split == "base" and turn % LESSON_EVERY == 0:
