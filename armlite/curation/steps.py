@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from armlite.data.making.output import Counts, rejects_of
+from armlite.data.making.output import Counts, rejects_of, work_of
 from armlite.journal import DIGEST, differences
 from armlite.store import file_digest, read_json, write_atomic
 
@@ -53,7 +53,7 @@ class Steps:
             if stamp is not None and stamp["inputs"] != inputs:
                 self.anew[name] = _changed(stamp["inputs"], inputs)
                 for file in outputs:
-                    shutil.rmtree(file.with_name(f"{file.name}.work"), ignore_errors=True)
+                    shutil.rmtree(work_of(file), ignore_errors=True)
             self._say(f"{name}: {f'made anew, since {self.anew[name]}' if name in self.anew else 'being made'}")
             for file in (*outputs, rejects_of(outputs[0])):
                 file.unlink(missing_ok=True)

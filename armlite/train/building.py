@@ -4,12 +4,13 @@ none of their tasks.
 
 from collections.abc import Callable
 from pathlib import Path
-from shutil import rmtree
 
 from armlite.curation.build import BUILD, HELD_OUT, TASKS, Base, build
 from armlite.curation.recipe import DataRecipe, load_data_recipe
-from armlite.curation.rounds import TRACES, TRACES_2, second_round
-from armlite.data.making.output import work_of
+from armlite.curation.rounds import STEPS, TRACES, TRACES_2, judged_how, second_round
+from armlite.curation.sources import check_left, digests
+from armlite.curation.steps import Steps
+from armlite.data.making.output import rejects_of
 from armlite.data.making.traces import make_traces
 from armlite.errors import ArmliteError
 from armlite.judge import Judge
@@ -114,30 +115,19 @@ def _pocket_round(recipe: Recipe, run: Path, judge: Judge, notify: Notify) -> No
     """The same in a pocket world: of `data.second_round` judgments of each task the right ones, with calls or without,
     since some tasks need none.
     """
-    out, learnt = run / "data" / TRACES_2, (run / "checkpoints" / "grpo1").stat().st_mtime
-    if out.is_file() and out.stat().st_mtime > learnt:
-        return
-    out.unlink(missing_ok=True)  # of an earlier grpo1, as are judgments that have been begun
-    begun = work_of(out)
-    if begun.is_dir() and begun.stat().st_mtime < learnt:
-        rmtree(begun)
-    _, show = _telling(notify)
-    counts = make_traces(
-        run / "data" / "train" / "tasks.jsonl",
-        judge.model,
-        judge.settings,
-        out,
-        "grpo1",
-        recipe.data.n_tasks,
-        recipe.data.second_round,
-        recipe.seed,
-        recipe.evaluation.temperature,
-        in_flight=recipe.evaluation.batch,
-        on_task=lambda done, total: show("traces-2", done, total),
+    folder, rules, name = run / "data", recipe.evaluation, STEPS[2][0]
+    train, out = folder / "train" / "tasks.jsonl", folder / TRACES_2
+    say, show = _telling(notify)
+    n, k, seed, temperature = recipe.data.n_tasks, recipe.data.second_round, recipe.seed, rules.temperature
+    inputs = {"train": digests(train), "model": "grpo1", **judged_how(judge), "n": n, "k": k, "seed": seed}
+    inputs["temperature"] = temperature
+    make = lambda: make_traces(  # noqa: E731
+        *(train, judge.model, judge.settings, out, "grpo1", n, k, seed, temperature),
+        in_flight=rules.batch,
+        on_task=lambda done, total: show(name, done, total),
         screens=("format", "verdict"),
     )
-    if not counts.kept:
-        raise ArmliteError(f"of {counts.taken_in} judgments of tasks after grpo1 none is right: leave stages.sft2 out")
+    check_left(name, Steps(folder, say).run(name, inputs, [out], make), rejects_of(out))
 
 
 def got_before(recipe: Recipe) -> set[str]:

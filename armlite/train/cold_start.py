@@ -39,9 +39,8 @@ def conversations(recipe: Recipe, run: Path, name: str, left_out: Mapping[str, s
         ArmliteError: there is nothing at the path, or fewer than asked for; DataError: a line breaks its schema.
     """
     data, limits = recipe.data, recipe.episode.limits
-    second = SavedConversations(run / "data" / TRACES_2, limits) if name == "sft2" else ()
     if name == "sft2" and data.build is not None:
-        return second
+        return SavedConversations(run / "data" / TRACES_2, limits)
     if data.traces != "pocket":
         return SavedConversations(data.traces, limits, data.n_traces, left_out)
     root, world = run / "data" / "traces", get_world(data.world)
@@ -49,4 +48,5 @@ def conversations(recipe: Recipe, run: Path, name: str, left_out: Mapping[str, s
     shares = data.expert_share, data.without_tools
     idle = {"idle": data.idle_share} if data.idle_share else {}
     episodes = world.expert_episodes(tasks, recipe.episode, root, *shares, recipe.seed, **idle)
+    second = SavedConversations(run / "data" / TRACES_2, limits) if name == "sft2" else ()
     return [*(e.conversation for e in episodes), *second]
