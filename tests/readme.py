@@ -224,7 +224,7 @@ def goals() -> str:
             report, row = measured[work.id]
             values = {goal.figure: goal.value(row) for goal in work.goals}
             figures = [f"{name} {'open' if value is None else f'{value:.3g}'}" for name, value in values.items()]
-            when = f"{report['date']}, an earlier engine" if row.get("earlier") else report["date"]
+            when = row.get("date", report["date"]) + (", an earlier engine" if row.get("earlier") else "")
             found = f"{', '.join(figures)} ({report['device']}, {when})"
         lines.append(f"| {work.id} | {work.what} | {', '.join(map(str, work.goals))} | {found} |")
     return "\n".join(lines)

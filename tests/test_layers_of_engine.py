@@ -1,7 +1,9 @@
 """The engine's layers give the modules' numbers with a third of the operators: adapters taken together."""
 
 import copy
-from dataclasses import replace
+import sys
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,9 +11,11 @@ from peft import LoraConfig, get_peft_model
 from tiny_qwen import tiny
 
 from armlite.bench.operators import count_operators, wanted_of
+from armlite.models.engine import layers
 from armlite.models.engine.decoder import base_model
-from armlite.models.engine.layers import Adapted, Layer
-from armlite.models.engine.stacked import stack_4bit
+from armlite.models.engine.layers import Adapted, Layer, layers_of
+from armlite.models.engine.selfcheck import SelfCheck
+from armlite.models.engine.stacked import Stack, stack_4bit
 from armlite.plan.shapes import shape_of
 
 torch.set_num_threads(1)
@@ -106,6 +110,7 @@ def test_4_bit_modules_that_share_an_input_become_views_of_one_tensor_and_stay_s
         assert torch.allclose(stack_4bit(modules)(x), wanted, rtol=0.02, atol=0.02)
         places = [m.weight.data_ptr() for m in modules]
         assert torch.allclose(stack_4bit(modules)(x), wanted, rtol=0.02, atol=0.02)
+        assert not stack_4bit(modules).has_kernel  # of 64 inputs
     assert places == [m.weight.data_ptr() for m in modules]  # side by side already: nothing moves again
     assert places[1] == places[0] + modules[0].weight.numel()
     assert all(torch.equal(old, m.weight.data) for old, m in zip(before, modules, strict=True))
@@ -132,3 +137,66 @@ def test_bytes_are_those_of_the_weights_and_of_the_cache_and_little_more():
     weights = shape.linears / 2 + shape.vocab_size * shape.hidden_size * 2  # 4 bits, and the head in 16
     cache = 2 * shape.num_hidden_layers * shape.kv_size * 2 * wanted.tokens
     assert 1 <= count_operators(wanted)["ours"].step_bytes / (weights + cache) <= 1.1
+
+
+def stands_for_the_kernel(monkeypatch, calls, error=None):
+    """What `nf4_kernel` computes, without a card; counts rows."""
+
+    def multiply(x, weights, down=None, up=None):
+        if error:
+            raise error
+        calls.append(len(x))
+        code = weights.code[torch.stack((weights.packed.flatten() >> 4, weights.packed.flatten() & 15), -1).long()]
+        dense = (code.view(-1, 64) * weights.scales[:, None]).view(weights.outputs, -1).to(x.dtype)
+        made = x @ dense.T + (0 if weights.bias is None else weights.bias)
+        return made if down is None else made + x @ down.T @ up
+
+    @dataclass
+    class Weights:
+        packed: torch.Tensor
+        scales: torch.Tensor
+        code: torch.Tensor
+        table: None
+        outputs: int
+        bias: torch.Tensor
+        shares: int
+
+    module = SimpleNamespace(multiply=multiply, Weights=Weights, table_of=lambda code: None, BN=64)
+    monkeypatch.setitem(sys.modules, "armlite.models.engine.nf4_kernel", module)
+    monkeypatch.setattr(Stack, "has_kernel", True)  # of such small modules it is made for none
+    properties = SimpleNamespace(multi_processor_count=132)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+
+
+@pytest.mark.parametrize(("rows", "few"), [(1, 0), (2, 1), (64, 1), (65, 0)])
+def test_few_rows_go_through_the_kernel_with_their_adapters_and_others_as_before(monkeypatch, rows, few):
+    calls = []
+    stands_for_the_kernel(monkeypatch, calls)
+    layer = base_model(with_adapter(torch.bfloat16, quantize=True)).model.language_model.layers[0]
+    a, m = layer.self_attn, layer.mlp
+    x = torch.randn(rows, 1, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with torch.no_grad():
+        for modules, joined in (((a.q_proj, a.k_proj, a.v_proj), True), ((m.gate_proj, m.up_proj), False)):
+            wanted = [module(x) for module in modules]
+            made = Adapted(x.dtype, *modules, joined=joined, kernel=True)(x)
+            assert len(made) == (1 if joined else 2)
+            assert torch.allclose(torch.cat(made, -1), torch.cat(wanted, -1), rtol=0.05, atol=0.05)
+    assert calls == [rows, rows] * few
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("Failed to find C compiler.\nPlease specify via CC")])
+def test_a_kernel_that_cannot_be_compiled_is_off_with_a_sentence(monkeypatch, error):
+    calls, said = [], []
+    stands_for_the_kernel(monkeypatch, calls, error)
+    monkeypatch.setattr(layers, "kernel_here", lambda device: True)
+    check, text = SelfCheck(said.append), base_model(with_adapter(torch.bfloat16, quantize=True)).model.language_model
+    with torch.no_grad():
+        made = layers_of(text, check)
+    assert [type(layer) for layer in made] == [Layer] * len(text.layers)
+    if error is None:
+        assert not said
+        assert check.differences["4-bit kernels"] < 0.1
+        assert {2, 32, 64} == set(calls)
+    else:
+        assert said == ["4-bit kernels are off: they cannot be used here (Failed to find C compiler.)"]
+        assert check.differences["packed adapters"] < 0.1

@@ -32,7 +32,7 @@ def test_the_schema_of_a_tool_comes_from_its_hints_and_docstring(peeking: Tool) 
     }
 
 
-@tool(hidden=("alias", "anything"))
+@tool
 def many(
     memory: Memory,
     /,
@@ -43,12 +43,8 @@ def many(
     sure: bool,
     side: Literal["left", "right"],
     box: list[float],
-    pairs: list[list[int]],
-    more: dict[str, Any] | None = None,
-    alias: str = "",
-    anything: Any = None,
 ) -> Observation:
-    """Takes all there is.
+    """Takes much.
 
     Args:
         word: A.
@@ -57,21 +53,45 @@ def many(
         sure: D.
         side: E.
         box: F.
+    """
+    return Observation(ok=True, text=f"{word} {count} {share} {sure} {side} {box}")
+
+
+@tool(hidden=("alias", "anything"))
+def rest(
+    memory: Memory,
+    /,
+    *,
+    pairs: list[list[int]],
+    more: dict[str, Any] | None = None,
+    alias: str = "",
+    anything: Any = None,
+) -> Observation:
+    """Takes the rest.
+
+    Args:
         pairs: G.
         more: H.
     """
-    return Observation(ok=True, text=f"{word} {count} {share} {sure} {side} {box} {pairs} {more} {alias} {anything}")
+    return Observation(ok=True, text=f"{pairs} {more} {alias} {anything}")
 
 
-FINE = {"word": "w", "count": 1, "share": 2, "sure": True, "side": "left", "box": [1, 2.5], "pairs": [[1, 2]]}
+FINE = {"word": "w", "count": 1, "share": 2, "sure": True, "side": "left", "box": [1, 2.5]}
+FINE_REST = {"pairs": [[1, 2]]}
+
+
+def taken_by(changed: dict[str, Any]) -> tuple[Tool, dict[str, Any]]:
+    """The tool that has such parameters, and what fits it but for the change."""
+    tool, fine = (rest, FINE_REST) if set(changed) & {"pairs", "more", "alias", "anything"} else (many, FINE)
+    return tool, fine | changed
 
 
 def test_every_kind_of_hint_has_its_json_type_and_hidden_parameters_are_not_shown() -> None:
-    parameters = many.schema["function"]["parameters"]
-    types = {name: value["type"] for name, value in parameters["properties"].items()}
-    assert list(types.values()) == ["string", "integer", "number", "boolean", "string", "array", "array", "object"]
-    assert parameters["properties"]["side"]["enum"] == ["left", "right"]
-    assert parameters["required"] == list(FINE)
+    both = [one.schema["function"]["parameters"] for one in (many, rest)]
+    types = [[value["type"] for value in parameters["properties"].values()] for parameters in both]
+    assert types == [["string", "integer", "number", "boolean", "string", "array"], ["array", "object"]]
+    assert both[0]["properties"]["side"]["enum"] == ["left", "right"]
+    assert [parameters["required"] for parameters in both] == [list(FINE), list(FINE_REST)]
 
 
 @pytest.mark.parametrize(
@@ -88,14 +108,14 @@ def test_every_kind_of_hint_has_its_json_type_and_hidden_parameters_are_not_show
     ],
 )
 def test_arguments_that_fit_are_passed_on(changed: dict[str, Any]) -> None:
-    given = FINE | changed
-    text = many(Memory(), **given).text
+    tool, given = taken_by(changed)
+    text = tool(Memory(), **given).text
     assert [str(value) for value in given.values() if str(value) not in text] == []
 
 
 def test_whole_numbers_may_be_written_with_a_point() -> None:
-    text = many(Memory(), **(FINE | {"count": 2.0, "pairs": [[1.0, 2]], "share": 3.0})).text
-    assert text.startswith("w 2 3.0 True left [1, 2.5] [[1, 2]]")
+    assert many(Memory(), **(FINE | {"count": 2.0, "share": 3.0})).text == "w 2 3.0 True left [1, 2.5]"
+    assert rest(Memory(), pairs=[[1.0, 2]]).text.startswith("[[1, 2]]")
 
 
 def test_what_a_tool_says_forges_no_tag_and_its_reminder_may_hold_some() -> None:
@@ -125,7 +145,7 @@ def test_what_a_tool_says_forges_no_tag_and_its_reminder_may_hold_some() -> None
         ({"box": [1, "2"]}, "must be a list of number"),
         ({"box": [1, True]}, "must be a list of number"),
         ({"pairs": [[1, 2], [3, 4.5]]}, "must be a list of list of integer"),
-        ({"more": []}, "parameter 'more' of many must be an object"),
+        ({"more": []}, "parameter 'more' of rest must be an object"),
         ({"wrod": "w"}, "many has no parameter 'wrod'. Did you mean 'word'?"),
         ({"memory": {}}, "many has no parameter 'memory'."),
         ({"self": {}}, "many has no parameter 'self'."),
@@ -133,10 +153,12 @@ def test_what_a_tool_says_forges_no_tag_and_its_reminder_may_hold_some() -> None
     ],
 )
 def test_arguments_that_do_not_fit_are_refused_with_the_usage(changed: dict[str, Any], said: str) -> None:
+    tool, given = taken_by(changed)
     with pytest.raises(ToolError) as caught:
-        many(Memory(), **(FINE | changed))
+        tool(Memory(), **given)
     assert said in str(caught.value)
-    assert "Usage: many(word: string, count: integer," in str(caught.value)
+    usage = "many(word: string, count: integer," if tool is many else "rest(pairs: list of list of integer,"
+    assert f"Usage: {usage}" in str(caught.value)
     assert "alias" not in str(caught.value)
     assert len(str(caught.value)) < 600
 

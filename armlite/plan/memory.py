@@ -41,7 +41,7 @@ BENCHED = {
     "key-value cache": "cache",
 }
 """Part -> what a bench measures it as."""
-PASSING = ("prefill", "activations", "logits", "pixels")
+PASSING = ("prefill", "activations", "logits", "pixels", "layers side by side")
 """Parts that a pass through the model takes: a bench measures them together."""
 
 
@@ -174,7 +174,11 @@ def rollout(engine: EngineSettings, shape: Shape, load: Load, size: int, recipe:
     # One layer at a time, at the widest place: both projections, the activation and the product.
     token = size * (4 * h + 4 * i)
     width = load.prefill or min(engine.prefill_tokens, slots * load.conversation)
+    # The engine's own: scales of 4-bit weights in float32, and adapters once more in the dtype of the model.
+    own = shape.linears * 4 / 64 if recipe.model.quantize == "4bit" else 0
+    own += shape.adapter(recipe.lora.r, recipe.lora.target) * size
     return {
+        "layers side by side": gib(own),
         "key-value cache": cache,
         "prefill": gib(width * token) + _unpacked(shape, size, recipe.model.quantize == "4bit"),
         "logits": gib(slots * shape.vocab_size * 4 * 3),

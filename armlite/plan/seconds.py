@@ -30,6 +30,12 @@ OTHERS = ("vision_seconds", "tools_seconds", "score_seconds")
 """What a bench measures of a step beside prefill, decode and update."""
 
 
+WITHOUT_KERNEL = 2.05
+"""How much longer a decode step of a 4-bit model takes on a card for which the engine's kernel for few rows is not made:
+that of W1 on an H200 before there was one (2026-11-26) and after (2026-11-27).
+"""
+
+
 @dataclass(frozen=True)
 class Course:
     """How a rollout goes, on average: what no recipe can know."""
@@ -166,6 +172,8 @@ def rates_for(
     here, there_estimated = estimated_rates(recipe, shape, card), estimated_rates(recipe, shape, there)
     rates = {name: rate * here[name] / there_estimated[name] for name, rate in profile.rates.items() if name in here}
     rates |= {name: rate for name, rate in profile.rates.items() if name not in here}
+    if recipe.model.quantize == "4bit" and there.bfloat16 and not card.bfloat16:
+        rates["decode_step_seconds"] *= WITHOUT_KERNEL
     return rates, f"estimated {origin} and the data sheets of both cards"
 
 

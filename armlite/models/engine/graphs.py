@@ -17,9 +17,9 @@ from armlite.models.engine.kv_cache import KVCache
 from armlite.models.engine.oom import out_of_memory
 from armlite.models.engine.selfcheck import SelfCheck
 
-EAGER_STEPS = 4
-"""Steps over a cache that run as they are before one is recorded, which takes about as long; kernels are chosen and
-workspaces made in them."""
+EAGER_STEPS = 2
+"""Steps over a first cache that run as they are before one is recorded, which takes about as long: kernels are compiled
+and chosen, and workspaces made in them. Over a cache that has grown it is one."""
 WAY = "CUDA graphs"
 Work = Callable[[], torch.Tensor]
 
@@ -50,16 +50,17 @@ class GraphedDecoder:
     def __init__(self, decoder: Decoder, record: Callable[[Work], Work] = record_graph, check: SelfCheck | None = None):
         self._decoder, self._record, self._check = decoder, record, check or SelfCheck()
         self._keys: torch.Tensor | None = None
-        self._seen = 0
+        self._seen, self._eager = 0, EAGER_STEPS
         self._replay: Work | None = None
         self._numbers = torch.empty(0)
 
     def step(self, cache: KVCache, slots: Sequence[int], *each: Sequence[int]) -> torch.Tensor:
         """As `Decoder.step` (`each`: tokens, lengths, positions); the logits are valid until the next one."""
         if cache.keys[0] is not self._keys:  # a cache that has grown has new tensors
+            self._eager = EAGER_STEPS if self._keys is None else 1
             self._keys, self._seen, self._replay = cache.keys[0], 0, None
         self._seen += 1
-        if self._seen <= EAGER_STEPS or not self._check.on(WAY):
+        if self._seen <= self._eager or not self._check.on(WAY):
             return self._decoder.step(cache, slots, *each)
         logits = self._replayed(cache, slots, *each)
         if logits is None:

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch.nn.functional import linear, rms_norm
 
+from armlite.errors import first_line
+from armlite.models.engine.oom import out_of_memory
 from armlite.models.engine.selfcheck import SelfCheck
-from armlite.models.engine.stacked import stack_4bit
+from armlite.models.engine.stacked import MOST_RANK, MOST_ROWS, kernel_here, stack_4bit
 
 SMALL = 1 << 26
 """Weights of the text layers up to which they are copied (0.25 GiB)."""
@@ -23,15 +25,20 @@ WIDE = 256
 decode step, and no slower for many (measured on an AVX-512 core with 1 to 551 rows of 512 and 1,664 numbers).
 """
 
+PACKED, ADAPTERS, KERNEL = "packed layers", "packed adapters", "4-bit kernels"
+"""Names of these ways in `selfcheck`."""
+
 
 class Layer:
     """One layer, to be made in eval mode.
 
     Args:
         layer: a decoder layer of transformers, possibly with LoRA or 4-bit modules in it.
+        kernel: multiply few rows with weights in 4 bits by our own kernel.
     """
 
-    def __init__(self, layer: Any):
+    def __init__(self, layer: Any, kernel: bool = False):
+        self._kernel = kernel
         self._norms = [(n.weight, n.variance_epsilon) for n in (layer.input_layernorm, layer.post_attention_layernorm)]
         self._act = layer.mlp.act_fn
         self._take(layer.self_attn, layer.mlp)
@@ -39,10 +46,10 @@ class Layer:
     def _take(self, a: Any, m: Any) -> None:
         """Take the linear modules of the attention and of the MLP."""
         dtype = self._norms[0][0].dtype
-        self._qkv_parts = Adapted(dtype, a.q_proj, a.k_proj, a.v_proj, joined=True)
-        self._out_parts = Adapted(dtype, a.o_proj)
-        self._up_parts = Adapted(dtype, m.gate_proj, m.up_proj)
-        self._down_parts = Adapted(dtype, m.down_proj)
+        self._qkv_parts = Adapted(dtype, a.q_proj, a.k_proj, a.v_proj, joined=True, kernel=self._kernel)
+        self._out_parts = Adapted(dtype, a.o_proj, kernel=self._kernel)
+        self._up_parts = Adapted(dtype, m.gate_proj, m.up_proj, kernel=self._kernel)
+        self._down_parts = Adapted(dtype, m.down_proj, kernel=self._kernel)
 
     def _normed(self, i: int, x: torch.Tensor) -> torch.Tensor:
         weight, epsilon = self._norms[i]
@@ -108,27 +115,41 @@ def layers_of(text: Any, check: SelfCheck | None = None) -> list[Layer]:
     """
     weight, config = text.norm.weight, text.config
     count = config.num_hidden_layers * config.hidden_size * (4 * config.hidden_size + 3 * config.intermediate_size)
-    packed = weight.device.type == "cpu" and weight.dtype == torch.float32 and count <= SMALL
-    kind, way = (PackedLayer, "packed layers") if packed else (Layer, "packed adapters")
-    if check is None or check.on(way):
-        layers = [kind(layer) for layer in text.layers]
-        if check is None or not check.due(way) or _same(layers, text.layers, check, way):
-            return layers
+    if weight.device.type == "cpu" and weight.dtype == torch.float32 and count <= SMALL:
+        ways: list[tuple[str, Callable[[Any], Layer]]] = [(PACKED, PackedLayer)]
+    else:
+        ways = [(ADAPTERS, Layer)]
+        if kernel_here(weight.device) and any(hasattr(p, "quant_state") for p in text.layers[0].parameters()):
+            ways.insert(0, (KERNEL, lambda layer: Layer(layer, kernel=True)))
+    for way, kind in ways:
+        if check and not check.on(way):
+            continue
+        try:
+            layers = [kind(layer) for layer in text.layers]
+            if not check or not check.due(way) or _same(layers, text.layers, check, way):
+                return layers
+        except Exception as error:  # Triton's compiler has many, from a lacking C compiler to a card it does not know
+            if check is None or way != KERNEL or out_of_memory(error):
+                raise
+            check.turn_off(way, f"cannot be used here ({first_line(error)})")
     return [PlainLayer(layer) for layer in text.layers]
 
 
 def _same(layers: Sequence[Layer], modules: Sequence[Any], check: SelfCheck, way: str) -> bool:
     """Whether all layers give their modules' numbers."""
     norm, mixes = modules[0].input_layernorm.weight, modules[0].self_attn.o_proj.in_features
-    numbers = torch.linspace(-9, 9, 2 * max(len(norm), mixes), device=norm.device).sin().to(norm.dtype).view(1, 2, -1)
-    x, mixed = numbers[..., : len(norm)], numbers[..., :mixes]
     fast, plain = [], []
-    for layer, module in zip(layers, modules, strict=True):
-        each = ((one.qkv(x), one.out(mixed), one.mlp(x)) for one in (layer, PlainLayer(module)))
-        for one, two in zip(*each, strict=True):
-            scale = two.float().std().clamp(min=1e-9)  # so that each counts alike
-            fast.append((one.float() / scale).flatten())
-            plain.append((two.float() / scale).flatten())
+    for rows in (2, 32, 64) if way == KERNEL else (2,):
+        numbers = torch.linspace(-9, 9, rows * max(len(norm), mixes), device=norm.device).sin().to(norm.dtype)
+        numbers = numbers.view(1, rows, -1)
+        x, mixed = numbers[..., : len(norm)], numbers[..., :mixes]
+        some = len(layers) if rows == 2 else 1  # another kernel is tried on one layer
+        for layer, module in zip(layers[:some], modules[:some], strict=True):
+            each = ((one.qkv(x), one.out(mixed), one.mlp(x)) for one in (layer, PlainLayer(module)))
+            for one, two in zip(*each, strict=True):
+                scale = two.float().std().clamp(min=1e-9)  # so that each counts alike
+                fast.append((one.float() / scale).flatten())
+                plain.append((two.float() / scale).flatten())
     return check.agree(way, torch.cat(fast), torch.cat(plain), norm.dtype)
 
 
@@ -143,29 +164,40 @@ class Adapted:
         dtype: of the inputs. PEFT keeps adapters of a bfloat16 model in float32; what they add is rounded in the end.
         joined: give the outputs side by side, as one; all B matrices are one block-diagonal product then, and modules
             in 4 bits are one product.
+        kernel: multiply few rows with weights in 4 bits by our own kernel, all modules at once.
     """
 
-    def __init__(self, dtype: torch.dtype, *modules: Any, joined: bool = False):
+    def __init__(self, dtype: torch.dtype, *modules: Any, joined: bool = False, kernel: bool = False):
         self._bases, self._joined = modules, joined and len(modules) > 1
         names = [plain_adapter(module) for module in modules]
         self._down: torch.Tensor | None = None
+        self._up: torch.Tensor | None = None
         if None not in names:
             self._bases = tuple(module.base_layer for module in modules)
-        self._whole = stack_4bit(self._bases) if self._joined else None
+        self._whole = stack_4bit(self._bases) if self._joined or kernel else None
+        self._kernel = kernel and self._whole is not None and self._whole.has_kernel
+        self._sizes = [base.out_features for base in self._bases] if self._kernel else []
         if None in names:
             return
         named = list(zip(modules, names, strict=True))
         self._down = torch.cat([m.lora_A[n].weight for m, n in named]).to(dtype)  # (sum of ranks, in)
         self._ups = [(m.lora_B[n].weight * m.scaling[n]).T.to(dtype) for m, n in named]  # (rank, out) each
+        self._kernel = self._kernel and len(self._down) <= MOST_RANK
+        if self._joined or self._kernel:
+            self._up = torch.block_diag(*self._ups)  # (sum of ranks, sum of out)
         if self._joined:
-            self._ups = [torch.block_diag(*self._ups)]  # (sum of ranks, sum of out)
+            self._ups = [self._up]
         self._ranks = [len(up) for up in self._ups]
 
     def __call__(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Inputs (B, T, in) -> the outputs (B, T, out) of each of the modules, or one (B, T, sum of out)."""
-        made = [self._whole(x)] if self._whole else [base(x) for base in self._bases]
-        if self._joined and not self._whole:
-            made = [torch.cat(made, -1)]
+        if self._kernel and 1 < x.shape[:-1].numel() <= MOST_ROWS:  # bitsandbytes has a kernel for one row
+            made = self._whole.few(x, self._down, self._up)  # type: ignore[union-attr]
+            return [made] if self._joined else list(made.split(self._sizes, -1))
+        if self._joined:
+            made = [self._whole(x) if self._whole else torch.cat([base(x) for base in self._bases], -1)]
+        else:
+            made = [base(x) for base in self._bases]
         if self._down is not None:
             lows = linear(x, self._down).flatten(0, -2).split(self._ranks, -1)  # (B * T, rank) each
             for out, low, up in zip(made, lows, self._ups, strict=True):

@@ -3,21 +3,102 @@ kernel in place of three, which keeps a card busier (queries, keys and values of
 microseconds apart).
 
 Nothing is copied for good: the packed weights move side by side once, and the modules then hold views of them. Blocks
-of weights have a scale each; scales that are quantised themselves have one offset a module, so they are unpacked here
-(a third of a per cent of a 7B's weights).
+of weights have a scale each; scales that are quantised themselves have one offset a module, so they are unpacked here,
+for as long as the product is kept (4 bytes for 64 weights).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 
+MOST_ROWS = MOST_RANK = 64
+"""Of a product by our own kernel, and of its adapters together; of more rows, unpacking is the smaller part."""
+PROGRAMS = 4
+"""Of that kernel for each multiprocessor of a card, about."""
 
-def stack_4bit(modules: Sequence[Any]) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """What maps inputs (..., in) to the modules' outputs side by side (..., sum of out); None: they cannot be stacked.
+
+@dataclass(frozen=True)
+class Stack:
+    """Linear modules in 4 bits with the same input, as one."""
+
+    packed: torch.Tensor
+    """Bytes of two weights each, (bytes, 1)."""
+    scales: torch.Tensor
+    """Of each block of weights, in float32."""
+    shape: torch.Size
+    """(sum of out, in)"""
+    bias: torch.Tensor | None
+    """(sum of out,)"""
+    state: Any
+    """bitsandbytes' description of the first module's weights."""
+    dtype: torch.dtype | None
+    """In which the modules compute; None: that of the inputs."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Inputs (..., in) -> the modules' outputs side by side, (..., sum of out)."""
+        # The very operator behind the modules' forward, which is fused for few rows.
+        made = torch.ops.bitsandbytes.gemm_4bit.default(
+            self._input(x),
+            self.packed,
+            self.shape,
+            self.scales,
+            self.state.blocksize,
+            self.state.quant_type,
+            bias=self.bias,
+        )
+        return made.to(x.dtype)
+
+    def few(self, x: torch.Tensor, down: torch.Tensor | None = None, up: torch.Tensor | None = None) -> torch.Tensor:
+        """The same for at most `MOST_ROWS` rows of inputs, by our own kernel; only where `has_kernel`.
+
+        Args:
+            down: (rank, in), all modules' LoRA A matrices in the dtype of the inputs; None: they have no adapter.
+            up: (rank, sum of out), what of them goes into which output.
+        """
+        from armlite.models.engine.nf4_kernel import multiply
+
+        rows = self._input(x).reshape(-1, self.shape[1]).contiguous()
+        return multiply(rows, self._weights, down, up).view(*x.shape[:-1], -1).to(x.dtype)
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether the kernel knows such weights."""
+        return (
+            self.state.blocksize == 64
+            and self.shape[1] % 128 == 0  # a step of the kernel
+            and self.dtype in (torch.bfloat16, torch.float16)
+        )
+
+    def _input(self, x: torch.Tensor) -> torch.Tensor:
+        return x if self.dtype is None else x.to(self.dtype)
+
+    @cached_property
+    def _weights(self) -> Any:
+        """As the kernel takes them."""
+        from armlite.models.engine.nf4_kernel import BN, Weights, table_of
+
+        code, outputs = self.state.code.float().contiguous(), self.shape[0]
+        programs = PROGRAMS * torch.cuda.get_device_properties(self.packed.device).multi_processor_count
+        shares = max(1, min(programs // -(-outputs // BN), self.shape[1] // 512))  # so that all have something to do
+        return Weights(self.packed, self.scales, code, table_of(code), outputs, self.bias, shares)
+
+
+def kernel_here(device: torch.device) -> bool:
+    """Whether a card and a Triton are there that our own kernel is made for."""
+    if device.type != "cuda" or torch.version.hip is not None or find_spec("triton") is None:
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0)  # Triton multiplies without tensor cores before
+
+
+def stack_4bit(modules: Sequence[Any]) -> Stack | None:
+    """Modules with the same input, as one product; None: they cannot be stacked.
 
     Args:
-        modules: with the same input; what is not bitsandbytes' `Linear4bit` as it is made on a card cannot be stacked.
+        modules: what is not bitsandbytes' `Linear4bit` as it is made on a card cannot be stacked.
     """
     if not all(map(_is_plain, modules)):
         return None
@@ -26,21 +107,15 @@ def stack_4bit(modules: Sequence[Any]) -> Callable[[torch.Tensor], torch.Tensor]
     # A module ends with a block of scales, or the next one's would be shifted.
     if len(kinds) > 1 or any(s.shape.numel() % s.blocksize for s in states):
         return None
-    first, dtype = states[0], modules[0].compute_dtype
-    shape = torch.Size((sum(s.shape[0] for s in states), first.shape[1]))
-    packed = put_together([module.weight for module in modules])  # (bytes, 1)
-    scales = torch.cat([_scales(state) for state in states])
-    biases = [module.bias for module in modules]
-    bias = torch.cat([b.detach().to(dtype or b.dtype) for b in biases]) if biases[0] is not None else None
-
-    def run(x: torch.Tensor) -> torch.Tensor:
-        # The very operator behind the modules' forward, which is fused for few rows.
-        made = torch.ops.bitsandbytes.gemm_4bit.default(
-            x if dtype is None else x.to(dtype), packed, shape, scales, first.blocksize, first.quant_type, bias=bias
-        )
-        return made.to(x.dtype)
-
-    return run
+    dtype, biases = modules[0].compute_dtype, [module.bias for module in modules]
+    return Stack(
+        packed=put_together([module.weight for module in modules]),
+        scales=torch.cat([_scales(state) for state in states]),
+        shape=torch.Size((sum(s.shape[0] for s in states), states[0].shape[1])),
+        bias=torch.cat([b.detach().to(dtype or b.dtype) for b in biases]) if biases[0] is not None else None,
+        state=states[0],
+        dtype=dtype,
+    )
 
 
 def _is_plain(module: Any) -> bool:

@@ -21,6 +21,7 @@ from armlite.errors import ArmliteError
 from armlite.images import image_key
 from armlite.models.bases import base_of
 from armlite.models.engine.decoder import base_model
+from armlite.models.engine.patches import can_patch, patches, value_table
 from armlite.models.engine.selfcheck import SelfCheck
 from armlite.models.engine.tower import WAY, can_fuse, fused_blocks
 from armlite.models.sampling import FEATURE_BYTES
@@ -89,6 +90,8 @@ class VisionCache:
             host_bytes = 0 if on_cpu else 8 << 30
         self._device, self._host = LruCache(device_bytes), LruCache(host_bytes)
         self._lock = threading.Lock()
+        self._table: torch.Tensor | None = None
+        """From `value_table`, once it is needed."""
         self._ids: dict[str, int] = {}
         self._pictures: list[Picture] = []
 
@@ -129,15 +132,24 @@ class VisionCache:
     def _encode(self, picture: Picture) -> torch.Tensor:
         start = time.perf_counter()
         tower = self._inner.visual
-        made = self._images(images=[picture.image], return_tensors="pt")
-        grid = made["image_grid_thw"].to(tower.device)
-        if grid.tolist() != [list(picture.grid)]:
-            raise RuntimeError(f"the image processor made a grid of {grid.tolist()}, expected {picture.grid}")
-        features = self._through_tower(made["pixel_values"].to(tower.device), grid)
+        features = self._through_tower(*self._pixels(picture, tower.device))
         features = features.to(self._inner.language_model.embed_tokens.weight.dtype)  # the tower's may be a wider one
         self.encoded += 1
         self.seconds += time.perf_counter() - start
         return features
+
+    def _pixels(self, picture: Picture, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the tower takes: patches (N, numbers of each), and the grid (1, 3)."""
+        if can_patch(self._images):
+            if self._table is None or self._table.device != device:
+                self._table = value_table(self._images, device)
+            grid = torch.tensor([picture.grid], device=device)
+            return patches(picture.image, picture.grid, self._images, self._table), grid
+        made = self._images(images=[picture.image], return_tensors="pt")
+        grid = made["image_grid_thw"].to(device)
+        if grid.tolist() != [list(picture.grid)]:
+            raise RuntimeError(f"the image processor made a grid of {grid.tolist()}, expected {picture.grid}")
+        return made["pixel_values"].to(device), grid
 
     def _through_tower(self, pixels: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
         """Fused where that is known to be right; the first images both ways."""
