@@ -175,7 +175,7 @@ class Adapted:
         if None not in names:
             self._bases = tuple(module.base_layer for module in modules)
         self._whole = stack_4bit(self._bases) if self._joined or kernel else None
-        self._kernel = kernel and self._whole is not None and self._whole.has_kernel
+        self._kernel = bool(kernel and self._whole and self._whole.has_kernel and self._whole.dtype == dtype)
         self._sizes = [base.out_features for base in self._bases] if self._kernel else []
         if None in names:
             return
