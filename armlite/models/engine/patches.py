@@ -38,7 +38,7 @@ def patches(image: Image.Image, grid: tuple[int, int, int], image_processor: Any
     ip, (_, height, width) = image_processor, grid
     size, merge = ip.patch_size, ip.merge_size
     sized = image.convert("RGB").resize((width * size, height * size), ip.resample)
-    pixels = torch.from_numpy(np.array(sized)).to(table.device, torch.long)  # (H, W, 3)
+    pixels = torch.from_numpy(np.array(sized)).to(table.device).long()  # (H, W, 3); bytes until they are there
     numbers = table[pixels + torch.tensor([0, 256, 512], device=table.device)]
     split = numbers.view(height // merge, merge, size, width // merge, merge, size, 3)
     ordered = split.permute(0, 3, 1, 4, 6, 2, 5)  # squares of merged patches, patches in them, color, rows, columns
