@@ -31,7 +31,7 @@ OTHERS = ("vision_seconds", "tools_seconds", "score_seconds")
 
 
 WITHOUT_KERNEL = 2.05
-"""How much longer a decode step of a 4-bit model takes on a card for which the engine's kernel for few rows is not made:
+"""How much longer a decode step of a 4-bit model takes on a card that the engine's kernel for few rows is not made for:
 that of W1 on an H200 before there was one (2026-11-26) and after (2026-11-27).
 """
 

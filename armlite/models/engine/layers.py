@@ -175,14 +175,17 @@ class Adapted:
         if None not in names:
             self._bases = tuple(module.base_layer for module in modules)
         self._whole = stack_4bit(self._bases) if self._joined or kernel else None
-        self._kernel = bool(kernel and self._whole and self._whole.has_kernel and self._whole.dtype == dtype)
+        ranks = 0 if None in names else sum(len(m.lora_A[n].weight) for m, n in zip(modules, names, strict=True))
+        fits = self._whole is not None and self._whole.has_kernel and self._whole.dtype == dtype and ranks <= MOST_RANK
+        self._kernel = kernel and fits
+        if not (self._joined or self._kernel):
+            self._whole = None  # nobody would ask it, and its scales take memory
         self._sizes = [base.out_features for base in self._bases] if self._kernel else []
         if None in names:
             return
         named = list(zip(modules, names, strict=True))
         self._down = torch.cat([m.lora_A[n].weight for m, n in named]).to(dtype)  # (sum of ranks, in)
         self._ups = [(m.lora_B[n].weight * m.scaling[n]).T.to(dtype) for m, n in named]  # (rank, out) each
-        self._kernel = self._kernel and len(self._down) <= MOST_RANK
         if self._joined or self._kernel:
             self._up = torch.block_diag(*self._ups)  # (sum of ranks, sum of out)
         if self._joined:

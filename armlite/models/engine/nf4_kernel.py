@@ -26,30 +26,27 @@ INTERPRETED = bool(triton.knobs.runtime.interpret)
 
 # What 8 halves of 4 bytes stand for, in float16. A byte permutation looks 4 of them up in 8 bytes: bits 0 to 2 of each
 # say where in the lower and in the upper half of the table, bit 3 which of both is meant; low and high bytes apart.
-_UNPACK = tl.constexpr("""{
+_HALF = """prmt.b32 a, $5, $9, s;
+prmt.b32 b, $13, $17, s;
+prmt.b32 c, a, b, q;
+prmt.b32 a, $21, $25, s;
+prmt.b32 b, $29, $33, s;
+prmt.b32 d, a, b, q;
+prmt.b32 {high}, c, d, 0x7351;
+prmt.b32 {low}, c, d, 0x6240;
+"""
+_UNPACK = tl.constexpr(
+    """{
 .reg .b32 s, q, a, b, c, d;
 and.b32 s, $4, 0x77777777;
 shr.u32 q, $4, 1;
 lop3.b32 q, q, 0x44444444, 0x32103210, 0xEA;
-prmt.b32 a, $5, $9, s;
-prmt.b32 b, $13, $17, s;
-prmt.b32 c, a, b, q;
-prmt.b32 a, $21, $25, s;
-prmt.b32 b, $29, $33, s;
-prmt.b32 d, a, b, q;
-prmt.b32 $0, c, d, 0x7351;
-prmt.b32 $2, c, d, 0x6240;
-shr.u32 s, s, 16;
-shr.u32 q, q, 16;
-prmt.b32 a, $5, $9, s;
-prmt.b32 b, $13, $17, s;
-prmt.b32 c, a, b, q;
-prmt.b32 a, $21, $25, s;
-prmt.b32 b, $29, $33, s;
-prmt.b32 d, a, b, q;
-prmt.b32 $1, c, d, 0x7351;
-prmt.b32 $3, c, d, 0x6240;
-}""")
+"""
+    + _HALF.format(high="$0", low="$2")
+    + "shr.u32 s, s, 16;\nshr.u32 q, q, 16;\n"
+    + _HALF.format(high="$1", low="$3")
+    + "}"
+)
 _PLACES = tl.constexpr("=&r,=&r,=&r,=&r" + 33 * ",r")
 
 

@@ -42,7 +42,7 @@ class Stack:
         """Inputs (..., in) -> the modules' outputs side by side, (..., sum of out)."""
         # The very operator behind the modules' forward, which is fused for few rows.
         made = torch.ops.bitsandbytes.gemm_4bit.default(
-            self._input(x),
+            x if self.dtype is None else x.to(self.dtype),
             self.packed,
             self.shape,
             self.scales,
@@ -56,13 +56,14 @@ class Stack:
         """The same for at most `MOST_ROWS` rows of inputs, by our own kernel; only where `has_kernel`.
 
         Args:
+            x: in the dtype that the modules compute in.
             down: (rank, in), all modules' LoRA A matrices in the dtype of the inputs; None: they have no adapter.
             up: (rank, sum of out), what of them goes into which output.
         """
         from armlite.models.engine.nf4_kernel import multiply
 
-        rows = self._input(x).reshape(-1, self.shape[1]).contiguous()
-        return multiply(rows, self._weights, down, up).view(*x.shape[:-1], -1).to(x.dtype)
+        rows = x.reshape(-1, self.shape[1]).contiguous()
+        return multiply(rows, self._weights, down, up).view(*x.shape[:-1], -1)
 
     @property
     def has_kernel(self) -> bool:
@@ -72,9 +73,6 @@ class Stack:
             and self.shape[1] % 128 == 0  # a step of the kernel
             and self.dtype in (torch.bfloat16, torch.float16)
         )
-
-    def _input(self, x: torch.Tensor) -> torch.Tensor:
-        return x if self.dtype is None else x.to(self.dtype)
 
     @cached_property
     def _weights(self) -> Any:
