@@ -99,6 +99,7 @@ def test_what_cannot_be_asked_of_it_is_said_in_a_line(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_call_goes_on_with_what_is_left_within_its_time_and_refuses_other_settings(tmp_path):
     out = tmp_path / "card"
     parts = (Part("W6-1", 14, 20), Part("W1", 16, 3600), Part("W8", 18, 20))

@@ -63,6 +63,7 @@ def contents(folder):
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
+@pytest.mark.slow
 def test_a_build_from_a_hub_that_fails_or_is_gone_is_the_same_byte_for_byte(hub, build, tmp_path):
     assert build("whole", "home")[0] == 0
     for seed in (1, 7):

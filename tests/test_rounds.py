@@ -164,6 +164,7 @@ def test_a_build_by_itself_says_who_makes_the_second_round(tmp_path, monkeypatch
     assert json.loads(Path("out/build.json").read_text())["recipe"]["traces"]["rounds"] == 2
 
 
+@pytest.mark.slow
 def test_in_a_pocket_world_the_second_cold_start_learns_what_was_right_beside_the_expert(tmp_path):
     asked = (
         f"model.path={FOLDER} data.n_traces=6 data.n_tasks=6 data.n_evaluation=3 data.second_round=2 "
