@@ -213,6 +213,19 @@ def test_cut_rollouts_learn_only_where_they_are_told_to(pocket, tmp_path, train_
     assert batch["num_items_in_batch"] == (batch["tool_mask"] * batch["completion_mask"]).sum()
 
 
+@pytest.mark.parametrize("scale_rewards", ["group", "batch", "none"])
+def test_the_share_of_groups_without_advantage_is_of_groups_whatever_advantages_are_scaled_by(
+    pocket, tmp_path, scale_rewards
+):
+    one, other = pocket.tasks[0], pocket.tasks[2]
+    plans = {one.id: [[answer(1)]] * 4, other.id: [[answer(1)], [call(other), answer(2)], ["nothing"], [answer(2)]]}
+    trainer = trainer_of(pocket, tmp_path, plans, [one, other], make_recipe(2, 4, scale_rewards=scale_rewards))
+    with trainer._chat.vision.features_from_ids():
+        advantages = prepare(trainer)["advantages"].view(2, 4)
+    assert sorted(bool(group.any()) for group in advantages.abs() > 1e-3) == [False, True]
+    assert trainer._metrics["train"]["frac_reward_zero_std"] == [0.5]
+
+
 def test_a_batch_without_any_image_is_scored_as_it_was_played(pocket, tmp_path):
     task = pocket.tasks[2]
     plans = {task.id: [[answer(1)], [call(task), answer(2)], ["nothing"], [answer(2)]]}

@@ -36,6 +36,8 @@ RESULTS = "prompt_ids, completion_ids, tool_mask, completions, logprobs, extra_f
 """What `_generate` returns."""
 KL_EVERY, KL_ROWS = 5, 8
 """In steps, and rollouts of a step, how often and of what the distance to the start is measured."""
+ALIKE = 1e-4
+"""In deviations of a step's rewards: advantages below are what rounding leaves where a group's rewards are alike."""
 Rollouts = Callable[[int, Sequence[Outcome], Sequence[Score]], None]
 
 
@@ -231,6 +233,18 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
         for name, value in values.items():
             self._metrics[mode][name].append(float(value))
 
+    def _measure_groups(self, advantages: torch.Tensor) -> None:
+        """TRL's `frac_reward_zero_std`, which over the batch's deviation is of the batch: here too of the groups.
+
+        Args:
+            advantages: (rollouts of this process,), before they are shuffled.
+        """
+        mode = "train" if self.model.training else "eval"
+        group = self.num_generations if self.model.training else self.num_generations_eval
+        groups = self.accelerator.gather(advantages).view(-1, group)  # (tasks, rollouts of each)
+        alike = groups.abs().amax(dim=1) < ALIKE
+        self._metrics[mode]["frac_reward_zero_std"][-1] = alike.float().mean().item()
+
     def _measure_kl(self, batch: dict[str, Any]) -> None:
         """TRL's `kl`, which it has with `beta` only: nats per token from the policy without its adapter.
 
@@ -257,6 +271,8 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
             output["records"] = self._at_hand[0]
         finally:
             self._at_hand = None
+        if self.scale_rewards == "batch":
+            self._measure_groups(output["advantages"])
         if self.kl_every and self.model.training and self.state.global_step % self.kl_every == 0:
             self._measure_kl(output)
         if self._shown and "pixel_values" not in output:
