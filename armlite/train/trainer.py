@@ -37,7 +37,7 @@ RESULTS = "prompt_ids, completion_ids, tool_mask, completions, logprobs, extra_f
 KL_EVERY, KL_ROWS = 5, 8
 """In steps, and rollouts of a step, how often and of what the distance to the start is measured."""
 ALIKE = 1e-4
-"""In deviations of a step's rewards: advantages below are what rounding leaves where a group's rewards are alike."""
+"""Advantages below are what rounding leaves where all rewards of a group are alike."""
 Rollouts = Callable[[int, Sequence[Outcome], Sequence[Score]], None]
 
 
@@ -54,7 +54,7 @@ def check_seam() -> None:
         "_generate(self, prompts": "the generation step",
         f"return {RESULTS}": "its results",
         "self.environments.append(": "one environment for each rollout",
-        "self._metrics[mode]": "its metrics",
+        'self._metrics[mode]["frac_reward_zero_std"].append(': "its metrics",
         "per_token_logps, entropies, aux_loss = self._get_per_token_logps_and_entropies(": "the log-probabilities",
         "return self._compute_loss(model, inputs)": "its loss",
         "if self.tools and any(imgs for imgs in tool_images) and self._is_vlm": "images that tools return",
@@ -234,7 +234,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
             self._metrics[mode][name].append(float(value))
 
     def _measure_groups(self, advantages: torch.Tensor) -> None:
-        """TRL's `frac_reward_zero_std`, which over the batch's deviation is of the batch: here too of the groups.
+        """`frac_reward_zero_std` of the groups, whatever `scale_rewards` is: TRL's is of the batch with `batch`.
 
         Args:
             advantages: (rollouts of this process,), before they are shuffled.
@@ -271,8 +271,7 @@ class JudgeGRPOTrainer(LeanGRPOTrainer):
             output["records"] = self._at_hand[0]
         finally:
             self._at_hand = None
-        if self.scale_rewards == "batch":
-            self._measure_groups(output["advantages"])
+        self._measure_groups(output["advantages"])
         if self.kl_every and self.model.training and self.state.global_step % self.kl_every == 0:
             self._measure_kl(output)
         if self._shown and "pixel_values" not in output:
