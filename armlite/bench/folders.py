@@ -93,5 +93,6 @@ def cut(config: Any, layers: int = MINIATURE) -> Any:
     if getattr(vision, "fullatt_block_indexes", None):  # windows first, then the whole image, as in the large one
         vision.fullatt_block_indexes = [layers - 1]
     if getattr(vision, "deepstack_visual_indexes", None):
-        vision.deepstack_visual_indexes = list(range(min(layers, len(vision.deepstack_visual_indexes))))
+        # They enter behind the first layers of text, but never behind the last one.
+        vision.deepstack_visual_indexes = list(range(min(layers - 1, len(vision.deepstack_visual_indexes))))
     return config
