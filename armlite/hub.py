@@ -75,16 +75,26 @@ def fetch_file(name: str, file: str) -> Path | None:
 
     Where the hub does not answer and it is not known whether there is one, a warning says so.
     """
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     known = try_to_load_from_cache(name, file)
     if isinstance(known, str):
         return Path(known)
     if known is not None:  # the hub has said before that there is none
         return None
+
+    def ask() -> str:
+        try:
+            get_hf_file_metadata(hf_hub_url(name, file))  # once: the download asks for 23 s where there is no network
+        except HfHubHTTPError:
+            pass  # the download tells it better, and keeps that there is no such file
+        except (transport_error(), OfflineModeIsEnabled) as error:
+            raise LocalEntryNotFoundError(str(error)) from error
+        return hf_hub_download(name, file)
+
     try:
-        return Path(patiently(lambda: hf_hub_download(name, file), answered=True))
+        return Path(patiently(ask, answered=True))
     except LocalEntryNotFoundError as error:
         if isinstance(try_to_load_from_cache(name, "config.json"), str):
             warnings.warn(

@@ -112,24 +112,25 @@ class Judge(Asking):
             ArmliteError: the run's recipe cannot be read, or an option does not go with the model.
         """
         spec, recipe = str(model), run_recipe(str(model))
-        budgets = {"max_new_tokens": max_new_tokens, "max_context": max_context}
-        known = _rules(spec, rules)
-        if known is not None:
-            budgets = {name: value or getattr(known, name) for name, value in budgets.items()}
-            settings = settings or known.episode
         if recipe is not None:
             options = {"settings": recipe.engine, **options}
             quantize = quantize or recipe.model.quantize
+        budgets = {"max_new_tokens": max_new_tokens, "max_context": max_context}
         given = {name: value for name, value in budgets.items() if value is not None}
         _check_place(spec, device, quantize)
-        if model_prefix(spec) is None:
-            options |= {"device": device, "quantize": "4bit" if quantize == "4bit" else None}
-        elif model_prefix(spec) == "openai":
-            options = {"ruled": settings is not None, **options}
         try:
             sampling = Sampling(temperature=temperature, seed=seed, top_logprobs=top_logprobs, **given)
         except ValidationError as error:
             raise ArmliteError(": ".join(first_fault(error))) from error
+        known = _rules(spec, rules)  # last: it may ask the hub
+        if known is not None:
+            own = {name: getattr(known, name) for name in budgets.keys() - given.keys()}  # validated as they are
+            sampling = sampling.model_copy(update=own)
+            settings = settings or known.episode
+        if model_prefix(spec) is None:
+            options |= {"device": device, "quantize": "4bit" if quantize == "4bit" else None}
+        elif model_prefix(spec) == "openai":
+            options = {"ruled": settings is not None, **options}
         settings = settings or EpisodeSettings()
         if max_calls is not None:
             settings = settings.model_copy(update={"max_calls": max_calls})

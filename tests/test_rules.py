@@ -1,6 +1,12 @@
 """A judge's rules go with it: in a run, in an exported folder, in a file that `--rules` names."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
 
 import pytest
 import yaml
@@ -161,3 +167,25 @@ def test_an_endpoint_option_for_a_local_model_is_refused(run, folder):
     code, _, err = run("judge", "--model", folder, "--question", "?", "--response", "a", "--endpoint", "top_k=3")
     assert code == 2
     assert is_one_line(err, "--endpoint is for a server (openai:MODEL@URL), which")
+
+
+def test_a_hub_that_does_not_answer_is_not_waited_for(tmp_path):
+    """Its client's download asks six times, with 23 seconds between: too long where there is no network."""
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        def refuse():
+            with suppress(OSError):  # closed: the test is over
+                while True:
+                    connection, _ = silent.accept()
+                    asked.append(connection)
+                    connection.close()
+
+        threading.Thread(target=refuse, daemon=True).start()
+        place = {"HF_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}", "HF_HOME": str(tmp_path)}
+        code = "from armlite.rules import hub_rules; print(hub_rules('some/model'))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, **place}, capture_output=True, text=True, timeout=60
+        )
+    assert (done.stdout, done.stderr) == ("None\n", "")
+    assert 1 <= len(asked) <= 2  # its client may ask again at once

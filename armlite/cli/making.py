@@ -59,12 +59,14 @@ def pairs(
     """
     from armlite.cli.screen import Counter
     from armlite.data.making.pairs import make_pairs
+    from armlite.data.tasks import check_tasks
     from armlite.errors import ArmliteError
     from armlite.judge import Judge
     from armlite.models.endpoint import place_free
 
     if inject == (model is not None):
         raise ArmliteError("give either --model, who writes the flawed answers, or --inject")
+    check_tasks(tasks)
     options = model_options(model, rules, endpoint, max_tokens, no_probe, workers)
     judge = Judge.load(model, temperature=temperature, seed=seed, top_logprobs=0, **options) if model else None
     with Counter("pairs", kept=True) as counter:
@@ -174,9 +176,11 @@ def _played(
 ) -> "Counts":
     """Make something of the rollouts of a model, given with its options."""
     from armlite.cli.screen import Counter
+    from armlite.data.tasks import check_tasks
     from armlite.judge import Judge
     from armlite.models.endpoint import place_free
 
+    check_tasks(tasks)  # before the hub is asked for a judge
     name, options = model
     judge = Judge.load(name, temperature=how["temperature"], seed=how["seed"], top_logprobs=0, **options)
     with Counter(what, kept=True) as counter:

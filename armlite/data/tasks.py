@@ -10,6 +10,16 @@ from armlite.store import relative, whole_file
 from armlite.types import Task
 
 
+def check_tasks(path: Path) -> None:
+    """See that there is such a file.
+
+    Raises:
+        ArmliteError: there is none.
+    """
+    if not path.is_file():
+        raise ArmliteError(f"task file {path} does not exist")
+
+
 def read_tasks(path: Path | str) -> list[Task]:
     """All tasks of a JSONL file, or of one JSON array; their paths are relative to its folder.
 
@@ -18,8 +28,7 @@ def read_tasks(path: Path | str) -> list[Task]:
         DataError: a line that is no Task; names file, line and field.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ArmliteError(f"task file {path} does not exist")
+    check_tasks(path)
     tasks = []
     seen: set[str] = set()
     for number, task in read_records(path, Task):
