@@ -182,7 +182,8 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(tmp_path):
                     connection.close()
 
         threading.Thread(target=refuse, daemon=True).start()
-        place = {"HF_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}", "HF_HOME": str(tmp_path)}
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        place = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
         code = "from armlite.rules import hub_rules; print(hub_rules('some/model'))"
         done = subprocess.run(
             [sys.executable, "-c", code], env={**os.environ, **place}, capture_output=True, text=True, timeout=60
