@@ -124,8 +124,8 @@ class Judge(Asking):
             raise ArmliteError(": ".join(first_fault(error))) from error
         known = _rules(spec, rules)  # last: it may ask the hub
         if known is not None:
-            own = {name: getattr(known, name) for name in budgets.keys() - given.keys()}  # validated as they are
-            sampling = sampling.model_copy(update=own)
+            own = {name: getattr(known, name) for name in budgets.keys() - given.keys()}
+            sampling = sampling.model_copy(update=own)  # which checks nothing: rules were checked when they were read
             settings = settings or known.episode
         if model_prefix(spec) is None:
             options |= {"device": device, "quantize": "4bit" if quantize == "4bit" else None}
