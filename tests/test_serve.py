@@ -457,6 +457,25 @@ def test_sigterm_lets_what_is_in_flight_end_and_takes_nothing_new(tmp_path):
         process.wait()
 
 
+def test_a_request_that_is_read_while_the_server_stops_ends_before_it_without_a_traceback(monkeypatch, caplog):
+    from armlite.serve import judging
+
+    begun, read = threading.Event(), judging.read_judgment
+
+    def slowly(*given):
+        begun.set()
+        time.sleep(0.5)
+        return read(*given)
+
+    monkeypatch.setattr(judging, "read_judgment", slowly)
+    with Served(Judge(ScriptedModel(says))) as server:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{server.url}/v1/judge", json=PAIR, timeout=0.2)
+        assert begun.is_set()
+    time.sleep(0.6)
+    assert not caplog.records, "its thread had a loop to tell that it has ended"
+
+
 def test_a_full_collection_while_it_serves_passes_over_what_was_loaded_before():
     model, seen = ScriptedModel(says), []
     collected = lambda: any(one is model for one in gc.get_objects())  # noqa: E731

@@ -43,9 +43,9 @@ class Service:
         self._writing = threading.Lock()
 
     def close(self) -> None:
-        """Give up what is left."""
+        """Give up what is left; called in the loop's thread. Threads that end now have a loop to tell it to."""
         self.engines.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
 
     async def work(self, request: Request, work: Callable[[ServedJudge], Answer]) -> Answer:
         """Do a request's work in a thread, when there is a place for it, for as long as its client waits.

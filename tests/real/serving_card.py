@@ -1,10 +1,11 @@
 """What serving a model of a true size costs on a card: random weights that say what a script has them say.
 
-    python tests/real/serving_card.py --recipe recipes/qwen2.5-vl-7b-24gb.yaml [model.path=FOLDER ...] [--out FILE]
+    python tests/real/serving_card.py --recipe recipes/qwen2.5-vl-7b-24gb.yaml [model.path=FOLDER ...] [--write]
 
 Without a recipe: the pocket model. Repetitions of both in one process: all judgments as one batch, and asked over
 HTTP by 32 clients in a process of their own. Each judgment has an image of 768 tokens in a prompt of 1,218, one crop of
-as many, and two turns of 100 tokens. Each served verdict must be that of the batch.
+as many, and two turns of 100 tokens; images have been encoded by the repetition that warms up. Each served verdict must
+be that of the batch.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from kit import today
+from kit import keep, today
 from serving_speed import CLIENTS, at_once, differences
 
 REPETITIONS = 3
@@ -42,14 +43,14 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", type=Path, help="of the model")
-    parser.add_argument("--n", type=int, default=96, help="tasks")
+    parser.add_argument("--n", type=int, default=32, help="tasks")
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
-    parser.add_argument("--out", type=Path, help="JSON file")
+    parser.add_argument("--write", action="store_true", help="keep the figures in tests/real/committed")
     options, overrides = parser.parse_known_args()
     with TemporaryDirectory(prefix="armlite-serving-") as folder:
         report = measured(options, overrides, Path(folder))
-    if options.out is not None:
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
+    if options.write:
+        keep("serving_card.json", report)
     if report["median"]["share"] < 0.9 or any(row["different"] for row in report["repetitions"]):
         raise SystemExit("not as it should be: at least 0.9 of a batch, no verdict different")
 
@@ -127,9 +128,8 @@ def measured(options: argparse.Namespace, overrides: list[str], folder: Path) ->
     middle = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
     about = environment()
     device = about["gpu"] or f"{os.cpu_count()} cores"
-    print(
-        f"median: {middle['share']:.3f} of a batch, {middle['batch'] * 60:.1f} and {middle['served'] * 60:.1f} a minute"
-    )
+    batch, asked = (middle[name] for name in ("batch", "served"))
+    print(f"median: {middle['share']:.3f} of a batch, {asked:.2f} judgments a second of {batch:.2f}")
     what = {"model": model.name, "device": device, "date": today(), "versions": about["versions"]}
     return {**what, "tasks": len(tasks), "clients": CLIENTS, "median": middle, "repetitions": rows}
 
