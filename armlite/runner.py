@@ -5,7 +5,10 @@ where are its callers' business. `armlite.journal` is where long work is written
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
@@ -18,6 +21,9 @@ from armlite.episode import Episode, EpisodeSettings, fault_of
 from armlite.errors import DataError, InputError
 from armlite.loop import ChatModel, ChatSession, OnStep, OnText, play
 from armlite.types import Fault, StopReason, Task, Trajectory
+
+AHEAD, THREADS = 8, 4
+"""Jobs that are opened before there is a place for them, and threads that open them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,12 +128,14 @@ def run_jobs(
     on_step: OnStep | None = None,
     on_text: OnText | None = None,
     session: ChatSession | None = None,
+    ahead: bool = True,
 ) -> Iterator[Outcome]:
     """Play jobs; yields outcomes as they end.
 
-    The next job is taken when a place is free. A job whose files cannot be read, or whose tool raises an
-    `ArmliteError`, is an outcome with a fault. The model's session begins once one job could be opened: a model that
-    loads itself then is not loaded for nothing.
+    The next job is taken when a place is free, or, where the model is on this machine, up to `AHEAD` places earlier: a
+    photo takes a tenth of a second to open, in which a card would have nothing to do. A job whose files cannot be read,
+    or whose tool raises an `ArmliteError`, is an outcome with a fault. The model's session begins once one job could be
+    opened: a model that loads itself then is not loaded for nothing.
 
     Args:
         jobs: None among them stands for no other yet: those in flight are played on, and it is asked again; where none
@@ -136,6 +144,7 @@ def run_jobs(
         on_step: told each step as it happens.
         on_text: told what the model writes, while it does.
         session: an open one, for a caller that wants the token ids of what was played.
+        ahead: False: no job is taken before there is a place for it.
 
     Raises:
         ArmliteError: the model cannot be loaded or reached at all, or the settings name a tool that there is not.
@@ -148,6 +157,10 @@ def run_jobs(
             episode = job.open()
         except (InputError, DataError) as error:  # another mistake of the user concerns all jobs alike
             episode = _Unopened(fault_of(error))  # type: ignore[assignment]  # `play` asks for no more than that
+        return episode
+
+    def begun(job: Job, opening: Callable[[], Episode]) -> Episode:
+        episode = opening()
         started[id(episode)] = job, time.monotonic()
         return episode
 
@@ -159,7 +172,7 @@ def run_jobs(
 
     rest = iter(jobs)
     while (job := next(rest, None)) is not None:
-        first = opened(job)
+        first = begun(job, partial(opened, job))
         if first.stop is None:
             break
         yield outcome(first)
@@ -168,8 +181,36 @@ def run_jobs(
     session = session or model.session()
     if on_text is not None:
         session.on_text = on_text
-    others = (None if job is None else partial(opened, job) for job in rest)
-    openings: Iterator[Callable[[], Episode] | None] = chain([lambda: first], others)
     wanted = lambda episode: started[id(episode)][0].wanted  # noqa: E731
-    for episode in play(openings, session, in_flight or model.in_flight, on_step, wanted):
-        yield outcome(episode)
+    way = _opened_ahead if ahead and not session.threads else _opened_in_turn
+    with closing(way(rest, opened)) as coming:
+        others = (None if pair is None else partial(begun, *pair) for pair in coming)
+        openings: Iterator[Callable[[], Episode] | None] = chain([lambda: first], others)
+        for episode in play(openings, session, in_flight or model.in_flight, on_step, wanted):
+            yield outcome(episode)
+
+
+Coming = Generator[tuple[Job, Callable[[], Episode]] | None]
+"""Jobs, each with what opens it or waits until it is open; None: no other yet."""
+
+
+def _opened_in_turn(jobs: Iterator[Job | None], opened: Callable[[Job], Episode]) -> Coming:
+    for job in jobs:
+        yield None if job is None else (job, partial(opened, job))
+
+
+def _opened_ahead(jobs: Iterator[Job | None], opened: Callable[[Job], Episode]) -> Coming:
+    """As in turn and in the same order, so that nothing depends on the clock; the next ones are opened in threads."""
+    line: deque[tuple[Job, Future[Episode]]] = deque()
+    pool = ThreadPoolExecutor(THREADS, "armlite-opening")  # which begins a thread when there is something to do
+    try:
+        while True:
+            while len(line) < AHEAD and (job := next(jobs, None)) is not None:
+                line.append((job, pool.submit(opened, job)))
+            if line:
+                job, opening = line.popleft()
+                yield job, opening.result
+            else:
+                yield None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -2,6 +2,8 @@
 
 import os
 import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from tiny_qwen import noise
 from armlite import images
 from armlite.episode import Episode, EpisodeSettings
 from armlite.errors import InputError
-from armlite.images import check_image, image_key, is_as_stored, open_image, shrink, to_rgb
+from armlite.images import Kept, check_image, image_key, is_as_stored, open_image, shrink, to_rgb
 from armlite.memory import Limits
 from armlite.tools.documents.pages import open_document
 from armlite.types import Task
@@ -275,3 +277,25 @@ def test_what_is_no_path_or_no_file_is_one_line(opens, path, tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match=r"does not exist|cannot be read|is not a file|holds no"):
         opens(tmp_path / path)
+
+
+def test_of_threads_that_ask_for_the_same_thing_one_makes_it_and_a_failure_is_not_kept():
+    kept, made = Kept(), []
+
+    def make():
+        time.sleep(0.05)
+        made.append(1)
+        if len(made) == 1:
+            raise InputError("not yet")
+        return object()
+
+    def take(_):
+        try:
+            return kept.take("key", make, 4)
+        except InputError:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(take, range(8)))
+    assert len(made) == 2 and found.count(None) == 1 and len({id(thing) for thing in found if thing}) == 1
+    assert kept.take("key", make, 4) in found

@@ -18,7 +18,7 @@ from armlite.memory import Memory
 from armlite.models.lazy import LazyModel
 from armlite.models.sampling import Sampling
 from armlite.models.scripted import ScriptedModel
-from armlite.runner import Job, run_jobs
+from armlite.runner import AHEAD, Job, run_jobs
 from armlite.tools import register
 from armlite.tools.tool import tool
 from armlite.types import Observation, StopReason, Task
@@ -118,13 +118,61 @@ def test_the_next_job_begins_when_one_ends_and_outcomes_come_as_they_end():
     assert [o.task.id for o in run_jobs(jobs, one, in_flight=1)] == [j.task.id for j in jobs] and one.most == 1
 
 
-def test_jobs_are_taken_when_there_is_room_and_no_earlier():
+@pytest.mark.parametrize(("ahead", "most"), [(False, 6), (True, 6 + AHEAD)])
+def test_jobs_are_taken_when_there_is_room_and_not_much_earlier(ahead, most):
     taken = []
-    outcomes = run_jobs((taken.append(i) or job(f"t{i}") for i in range(100)), ScriptedModel([ANSWER]), in_flight=3)
+    jobs = (taken.append(i) or job(f"t{i}") for i in range(100))
+    outcomes = run_jobs(jobs, ScriptedModel([ANSWER]), in_flight=3, ahead=ahead)
     next(outcomes)
-    assert len(taken) <= 6
+    assert len(taken) <= most
     outcomes.close()
-    assert len(taken) <= 6
+    assert len(taken) <= most
+
+
+class Slow(Job):
+    """Takes a while to open, and writes down which thread did it and when."""
+
+    seconds, opened = 0.05, []
+
+    def open(self):
+        time.sleep(self.seconds)
+        self.opened.append((self.task.id, threading.current_thread().name))
+        if self.task.id == "bad":
+            raise InputError("nothing is there")
+        return super().open()
+
+
+def test_a_local_model_does_not_wait_for_files_that_threads_can_open_meanwhile():
+    names = [*(f"t{i}" for i in range(12)), "bad", *(f"t{i}" for i in range(12, 20))]
+    seconds = {}
+    for ahead in (False, True):
+        Slow.opened = []
+        start = time.monotonic()
+        jobs = [Slow(task(name), EpisodeSettings()) for name in names]
+        outcomes = list(run_jobs(jobs, Timed(lambda _: 0.04), in_flight=1, ahead=ahead))
+        seconds[ahead] = time.monotonic() - start
+        assert [o.task.id for o in outcomes] == names, "in their order, whoever was open first"
+        assert [o.task.id for o in outcomes if o.fault] == ["bad"]
+        assert any("opening" in thread for _, thread in Slow.opened) == ahead
+        assert max(o.seconds for o in outcomes) < 0.3, "the time in line does not count"
+    assert seconds[True] < 0.75 * seconds[False], seconds
+
+
+def test_a_server_has_threads_of_its_own_that_open_files():
+    Slow.opened = []
+    list(run_jobs([Slow(task(f"t{i}"), EpisodeSettings()) for i in range(4)], Timed(lambda _: 0.01, threads=2)))
+    assert not any("opening" in thread for _, thread in Slow.opened)
+
+
+def test_a_bug_while_a_job_is_opened_ahead_is_raised_in_its_turn():
+    class Broken(Job):
+        def open(self):
+            raise RuntimeError("a bug")
+
+    played = run_jobs([job("a"), job("b"), Broken(task("c"), EpisodeSettings())], Timed(lambda _: 0.01), in_flight=1)
+    assert next(played).task.id == "a"
+    with pytest.raises(RuntimeError, match="a bug"):
+        list(played)
 
 
 def test_jobs_may_come_while_others_are_played_and_the_run_ends_when_none_is_left():

@@ -70,6 +70,11 @@ class Budget:
         self._start = time.monotonic()
         self._read = self._written = 0
 
+    @property
+    def limited(self) -> bool:
+        """Whether it can be used up."""
+        return any(limit is not None for limit in (self._seconds, self._tokens, self._cost))
+
     def counting(self, rows: Iterable[Saved]) -> Iterator[Saved]:
         """Rows of earlier runs, which count on their way."""
         for row in rows:

@@ -2,13 +2,14 @@
 
 It installs the kit into an environment of its own, puts invented rows into its data folder, has `run.py` ask our
 adapter (behind it a scripted server) and score that, then has it score the exports of `armlite eval --benchmark` on the
-same rows, and compares.
+same rows, and compares. The exports are tables as the kit reads them: `armlite[xlsx]` must be here.
 """
 
 import csv
 import json
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ MATCHED = ("HRBench4K", "HRBench8K", "VStarBench", "MME-RealWorld-Lite", "WeMath
 
 def main() -> None:
     options = arguments("vlmevalkit", f"git clone {SOURCE}")
+    if find_spec("openpyxl") is None:
+        raise SystemExit('the kit reads exports as xlsx: pip install "armlite[xlsx]"')
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     checkout = folder / "VLMEvalKit"
