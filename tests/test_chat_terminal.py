@@ -92,6 +92,9 @@ def test_a_session_with_pastes_edits_completion_an_interrupt_and_a_resume(chat, 
     assert re.search(r"step 1 · \d+ s · [\d,]+ tokens", terminal.shown)
     terminal.press("\x03")
     terminal.until("interrupted; the case is as it was")
+    terminal.ready()
+    time.sleep(0.6)  # as long as three more words of what was broken off take
+    assert terminal.shown.endswith("interrupted; the case is as it was\n>")
     process.script(turns=[THINKING])
     enter(terminal, "/judge")
     said = terminal.until("Response 1 is better", "turn", " s · openai:judge-7b")

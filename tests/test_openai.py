@@ -357,3 +357,19 @@ def test_options_that_cannot_work_are_refused_at_once(options: dict[str, Any]) -
 def test_a_count_of_tokens_that_is_none_is_no_reason_to_lose_the_reply(said, tokens):
     message = {"message": {"content": "<answer>1</answer>"}, "finish_reason": "stop"}
     assert read_reply({"choices": [message], "usage": {"completion_tokens": said}}).tokens == tokens
+
+
+def test_of_a_turn_that_nobody_waits_for_any_more_nothing_is_read(server: Server) -> None:
+    server.script(turns=["word " * 60], pace=0.05)
+    session, heard = model(server).session(), []
+    session.on_text = lambda conversation, piece: heard.append(piece)
+    conversation = Conversation("t", 0, (), [Message("user", "Which one?")])
+    session.submit(conversation)
+    while len(heard) < 3:
+        time.sleep(0.005)
+    session.close(conversation)
+    known, end = len(heard), time.monotonic() + 2
+    while any(thread.name == "armlite-openai" for thread in threading.enumerate()):
+        assert time.monotonic() < end, "the thread reads on, and the server writes on"
+        time.sleep(0.01)
+    assert len(heard) <= known + 1

@@ -42,6 +42,8 @@ class Watching:
         self._start = time.monotonic()
         self._spinner = Spinner("dots")
         self._live: Live | None = None
+        self._over = False
+        """Nobody watches any more; what still comes of a judgment that was broken off belongs nowhere."""
 
     def __enter__(self) -> Self:
         self._start = time.monotonic()
@@ -55,6 +57,8 @@ class Watching:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        with self._lock:
+            self._over = True
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -67,10 +71,12 @@ class Watching:
     def on_text(self, conversation: Conversation, piece: str) -> None:
         """A piece of a turn was written; from any thread."""
         key = conversation.task_id, conversation.rollout, conversation.turns
-        if self._live is None and self._shows_text:
-            self._console.file.write(piece)
-            self._console.file.flush()
         with self._lock:
+            if self._over:
+                return
+            if self._live is None and self._shows_text:
+                self._console.file.write(piece)
+                self._console.file.flush()
             self._texts[key] = self._texts.pop(key, "") + piece  # the latest is the last
             self._tokens += 1
             self._notice = ""

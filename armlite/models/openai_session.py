@@ -4,7 +4,6 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from armlite.loop import OnText, Reply
@@ -12,6 +11,10 @@ from armlite.protocol.render import Conversation
 
 if TYPE_CHECKING:
     from armlite.models.openai import OpenAIModel
+
+
+class Unwanted(Exception):
+    """Nobody waits for the turn any more."""
 
 
 class OpenAISession:
@@ -73,7 +76,7 @@ class OpenAISession:
                     line.remove(entry)
 
     def _abandon(self) -> None:
-        """Ask nothing more; requests in flight are left to themselves."""
+        """Ask nothing more; requests in flight are left to themselves, but for those that somebody has watched."""
         with self._lock:
             self._over = True
             for ended in self._ends.values():
@@ -91,16 +94,29 @@ class OpenAISession:
                 number, conversation = line.popleft()
                 ended = self._ends[id(conversation)]
             try:
-                reply = self._model.reply(conversation, self._messages(conversation), ended, self._told(conversation))
+                told = self._told(conversation, ended)
+                reply = self._model.reply(conversation, self._messages(conversation), ended, told)
                 self._done.put((number, conversation, reply))
+            except Unwanted:
+                continue
             except BaseException as error:
                 # Raised again by `wait`, in the thread of the caller.
                 self._abandon()
                 self._done.put((number, conversation, error))
 
-    def _told(self, conversation: Conversation) -> Callable[[str], None] | None:
-        """Takes what is written of a conversation, where somebody watches."""
-        return None if self.on_text is None else partial(self.on_text, conversation)
+    def _told(self, conversation: Conversation, ended: threading.Event) -> Callable[[str], None] | None:
+        """Takes what is written of a conversation, where somebody watches; raises `Unwanted` when nobody does any more,
+        which closes the connection, so that the server can stop writing.
+        """
+        if (on_text := self.on_text) is None:
+            return None
+
+        def told(piece: str) -> None:
+            if ended.is_set():
+                raise Unwanted
+            on_text(conversation, piece)
+
+        return told
 
     def _messages(self, conversation: Conversation) -> list[dict[str, Any]]:
         """The conversation in the endpoint's form; each message is encoded once."""
