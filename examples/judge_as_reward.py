@@ -34,7 +34,7 @@ trainer = GRPOTrainer(
     ),
     processing_class=tokenizer,
     train_dataset=Dataset.from_list([{"prompt": p, "constraints": ["It is short."]} for p in prompts]),
-    reward_funcs=reward_func(Judge.load(sys.argv[1]), sys.argv[2]),
+    reward_funcs=reward_func(Judge.load((sys.argv[1:] or ["pocket-judge"])[0]), *sys.argv[2:]),
 )
 trainer.train()
 print("reward:", [row["reward"] for row in trainer.state.log_history if "reward" in row])

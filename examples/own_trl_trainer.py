@@ -21,7 +21,7 @@ from armlite.train.environment import environment_factory, reward_functions
 from armlite.train.stock import StockGRPOTrainer
 
 tell_mistakes_in_a_line()
-steps, rules, folder = int(sys.argv[1]), EpisodeSettings(max_calls=2), Path(tempfile.mkdtemp())
+steps, rules, folder = int(sys.argv[1] if sys.argv[1:] else 2), EpisodeSettings(max_calls=2), Path(tempfile.mkdtemp())
 tasks = list(generate("train", 30, 0, folder, family="zoom"))
 save_pocket(sample_texts(tasks, rules, folder, 0), 0, folder / "model")  # or a Qwen2.5-VL of yours
 model, processor = load(folder / "model")
