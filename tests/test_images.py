@@ -15,7 +15,8 @@ from tiny_qwen import noise
 from armlite import images
 from armlite.episode import Episode, EpisodeSettings
 from armlite.errors import InputError
-from armlite.images import Kept, check_image, image_key, is_as_stored, open_image, shrink, to_rgb
+from armlite.images import check_image, image_key, is_as_stored, open_image, shrink, to_rgb
+from armlite.kept import Kept
 from armlite.memory import Limits
 from armlite.tools.documents.pages import open_document
 from armlite.types import Task

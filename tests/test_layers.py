@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "armlite"
 LEVELS = (
     "types errors",
-    "hub images imports jsonl lock memory png protocol remote settings store tools",
+    "hub images imports jsonl kept lock memory png protocol remote settings store tools",
     "calibration episode rewards rubric tournament votes",
     "journal loop runner",
     "data models pocket recipe rules stages view",

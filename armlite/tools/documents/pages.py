@@ -14,7 +14,8 @@ from pathlib import Path
 from PIL import Image
 
 from armlite.errors import InputError
-from armlite.images import SUFFIXES, Kept, check_file, check_head, open_image, shrink, state_of
+from armlite.images import SUFFIXES, check_file, check_head, open_image, shrink, state_of
+from armlite.kept import Kept
 from armlite.tools.documents.page_text import Pages, PageText
 from armlite.tools.documents.pdf import PdfPages
 from armlite.tools.documents.ranking import PageIndex, rank
