@@ -154,10 +154,9 @@ def run_jobs(
 
     def opened(job: Job) -> Episode:
         try:
-            episode = job.open()
+            return job.open()
         except (InputError, DataError) as error:  # another mistake of the user concerns all jobs alike
-            episode = _Unopened(fault_of(error))  # type: ignore[assignment]  # `play` asks for no more than that
-        return episode
+            return _Unopened(fault_of(error))  # type: ignore[return-value]  # `play` asks for no more than that
 
     def begun(job: Job, opening: Callable[[], Episode]) -> Episode:
         episode = opening()

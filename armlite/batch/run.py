@@ -170,8 +170,9 @@ def judge_file(
                     yield replace(job, hurried=budget.is_spent)
 
             for jobs in _plays(out, judge, asked, done, parts):
-                own = {"in_flight": workers, "on_step": budget.on_step, "ahead": not budget.limited}
-                played = run_jobs(unknown(jobs), judge.model, **own)
+                played = run_jobs(
+                    unknown(jobs), judge.model, in_flight=workers, on_step=budget.on_step, ahead=not budget.limited
+                )
                 for outcome in played:
                     take(Saved(trajectory=outcome.trajectory, seconds=round(outcome.seconds, 4)), outcome.images)
                 if budget.spent():

@@ -141,8 +141,15 @@ class Engine:
         while (first := self._next(wait=True)) is not None:
             try:
                 jobs, session = chain([first], self._others()), self._begun()
-                own = {"in_flight": self._places, "on_step": self._step, "session": session}
-                for outcome in run_jobs(jobs, self.model, **own, ahead=False):  # requests bring open pictures
+                played = run_jobs(
+                    jobs,
+                    self.model,
+                    in_flight=self._places,
+                    on_step=self._step,
+                    session=session,
+                    ahead=False,  # requests bring open pictures
+                )
+                for outcome in played:
                     asked: Asked = outcome.job  # type: ignore[assignment]
                     self._playing.discard(asked)
                     # The job's, not what holds the outcome: a cycle would keep the pictures until a full collection.
