@@ -55,8 +55,8 @@ def main() -> None:
         raise SystemExit("not as it should be: at least 0.9 of a batch, no verdict different")
 
 
-def measured(options: argparse.Namespace, overrides: list[str], folder: Path) -> dict[str, Any]:
-    """Serve from this thread, and measure from another one, which then stops the server."""
+def scripted(options: argparse.Namespace, overrides: list[str], folder: Path) -> tuple[str, Any, list[Any], Path]:
+    """What the model is, a judge that it is, and the tasks that it is asked, whose pictures are below the last."""
     from armlite.bench.models import of_recipe, small
     from armlite.bench.script import write_play
     from armlite.bench.workloads import TABLE
@@ -65,26 +65,29 @@ def measured(options: argparse.Namespace, overrides: list[str], folder: Path) ->
     from armlite.models.engine.vocabulary import Vocabulary
     from armlite.models.local import EngineSettings, LocalModel, Sampling
     from armlite.recipe import load_recipe
-    from armlite.serve.run import serve
-    from armlite.serve.settings import ServeSettings
-    from armlite.train.provenance import environment
 
-    work = replace(TABLE["W2"], id="served", prompts=options.n, group=1)
-    recipe = None
+    work, engine = replace(TABLE["W2"], id="served", prompts=options.n, group=1), EngineSettings()
     if options.recipe is None:
         model, work = small("pocket"), work.scaled()
     else:
         recipe = load_recipe(options.recipe, overrides)
-        model = of_recipe(recipe, random_weights=True)
+        model, engine = of_recipe(recipe, random_weights=True), recipe.engine
     words = Vocabulary(model.processor.tokenizer, model.model.config.get_text_config().vocab_size)
     play = write_play(work, VisionCache(model.model, model.processor), words, folder / "tasks", model.cell, 0)
-    tasks = [task.model_copy(update={"gold": None}) for task in play.tasks]
-    engine = EngineSettings(max_slots=CLIENTS) if recipe is None else recipe.engine
     engine = engine.model_copy(update={"max_slots": CLIENTS})
     sampling = Sampling(max_new_tokens=play.longest_turn + 1, max_context=4096, top_logprobs=TOP_LOGPROBS)
     local = LocalModel(model.model, model.processor, sampling, engine, script=play.script, name="random")
-    judge = Judge(local, play.settings)
-    settings = ServeSettings(files=play.root)
+    tasks = [task.model_copy(update={"gold": None}) for task in play.tasks]
+    return model.name, Judge(local, play.settings), tasks, play.root
+
+
+def measured(options: argparse.Namespace, overrides: list[str], folder: Path) -> dict[str, Any]:
+    """Serve from this thread, and measure from another one, which then stops the server."""
+    from armlite.serve.run import serve
+    from armlite.serve.settings import ServeSettings
+    from armlite.train.provenance import environment
+
+    name, judge, tasks, root = scripted(options, overrides, folder)
     bodies = folder / "bodies.json"
     bodies.write_text(json.dumps([json.loads(task.to_json()) for task in tasks]))
     rows: list[dict[str, float]] = []
@@ -100,7 +103,7 @@ def measured(options: argparse.Namespace, overrides: list[str], folder: Path) ->
         try:
             for number in range(options.repetitions + 1):  # the first one warms up
                 start = time.perf_counter()
-                verdicts = judge.judge_many(tasks, root=play.root)
+                verdicts = judge.judge_many(tasks, root=root)
                 batch = time.perf_counter() - start
                 seconds, answers = served(url, number)
                 row = {"batch": len(tasks) / batch, "served": len(tasks) / seconds, "share": batch / seconds}
@@ -120,7 +123,7 @@ def measured(options: argparse.Namespace, overrides: list[str], folder: Path) ->
             threading.Thread(target=measure, args=(line.split()[-1],)).start()
 
     with (folder / "access.log").open("w") as log, redirect_stderr(log):  # a line a request
-        serve(judge, settings, "127.0.0.1", 0, listening)
+        serve(judge, ServeSettings(files=root), "127.0.0.1", 0, listening)
     if faults:
         print((folder / "access.log").read_text()[-2000:])
         raise faults[0]
@@ -130,7 +133,7 @@ def measured(options: argparse.Namespace, overrides: list[str], folder: Path) ->
     device = about["gpu"] or f"{os.cpu_count()} cores"
     batch, asked = (middle[name] for name in ("batch", "served"))
     print(f"median: {middle['share']:.3f} of a batch, {asked:.2f} judgments a second of {batch:.2f}")
-    what = {"model": model.name, "device": device, "date": today(), "versions": about["versions"]}
+    what = {"model": name, "device": device, "date": today(), "versions": about["versions"]}
     return {**what, "tasks": len(tasks), "clients": CLIENTS, "median": middle, "repetitions": rows}
 
 
